@@ -10,7 +10,7 @@ from convscope.errors import LoadError, UnknownName, did_you_mean
 from convscope.loaders.file_formats import find_file_format
 from convscope.loaders.labels import read_labels
 from convscope.loaders.preprocessing import PREPROCESSING_OPTIONS, configure_preprocessing, format_preprocessing
-from convscope.loaders.weights import EXTENSIONS
+from convscope.loaders.weights import ALL_EXTENSIONS
 from convscope.spec import LOADERS, FileFormat, LoaderSpec
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def select_weights(
 ) -> tuple[str | None, str | Path | None]:
     """The name of the library's weights to load, and the path of a weight file; at most one of them is set."""
     chosen = options.get("weights")
-    if weights is None and chosen and chosen.endswith(EXTENSIONS):
+    if weights is None and chosen and chosen.endswith(ALL_EXTENSIONS):
         return None, chosen
     if weights is not None and chosen not in (None, "none"):
         raise LoadError(f"{address!r} already selects weights, and weights={str(weights)!r} names a file: choose one")

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 PREPROCESSING_OPTIONS = ("size", "resize", "mean", "std")
 """The names of the preprocessing settings."""
 
+ASSUMED_PIXELS = Fact(
+    "the file does not say how images are prepared: pixels are scaled to 0 … 1, which is assumed (mean= and std= set it)"
+)
+"""The caveat of a model file that has no preprocessing; settings of mean or std end it."""
+
 _MAX_NORMALIZED = 10
 """Means and standard deviations above this value are taken to be of pixels in 0 … 255 instead of 0 … 1."""
 
@@ -38,6 +43,8 @@ def configure_preprocessing(model: "Model", settings: Mapping[str, Any]) -> None
             parsed["resize"] = None  # resize to the size itself: the preset would crop most of a small image
         spec = model.input if isinstance(model.input, ImageInput) else None
         model.input = replace(spec, **parsed) if spec else ImageInput(**parsed)
+    if {"mean", "std"} & set(parsed):
+        model.caveats = tuple(caveat for caveat in model.caveats if caveat != ASSUMED_PIXELS)
     assumed = _assumed_settings(model, parsed) if model.assumed_from else []
     if assumed:
         model.caveats += (

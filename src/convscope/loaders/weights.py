@@ -14,6 +14,8 @@ State = Mapping[str, Tensor]
 PICKLE_EXTENSIONS = (".pt", ".pth", ".th", ".bin", ".ckpt")
 EXTENSIONS = (".safetensors", *PICKLE_EXTENSIONS)
 """The extensions of weight files."""
+ALL_EXTENSIONS = (*EXTENSIONS, ".h5", ".hdf5", ".keras")
+"""The extensions of weight files, also of those that only Keras networks take."""
 _MAX_CLASS_TENSORS = 6
 """The most tensors that depend on the number of classes: weight and bias of a head and two auxiliary heads."""
 _CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "ema")

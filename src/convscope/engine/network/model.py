@@ -14,6 +14,7 @@ from convscope.engine.context.metering import count_passes
 from convscope.engine.inputs.specs import ImageInput, Images, InputSpec, TensorInput, read_images
 from convscope.engine.network.cache import CacheEntry, NetworkCache, cache_of
 from convscope.engine.network.exported_layers import example_input, is_program, layers_of_program
+from convscope.engine.network.foreign_models import convert_foreign
 from convscope.engine.network.input_dtype import input_dtype
 from convscope.engine.network.labels import label_names
 from convscope.engine.network.locking import exclusive_access
@@ -66,7 +67,8 @@ class Model:
         module: the network; any ``torch.nn.Module``, on any device, in any floating-point precision, or an exported
             program (``torch.export``); wrappers for training (data parallelism, FSDP, torch.compile, LoRA) are taken
             off. A function of arrays ``(N, C, …) -> (N, …)``, such as a remote service, is a network of which only the
-            scores are known: lenses that need its layers or gradients refuse it.
+            scores are known: lenses that need its layers or gradients refuse it. A Keras model in
+            memory is converted.
         input: an `ImageInput`, or a `TensorInput` for signals and volumes; without one the model takes prepared
             tensors (N, C, …) only.
         labels: one name per class, as a list, ``{index: name}`` or ``{name: index}``; without them classes are named
@@ -110,6 +112,10 @@ class Model:
             example = example_input(module)
             input = TensorInput(tuple(example.shape[1:])) if input is None and example is not None else input
             module = layers_of_program(module)
+        converted = convert_foreign(module)
+        if converted is not None:
+            module, name, input = converted.module, name or converted.name, input or converted.input
+            caveats = (*converted.caveats, *caveats)
         module = _as_module(module)
         if input is not None and not isinstance(input, (ImageInput, TensorInput)):
             raise InputError(f"input must be an ImageInput or a TensorInput, got {type(input).__name__}")
@@ -431,7 +437,8 @@ def as_model(model_or_module: Any) -> Model:
         return model_or_module
     if isinstance(model_or_module, nn.Module) or is_program(model_or_module):
         model = Model(model_or_module)
-        model.cache = cache_of(model.module)
+        if model.module is model_or_module:
+            model.cache = cache_of(model.module)
         return model
     if callable(model_or_module) and not isinstance(model_or_module, type):
         return Model(model_or_module)

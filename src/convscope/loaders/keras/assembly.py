@@ -1,0 +1,95 @@
+"""From the parts of a Keras file to a `Model`: translation, input, remarks, and the check against Keras itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from convscope.errors import LoadError
+from convscope.loaders.keras import engine
+from convscope.loaders.keras.checking import check_against_keras
+from convscope.loaders.keras.config import Network
+from convscope.loaders.keras.inputs import example_shape, input_specification, require_single_input
+from convscope.loaders.keras.layout import Layout
+from convscope.loaders.keras.network import is_channels_first, translate_network
+from convscope.loaders.keras.shape_check import check_shapes
+from convscope.loaders.keras.translation import Untranslatable
+from convscope.loaders.keras.weights import LayerWeights
+
+if TYPE_CHECKING:
+    from convscope.engine.network.model import Model
+    from convscope.engine.network.scores_only import ScoresOnly
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a file says about a network.
+
+    Attributes:
+        source: the address that opens it again.
+        keras_model: opens the network in Keras; None where Keras has no way to.
+        trust: whether code in the file may run.
+    """
+
+    network: Network
+    weights: LayerWeights
+    keras_version: str
+    name: str
+    source: str
+    keras_model: Callable[[], Any] | None = None
+    trust: bool = False
+
+    @property
+    def keras_major(self) -> int:
+        """The major version of the Keras that wrote the file."""
+        first = self.keras_version.partition(".")[0]
+        return int(first) if first.isdecimal() else 2
+
+    @property
+    def layout(self) -> Layout:
+        """Where the axes of Keras are."""
+        return Layout(channels_first=is_channels_first(self.network))
+
+
+def build_model(parts: Parts) -> "Model":
+    """The `Model` of a network; one that cannot be translated is run by Keras, where it is installed.
+
+    Raises:
+        LoadError: the network cannot be opened; the message names the first layer that is at fault.
+    """
+    from convscope.engine.network.model import Model
+
+    require_single_input(parts.network)
+    specification, assumed = input_specification(parts.network, parts.layout)
+    module: Any
+    try:
+        module, remarks = translate_network(parts.network, parts.weights, keras_major=parts.keras_major)
+    except Untranslatable as error:
+        module, remarks = _through_keras(parts, error), []
+        return Model(module, input=specification, name=parts.name, source=parts.source, caveats=assumed)
+    shape, is_declared = example_shape(parts.network, parts.layout)
+    if is_declared:
+        check_shapes(module, (1, *shape))
+    caveats = (*assumed, *remarks)
+    model = Model(module, input=specification, name=parts.name, source=parts.source, caveats=caveats)
+    if shape and parts.keras_model is not None:
+        check_against_keras(model, parts.network, shape, parts.keras_model, keras_major=parts.keras_major)
+    return model
+
+
+def _through_keras(parts: Parts, error: Untranslatable) -> "ScoresOnly":
+    """A network as a function that Keras computes.
+
+    Raises:
+        Untranslatable: Keras is not installed.
+        LoadError: Keras cannot open the network either.
+    """
+    from convscope.engine.network.scores_only import ScoresOnly
+
+    if parts.keras_model is None or engine.library() is None:
+        raise Untranslatable(f"{error} (where Keras is installed, such a network opens with its scores alone)") from error
+    try:
+        model = parts.keras_model()
+    except LoadError as refusal:
+        trusting = "" if parts.trust or "Lambda" not in str(error) else "; trust=True runs it: only for files of your own"
+        raise LoadError(f"{error}{trusting}; {refusal}") from error
+    return ScoresOnly(engine.KerasFunction(model, parts.layout), reason=str(error))

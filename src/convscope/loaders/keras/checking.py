@@ -1,0 +1,105 @@
+"""Compares a translated network with the original in Keras."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from convscope.errors import LoadError, ModelFailed
+from convscope.loaders.keras import engine
+from convscope.loaders.keras.config import Layer, Network
+from convscope.loaders.keras.inputs import declared_shape, vocabulary
+from convscope.loaders.keras.layout import Layout
+from convscope.loaders.keras.network import all_layers, is_channels_first
+
+if TYPE_CHECKING:
+    from convscope.engine.network.model import Model
+
+
+def check_against_keras(
+    model: "Model", network: Network, shape: tuple[int, ...], keras_model: Callable[[], Any], *, keras_major: int
+) -> None:
+    """Run both on the same random inputs and keep the difference in the model.
+
+    A network is not checked where Keras is not installed or cannot open it, and where Keras is known to compute
+    something else than when the network was trained.
+
+    Args:
+        model: the translated network.
+        network: its configuration.
+        shape: the shape of one input.
+        keras_model: opens the original.
+        keras_major: the version of Keras that the file is of.
+
+    Raises:
+        LoadError: they differ; the message names the first layer at which they do.
+    """
+    from convscope.loaders.conversion_check import check_conversion
+
+    keras = engine.library()
+    if keras is None or any(computed_differently(layer, keras, keras_major) for layer in all_layers(network)):
+        return
+    try:
+        original = keras_model()
+    except LoadError:
+        return
+    inputs = _inputs(model, network, shape)
+    layout = Layout(channels_first=is_channels_first(network))
+    output, differences = model.output, []
+    try:
+        for index, name in enumerate(network.outputs):
+            model.output = name if len(network.outputs) > 1 else output
+            function = engine.KerasFunction(original, layout, output=index)
+            arrays = inputs.numpy()
+            check_conversion(
+                model, inputs, function(arrays), engine=engine_name(keras), layers=lambda: function.layer_outputs(arrays)
+            )
+            differences.append(model.conversion)
+    except ModelFailed:
+        if None not in (declared_shape(network) or (None,))[1:]:
+            raise
+        return  # the extent that was chosen is too small for this network
+    finally:
+        model.output = output
+    model.conversion = max(filter(None, differences), key=lambda conversion: conversion.difference)
+
+
+def engine_name(keras: Any) -> str:
+    """Keras, its version and its backend."""
+    version, backend = getattr(keras, "__version__", ""), getattr(keras, "backend", None)
+    return f"Keras {version}" + (f" on {backend.backend()}" if hasattr(backend, "backend") else "")
+
+
+def computed_differently(layer: Layer, keras: Any, keras_major: int) -> bool:
+    """Whether Keras computes a layer in another way than it was trained with.
+
+    Keras 3 has another hard sigmoid than Keras 2. On torch it repeats the border in averages with one-sided padding, and
+    crops the other side of transposed convolutions, unlike TensorFlow.
+    """
+    settings = layer.settings
+    if keras_major < 3 and "hard_sigmoid" in (settings.get("activation"), settings.get("recurrent_activation")):
+        return True
+    if keras.backend.backend() != "torch" or settings.get("padding") != "same":
+        return False
+    if layer.kind.startswith("AveragePooling"):
+        return settings.get("strides") not in (1, [1, 1], [1], None) or _even(settings.get("pool_size"))
+    return layer.kind.endswith("Transpose") and settings.get("strides") not in (1, [1, 1], [1], [1, 1, 1])
+
+
+def _even(sizes: Any) -> bool:
+    return any(size % 2 == 0 for size in (sizes if isinstance(sizes, (list, tuple)) else [sizes]) if isinstance(size, int))
+
+
+def _inputs(model: "Model", network: Network, shape: tuple[int, ...]) -> Tensor:
+    """Two random inputs: pixels for a network of images, indices for one that looks them up."""
+    from convscope.engine.inputs.specs import ImageInput
+
+    generator = torch.Generator().manual_seed(0)
+    words = vocabulary(network)
+    if words is not None:
+        return torch.randint(0, words, (2, *shape), generator=generator).float()
+    if isinstance(model.input, ImageInput):
+        mean, std = (torch.tensor(numbers).view(1, -1, 1, 1) for numbers in (model.input.mean, model.input.std))
+        return (torch.rand(2, *shape, generator=generator) - mean) / std
+    return torch.randn(2, *shape, generator=generator)

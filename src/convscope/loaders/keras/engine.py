@@ -1,0 +1,114 @@
+"""Keras itself, where it is installed: to check a translated network, and to run one that has no translation.
+
+Keras is imported only here. Its backend is fixed when it is first imported: a process that already has it keeps its
+own, otherwise it is torch.
+"""
+
+import contextlib
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convscope.errors import LoadError
+from convscope.loaders.keras.layout import Layout
+from convscope.loaders.keras.weights import Array
+
+
+def library() -> Any:
+    """The package keras; None where it is not installed or has no backend."""
+    if "keras" in sys.modules:
+        return sys.modules["keras"]
+    if find_spec("keras") is None:
+        return None
+    with _settings_for_import(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own deprecations
+        try:
+            import keras
+        except ImportError:
+            return None
+    return keras
+
+
+@contextlib.contextmanager
+def _settings_for_import() -> Iterator[None]:
+    """The torch backend, and no file in the home folder of the user, unless the user chose otherwise."""
+    with tempfile.TemporaryDirectory() as home:
+        own = {"KERAS_BACKEND": "torch", "KERAS_HOME": home}
+        added = {name: value for name, value in own.items() if name not in os.environ}
+        os.environ.update(added)
+        try:
+            yield
+        finally:
+            for name in added:
+                del os.environ[name]
+
+
+def load(path: Path, *, trust: bool) -> Any:
+    """A network as Keras opens it.
+
+    Raises:
+        LoadError: Keras is not installed, or cannot open the file.
+    """
+    keras = library()
+    if keras is None:
+        raise LoadError("Keras is not installed")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old files are reported as such
+            return keras.models.load_model(path, compile=False, safe_mode=not trust)
+    except Exception as error:  # whatever Keras meets in a file
+        reason = " ".join(str(error).split())[:200]
+        raise LoadError(f"Keras cannot open {str(path)!r}: {reason}") from error
+
+
+class KerasFunction:
+    """A Keras model as a function from torch's arrays (N, C, …) to one of its outputs (N, …)."""
+
+    def __init__(self, model: Any, layout: Layout, *, output: int = 0) -> None:
+        self.model, self.layout, self.output = model, layout, output
+
+    def __call__(self, arrays: Array) -> Array:
+        """The output for a batch."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old files list their inputs in another structure
+            outputs = self.model(to_keras_order(arrays, self.layout), training=False)
+        members = list(outputs.values()) if isinstance(outputs, dict) else outputs
+        chosen = members[self.output] if isinstance(members, (list, tuple)) else members
+        return from_keras_order(as_array(chosen), self.layout)
+
+    def layer_outputs(self, arrays: Array) -> Iterator[tuple[str, Array]]:
+        """The output of each layer by its name."""
+        keras = library()
+        layers = [layer for layer in self.model.layers if type(layer).__name__ != "InputLayer"]
+        model = keras.Model(self.model.inputs, [layer.output for layer in layers])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            outputs = model(to_keras_order(arrays, self.layout), training=False)
+        for layer, output in zip(layers, outputs if len(layers) > 1 else [outputs], strict=True):
+            if not isinstance(output, (list, tuple, dict)):
+                yield layer.name, from_keras_order(as_array(output), self.layout)
+
+
+def as_array(tensor: Any) -> Array:
+    """A tensor of any backend as an array."""
+    if hasattr(tensor, "detach"):
+        tensor = tensor.detach().cpu()
+    return np.asarray(tensor)
+
+
+def to_keras_order(arrays: Array, layout: Layout) -> Array:
+    """Arrays (N, C, …) with their axes in Keras' order."""
+    moved = arrays if layout.channels_first or arrays.ndim <= 2 else np.moveaxis(arrays, 1, -1)
+    return np.ascontiguousarray(moved)
+
+
+def from_keras_order(arrays: Array, layout: Layout) -> Array:
+    """Arrays in Keras' order with their channels at axis 1."""
+    return arrays if layout.channels_first or arrays.ndim <= 2 else np.moveaxis(arrays, -1, 1)

@@ -1,0 +1,125 @@
+"""Models that live in this process, of keras or tf.keras: read by their configuration and their weights.
+
+Nothing is imported from Keras: whoever holds a model has imported it, with whichever backend.
+"""
+
+import json
+from typing import Any
+
+from torch import nn
+
+from convscope.engine.network.foreign_models import ConvertedNetwork
+from convscope.engine.network.scores_only import ScoresOnly
+from convscope.errors import InputError, LoadError
+from convscope.loaders.keras.config import Network, parse_network
+from convscope.loaders.keras.engine import KerasFunction, as_array
+from convscope.loaders.keras.inputs import input_specification, require_single_input
+from convscope.loaders.keras.layout import Layout
+from convscope.loaders.keras.network import is_channels_first, translate_network
+from convscope.loaders.keras.translation import Untranslatable
+from convscope.loaders.keras.weights import Array, LayerWeights
+
+_PACKAGES = ("keras", "tf_keras", "tensorflow")
+
+
+def is_keras_model(candidate: Any) -> bool:
+    """Whether an object is a model of keras or tf.keras, judged by the modules of its classes."""
+    return any(
+        cls.__name__ in ("Model", "Functional", "Sequential") and cls.__module__.partition(".")[0] in _PACKAGES
+        for cls in type(candidate).__mro__
+    )
+
+
+def convert(model: Any) -> ConvertedNetwork | None:
+    """A Keras model in memory as a torch module with a copy of its weights, and the input that it expects.
+
+    A model that has no configuration, or a layer without translation, becomes a function that Keras computes. None for
+    an object of Keras that is no model.
+
+    Raises:
+        InputError: the model has not been built.
+        LoadError: it takes several inputs, or its weights are not those of its configuration.
+    """
+    from convscope.engine.inputs.specs import TensorInput
+
+    if not is_keras_model(model):
+        return None
+    if not getattr(model, "built", True):
+        raise InputError(f"the Keras model {model.name!r} has no weights yet: call it once, or give it an input shape")
+    try:
+        network = network_of(model)
+    except Untranslatable as error:
+        return ConvertedNetwork(_function(model, Layout(), error), model.name, TensorInput())
+    require_single_input(network)
+    layout = Layout(channels_first=is_channels_first(network))
+    specification, assumed = input_specification(network, layout)
+    try:
+        module, remarks = translate_network(network, live_weights(model, network), keras_major=_major(model))
+    except Untranslatable as error:
+        return ConvertedNetwork(_function(model, layout, error), model.name, specification, assumed)
+    return ConvertedNetwork(module, model.name, specification, (*assumed, *remarks))
+
+
+def as_module(model: Any) -> nn.Module:
+    """The torch module of a Keras model in memory; see `convert`.
+
+    Raises:
+        InputError: it is no Keras model, or has not been built.
+    """
+    converted = convert(model)
+    if converted is None:
+        raise InputError(f"a Keras model is needed, got {type(model).__name__}")
+    return converted.module
+
+
+def _function(model: Any, layout: Layout, error: Untranslatable) -> ScoresOnly:
+    return ScoresOnly(KerasFunction(model, layout), reason=str(error))
+
+
+def network_of(model: Any) -> Network:
+    """The configuration of a Keras model in memory.
+
+    Raises:
+        Untranslatable: its class has none that lists layers.
+    """
+    try:
+        return parse_network(json.loads(model.to_json()))
+    except (LoadError, NotImplementedError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise Untranslatable(f"the Keras model {model.name!r} cannot be translated: {reason}") from error
+
+
+def live_weights(model: Any, network: Network) -> LayerWeights:
+    """The weights of a Keras model by layer."""
+    live = {layer.name: layer for layer in model.layers}
+    children = {
+        layer.name: _layer_weights(live[layer.name], layer.network) for layer in network.layers if layer.name in live
+    }
+    return LayerWeights(children=children)
+
+
+def _layer_weights(layer: Any, network: Network | None) -> LayerWeights:
+    if network is not None:
+        return live_weights(layer, network)
+    roles = [role for role in ("forward_layer", "backward_layer") if hasattr(layer, role)]
+    if not roles and hasattr(layer, "layer"):
+        roles = ["layer"]
+    if roles:
+        return LayerWeights(children={role: _inner_weights(getattr(layer, role)) for role in roles})
+    return LayerWeights(tuple(map(_array, layer.weights)))
+
+
+def _array(weight: Any) -> Array:
+    """The numbers of a variable: Keras 3 keeps a tensor of its backend in ``value``, which is a method in TensorFlow."""
+    value = getattr(weight, "value", weight)
+    return as_array(weight if callable(value) else value)
+
+
+def _inner_weights(layer: Any) -> LayerWeights:
+    """The weights of a layer inside a wrapper, which may be a network."""
+    return _layer_weights(layer, network_of(layer) if is_keras_model(layer) else None)
+
+
+def _major(model: Any) -> int:
+    """The major version of the Keras that made the model: only Keras 3 names its configuration's modules."""
+    return 3 if '"module": "keras' in model.to_json() else 2

@@ -1,0 +1,72 @@
+"""A network run on shapes alone: weights that do not fit are named by layer, and outputs too large for memory refused."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from convscope.errors import LoadError
+
+_MAX_ELEMENTS = 2**30
+"""The largest output of a layer for one input."""
+
+
+def check_shapes(module: nn.Module, shape: tuple[int, ...]) -> None:
+    """Run a network on an input of a shape without computing or allocating anything.
+
+    Args:
+        module: the network.
+        shape: the shape of a batch of inputs.
+
+    Raises:
+        LoadError: a layer does not accept what the one before it gives, or gives more than fits in memory.
+    """
+    states = {name: tensor.to("meta") for name, tensor in [*module.named_parameters(), *module.named_buffers()]}
+    if not math.prod(shape) <= _MAX_ELEMENTS:
+        raise LoadError(f"the network takes inputs of the shape {shape}, which is more than fits in memory")
+    with torch.no_grad(), _observed(module) as running:
+        try:
+            torch.func.functional_call(module, states, (torch.empty(shape, device="meta"),))
+        except LoadError:
+            raise
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            NotImplementedError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
+            reason = " ".join(str(error).split())[:200]
+            where = f"layer {running[-1]!r}" if running else "the network"
+            raise LoadError(f"the weights do not fit: {where} fails on its input: {reason}") from error
+
+
+@contextmanager
+def _observed(module: nn.Module) -> Iterator[list[str]]:
+    """While it is open, the list holds the layers that are running, the innermost last; outputs are measured."""
+    running: list[str] = []
+    handles = []
+
+    def enter(address: str) -> Any:
+        return lambda module, inputs: running.append(address)
+
+    def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.numel() > _MAX_ELEMENTS:
+            raise LoadError(
+                f"layer {running[-1]!r} gives {output.numel():,} numbers for one input, which is more than fits in memory"
+            )
+        running.pop()
+
+    for address, layer in module.named_modules():
+        if address:
+            handles += [layer.register_forward_pre_hook(enter(address)), layer.register_forward_hook(leave)]
+    try:
+        yield running
+    finally:
+        for handle in handles:
+            handle.remove()

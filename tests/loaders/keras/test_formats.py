@@ -1,0 +1,211 @@
+"""Files of all formats give the network that Keras saved in them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import convscope as cs
+from convscope.errors import LoadError
+from convscope.loaders.keras import engine, formats
+from convscope.loaders.keras.engine import KerasFunction
+from convscope.loaders.keras.layout import Layout
+from tests.loaders.keras.twins import TOLERANCE, inputs_of, relative_difference, with_own_weights
+
+
+@pytest.fixture(scope="module")
+def small(keras) -> Any:
+    """A network with a nested, a shared and a frozen part, several kinds of layers and two uses of one class."""
+    layers = keras.layers
+    inner_input = keras.Input((8, 8, 6), name="inner_input")
+    inner = layers.BatchNormalization(name="inner_bn")(layers.Conv2D(6, 3, padding="same", name="inner_conv")(inner_input))
+    block = keras.Model(inner_input, layers.Activation("relu", name="inner_relu")(inner), name="block")
+    block.trainable = False
+    given = keras.Input((16, 16, 3), name="image")
+    x = layers.Conv2D(6, 3, strides=2, padding="same", activation="relu", name="first.conv")(given)
+    shared = layers.Conv2D(6, 1, name="shared")
+    x = layers.Add(name="sum")([block(x), shared(x), shared(block(x))])
+    sequence = layers.Reshape((64, 6), name="sequence")(x)
+    sequence = layers.Bidirectional(layers.GRU(4, return_sequences=True), name="both")(sequence)
+    x = layers.Concatenate(name="joined")([layers.GlobalMaxPooling1D()(sequence), layers.GlobalAveragePooling2D()(x)])
+    return with_own_weights(keras.Model(given, layers.Dense(5, activation="softmax", name="scores")(x), name="small"))
+
+
+def assert_opens(path: Any, keras_model: Any) -> cs.Model:
+    """The file opens as a model that gives what the Keras model gives."""
+    model = cs.load(path)
+    arrays = np.moveaxis(inputs_of(keras_model), -1, 1)
+    expected = KerasFunction(keras_model, Layout())(arrays)
+    with torch.no_grad():
+        given = model.module(torch.from_numpy(np.ascontiguousarray(arrays))).numpy()
+    assert relative_difference(given, expected) < TOLERANCE
+    return model
+
+
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_a_whole_network_opens_and_is_checked(small, tmp_path: Path, ending: str):
+    path = tmp_path / f"net{ending}"
+    small.save(path)
+    model = assert_opens(path, small)
+    assert model.source == str(path)
+    assert model.input == cs.ImageInput(size=16, mean=(0, 0, 0), std=(1, 1, 1))
+    assert model.conversion.difference < TOLERANCE
+    assert model.conversion.engine.startswith("Keras 3")
+    assert {"first_conv", "first_conv.conv", "block.inner_bn", "shared", "both.forward_layer"} <= set(model.layers())
+
+
+@pytest.mark.parametrize("ending", [".weights.h5", ".h5", ".keras"])
+def test_weights_alone_open_with_an_architecture(small, tmp_path: Path, ending: str):
+    (tmp_path / "net.json").write_text(small.to_json())
+    path = tmp_path / f"w{ending}"
+    if ending == ".weights.h5":
+        small.save_weights(path)
+    else:
+        small.save(path)
+    model = assert_opens(f"{tmp_path}/net.json?weights={path}", small)
+    assert model.source == f"{tmp_path}/net.json with {path}"
+    if ending == ".weights.h5":
+        assert_opens(f"{path}?arch={tmp_path}/net.json", small)
+        with pytest.raises(LoadError, match=r"holds weights without the network.*\?arch=VGG16"):
+            cs.load(path)
+
+
+def test_other_weights_replace_those_of_a_file(keras, small, tmp_path: Path):
+    small.save(tmp_path / "net.keras")
+    other = with_own_weights(keras.models.clone_model(small), seed=5)
+    other.save_weights(tmp_path / "other.weights.h5")
+    model = assert_opens(f"{tmp_path}/net.keras?weights={tmp_path}/other.weights.h5", other)
+    assert model.conversion is None, "Keras has no file with these weights"
+
+
+def test_an_attribute_that_keras_splits_is_joined(keras, tmp_path: Path):
+    """HDF5 holds attributes of 64 KiB; Keras writes longer lists of names in parts."""
+    layers = keras.layers
+    names = [f"{'x' * 120}_{index}" for index in range(600)]
+    model = keras.Sequential([keras.Input((3,)), *(layers.Activation("tanh", name=name) for name in names)])
+    model.save(tmp_path / "long.h5")
+    assert len(assert_opens_vector(tmp_path / "long.h5").layers()) == 600
+
+
+def assert_opens_vector(path: Path) -> cs.Model:
+    """A network of vectors opens, and agrees with Keras."""
+    model = cs.load(path)
+    assert model.conversion.difference < TOLERANCE
+    return model
+
+
+def test_several_outputs_are_named_by_their_layers(keras, tmp_path: Path):
+    given = keras.Input((8, 8, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(given))
+    heads = [keras.layers.Dense(2, name="kind")(pooled), keras.layers.Dense(3, name="color")(pooled)]
+    keras.Model(given, heads).save(tmp_path / "two.keras")
+    model = cs.load(f"{tmp_path}/two.keras?output=color")
+    assert model.run(model.example()).shape == (1, 3)
+    assert model.conversion.difference < TOLERANCE
+    with pytest.raises(cs.ConvScopeError, match="'kind', 'color'"):
+        cs.predict(cs.load(tmp_path / "two.keras"), torch.rand(1, 3, 8, 8))
+
+
+def test_several_inputs_are_refused(keras, tmp_path: Path):
+    given = [keras.Input((4,), name="left"), keras.Input((4,), name="right")]
+    keras.Model(given, keras.layers.Add()(given)).save(tmp_path / "two.keras")
+    with pytest.raises(LoadError, match=r"takes 2 inputs \(left, right\)"):
+        cs.load(tmp_path / "two.keras")
+
+
+def test_channels_first_networks_keep_their_axes(keras, tmp_path: Path):
+    layers = keras.layers
+    stack = [
+        layers.Conv2D(4, 3, padding="same", data_format="channels_first", activation="relu"),
+        layers.BatchNormalization(axis=1),
+        layers.MaxPooling2D(data_format="channels_first"),
+        layers.Flatten(data_format="channels_first"),
+        layers.Dense(3),
+    ]
+    model = with_own_weights(keras.Sequential([keras.Input((3, 8, 8)), *stack]))
+    model.save(tmp_path / "first.keras")
+    opened = cs.load(tmp_path / "first.keras")
+    assert opened.input.channels == 3
+    assert opened.conversion.difference < TOLERANCE
+
+
+def test_a_network_for_raw_pixels_says_so(keras, tmp_path: Path):
+    layers = keras.layers
+    stack = [layers.RandomFlip(), layers.Rescaling(1 / 255), layers.Conv2D(2, 3), layers.GlobalAveragePooling2D()]
+    keras.Sequential([keras.Input((8, 8, 3)), *stack]).save(tmp_path / "raw.keras")
+    model = cs.load(tmp_path / "raw.keras")
+    white = np.full((8, 8, 3), 255, np.uint8)
+    assert float(model.prepare(white).tensor.max()) == pytest.approx(255)
+    assert model.caveats == ()
+
+
+def test_assumed_preprocessing_is_said_until_it_is_given(keras, tmp_path: Path):
+    stack = [keras.layers.Conv2D(2, 3), keras.layers.GlobalAveragePooling2D()]
+    keras.Sequential([keras.Input((8, 8, 3)), *stack]).save(tmp_path / "net.keras")
+    assert any("scaled to 0 … 1, which is assumed" in caveat for caveat in cs.load(tmp_path / "net.keras").caveats)
+    given = cs.load(tmp_path / "net.keras", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    assert given.caveats == ()
+
+
+def test_a_tfjs_model_opens_from_its_folder(keras, tmp_path: Path):
+    stack = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten(), keras.layers.Dense(3)]
+    original = with_own_weights(keras.Sequential([keras.Input((8, 8, 3)), *stack]))
+    write_tfjs(original, tmp_path)
+    assert_opens(tmp_path, original)
+    assert_opens(tmp_path / "model.json", original)
+
+
+def write_tfjs(model: Any, folder: Path) -> None:
+    """Write a layers model as the converter of TensorFlow.js does, with its weights in two files."""
+    arrays = [(weight.path, np.asarray(engine.as_array(weight.value))) for weight in model.weights]
+    data = b"".join(array.astype("<f4").tobytes() for _, array in arrays)
+    (folder / "a.bin").write_bytes(data[:100])
+    (folder / "b.bin").write_bytes(data[100:])
+    entries = [{"name": name, "shape": list(array.shape), "dtype": "float32"} for name, array in arrays]
+    topology = {"keras_version": "3.0", "model_config": json.loads(model.to_json())}
+    content = {"format": "layers-model", "modelTopology": topology}
+    content["weightsManifest"] = [{"paths": ["a.bin", "b.bin"], "weights": entries}]
+    (folder / "model.json").write_text(json.dumps(content))
+
+
+def test_the_first_layer_that_differs_is_named(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A check that never fails would be none: the weights of one layer are changed behind its back."""
+    from convscope.loaders.keras import assembly
+
+    translate = assembly.translate_network
+
+    def wrong(*args, **kwargs):
+        module, remarks = translate(*args, **kwargs)
+        module.shared.weight.data += 0.5
+        return module, remarks
+
+    small.save(tmp_path / "net.keras")
+    monkeypatch.setattr(assembly, "translate_network", wrong)
+    with pytest.raises(LoadError, match=r"converted wrongly: .* Keras 3.* first at layer 'shared'"):
+        cs.load(tmp_path / "net.keras")
+
+
+def test_the_meaning_of_keras_2_is_kept(keras, tmp_path: Path):
+    """Keras 3 has another hard sigmoid than the Keras with which old networks were trained."""
+    import h5py
+
+    model = with_own_weights(keras.Sequential([keras.Input((5,)), keras.layers.Dense(4, activation="hard_sigmoid")]))
+    path = tmp_path / "old.h5"
+    model.save(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["keras_version"] = "2.3.1"
+    opened = cs.load(path)
+    x = torch.linspace(-2, 2, 5)[None]
+    kernel, bias = (torch.from_numpy(np.asarray(engine.as_array(w.value))) for w in model.weights)
+    torch.testing.assert_close(opened.module(x), (0.2 * (x @ kernel + bias) + 0.5).clamp(0, 1))
+    assert opened.conversion is None
+
+
+def test_formats_are_recognized_by_their_content(small, tmp_path: Path):
+    small.save(tmp_path / "net.keras")
+    (tmp_path / "net.keras").rename(tmp_path / "net.anything")
+    assert_opens(tmp_path / "net.anything", small)
+    assert not formats._is_archive(tmp_path / "net.anything", b"PK\x03\x05")

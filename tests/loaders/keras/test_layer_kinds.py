@@ -1,0 +1,269 @@
+"""Every kind of layer in a small network, against Keras itself."""
+
+import numpy as np
+import pytest
+import torch
+
+from convscope.loaders.keras import network  # noqa: F401 - declares the translators
+from convscope.loaders.keras.config import Layer
+from convscope.loaders.keras.layers.padding import pad_same
+from convscope.loaders.keras.layers.pooling import SameAveragePool
+from convscope.loaders.keras.layout import Layout
+from convscope.loaders.keras.translation import Conversion, LayerContext, translate_layer, translated_kinds
+from convscope.loaders.keras.weights import LayerWeights
+from tests.loaders.keras.twins import assert_equal_to_keras, with_own_weights
+
+IMAGE, SIGNAL, VOLUME, VECTOR = (9, 8, 6), (13, 6), (6, 5, 7, 4), (10,)
+
+
+def one(kind, shape, **settings):
+    """A case: one layer of a kind on an input of a shape."""
+    return pytest.param(
+        kind, shape, settings, id="-".join([kind, *(f"{k}={v}" for k, v in settings.items())]).replace(" ", "")
+    )
+
+
+CASES = [
+    one("Conv2D", IMAGE, filters=5, kernel_size=3),
+    one("Conv2D", IMAGE, filters=5, kernel_size=(3, 2), padding="same", strides=2, activation="relu"),
+    one("Conv2D", IMAGE, filters=5, kernel_size=4, padding="same", strides=(1, 3), use_bias=False),
+    one("Conv2D", IMAGE, filters=6, kernel_size=3, padding="same", dilation_rate=2, groups=2, activation="tanh"),
+    one("Conv1D", SIGNAL, filters=5, kernel_size=4, padding="same", strides=3),
+    one("Conv1D", SIGNAL, filters=5, kernel_size=3, padding="causal", dilation_rate=2),
+    one("Conv3D", VOLUME, filters=5, kernel_size=(2, 3, 3), padding="same", strides=2),
+    one("DepthwiseConv2D", IMAGE, kernel_size=3, depth_multiplier=2, padding="same", strides=2),
+    one("DepthwiseConv1D", SIGNAL, kernel_size=4, depth_multiplier=3),
+    one("SeparableConv2D", IMAGE, filters=5, kernel_size=3, depth_multiplier=2, padding="same", activation="swish"),
+    one("SeparableConv1D", SIGNAL, filters=5, kernel_size=4, strides=2),
+    one("Conv2DTranspose", IMAGE, filters=5, kernel_size=4, strides=2, padding="same"),
+    one("Conv2DTranspose", IMAGE, filters=5, kernel_size=3, strides=2, padding="valid"),
+    one("Conv2DTranspose", IMAGE, filters=5, kernel_size=2, strides=3, padding="valid"),
+    one("Conv1DTranspose", SIGNAL, filters=5, kernel_size=5, strides=1, padding="same", activation="relu"),
+    one("Conv3DTranspose", VOLUME, filters=3, kernel_size=2, strides=2),
+    one("Dense", VECTOR, units=7, activation="softmax"),
+    one("Dense", IMAGE, units=7, activation="softmax"),
+    one("EinsumDense", SIGNAL, equation="abc,cd->abd", output_shape=(None, 5), bias_axes="d"),
+    one("BatchNormalization", IMAGE),
+    one("BatchNormalization", VECTOR, scale=False),
+    one("BatchNormalization", VOLUME, center=False, epsilon=0.1),
+    one("BatchNormalization", IMAGE, axis=1),
+    one("LayerNormalization", IMAGE),
+    one("LayerNormalization", IMAGE, axis=[2, 3]),
+    one("LayerNormalization", SIGNAL, scale=False),
+    one("GroupNormalization", IMAGE, groups=3),
+    one("GroupNormalization", IMAGE, groups=-1),
+    one("RMSNormalization", SIGNAL),
+    one("UnitNormalization", IMAGE),
+    one("MaxPooling2D", IMAGE, pool_size=3, strides=2, padding="same"),
+    one("MaxPooling2D", IMAGE, pool_size=2, strides=1, padding="same"),
+    one("MaxPooling2D", IMAGE, pool_size=(2, 3)),
+    one("MaxPooling1D", SIGNAL, pool_size=4, strides=3, padding="same"),
+    one("MaxPooling3D", VOLUME, pool_size=2),
+    one("AveragePooling2D", (9, 9, 4), pool_size=3, strides=2, padding="same"),
+    one("AveragePooling2D", IMAGE, pool_size=2, strides=1, padding="same"),
+    one("AveragePooling1D", SIGNAL, pool_size=3),
+    one("AveragePooling3D", VOLUME, pool_size=2),
+    one("GlobalMaxPooling2D", IMAGE, keepdims=True),
+    one("GlobalMaxPooling1D", SIGNAL),
+    one("GlobalMaxPooling3D", VOLUME),
+    one("GlobalAveragePooling1D", SIGNAL, keepdims=True),
+    one("GlobalAveragePooling2D", IMAGE),
+    one("GlobalAveragePooling3D", VOLUME),
+    one("AdaptiveAveragePooling2D", IMAGE, output_size=(3, 4)),
+    one("AdaptiveMaxPooling1D", SIGNAL, output_size=4),
+    *(
+        one("Activation", SIGNAL, activation=name)
+        for name in (
+            "relu", "relu6", "sigmoid", "tanh", "gelu", "elu", "selu", "celu", "softplus", "softsign", "swish", "mish",
+            "exponential", "squareplus", "hard_silu", "hard_sigmoid", "hard_tanh", "hard_shrink", "soft_shrink",
+            "tanh_shrink", "log_sigmoid", "softmax", "log_softmax", "leaky_relu", "linear",
+        )
+    ),
+    one("ReLU", IMAGE),
+    one("ReLU", IMAGE, max_value=6),
+    one("ReLU", IMAGE, max_value=1.5, negative_slope=0.1, threshold=0.3),
+    one("LeakyReLU", IMAGE, negative_slope=0.2),
+    one("ELU", IMAGE, alpha=0.5),
+    one("PReLU", IMAGE),
+    one("PReLU", IMAGE, shared_axes=[1, 2]),
+    one("Softmax", IMAGE),
+    one("Softmax", IMAGE, axis=1),
+    one("Flatten", IMAGE),
+    one("Flatten", VECTOR),
+    one("Reshape", IMAGE, target_shape=(12, -1)),
+    one("Reshape", VECTOR, target_shape=(1, 1, 10)),
+    one("Permute", IMAGE, dims=(3, 1, 2)),
+    one("RepeatVector", VECTOR, n=4),
+    one("ZeroPadding1D", SIGNAL, padding=(1, 2)),
+    one("ZeroPadding2D", IMAGE, padding=((1, 2), (0, 3))),
+    one("ZeroPadding2D", IMAGE, padding=2),
+    one("ZeroPadding3D", VOLUME, padding=(1, 0, 2)),
+    one("Cropping1D", SIGNAL, cropping=(1, 2)),
+    one("Cropping2D", IMAGE, cropping=((1, 2), (0, 3))),
+    one("Cropping3D", VOLUME, cropping=1),
+    one("UpSampling1D", SIGNAL, size=3),
+    one("UpSampling2D", IMAGE, size=(2, 3)),
+    one("UpSampling2D", IMAGE, size=2, interpolation="bilinear"),
+    one("UpSampling3D", VOLUME, size=2),
+    one("Rescaling", IMAGE, scale=0.5, offset=-1),
+    one("Rescaling", (9, 8, 3), scale=[0.5, 1, 2], offset=[0, 1, 2]),
+    one("Normalization", (9, 8, 3), mean=[1, 2, 3], variance=[1, 4, 9]),
+    one("Normalization", (9, 8, 3), mean=1.5, variance=4.0, invert=True),
+    one("CenterCrop", IMAGE, height=4, width=5),
+    one("Resizing", IMAGE, height=5, width=11),
+    one("Resizing", IMAGE, height=12, width=4, interpolation="nearest"),
+    one("Resizing", IMAGE, height=5, width=5, crop_to_aspect_ratio=True),
+    one("Dropout", IMAGE, rate=0.5),
+    one("SpatialDropout2D", IMAGE, rate=0.5),
+    one("GaussianNoise", IMAGE, stddev=1.0),
+    one("RandomFlip", IMAGE),
+    one("RandomRotation", IMAGE, factor=0.1),
+    one("RandomContrast", (9, 8, 3), factor=0.1),
+    one("LSTM", SIGNAL, units=5),
+    one("LSTM", SIGNAL, units=5, return_sequences=True, go_backwards=True, use_bias=False),
+    one("LSTM", SIGNAL, units=5, recurrent_activation="hard_sigmoid", activation="relu"),
+    one("GRU", SIGNAL, units=5, return_sequences=True),
+    one("GRU", SIGNAL, units=5, reset_after=False),
+    one("GRU", SIGNAL, units=5, activation="relu"),
+    one("SimpleRNN", SIGNAL, units=5),
+    one("SimpleRNN", SIGNAL, units=5, activation="sigmoid", return_sequences=True),
+    one("Attention", SIGNAL, use_scale=True),
+    one("Attention", SIGNAL, score_mode="concat"),
+    one("AdditiveAttention", SIGNAL),
+    one("MultiHeadAttention", SIGNAL, num_heads=2, key_dim=3),
+    one("MultiHeadAttention", IMAGE, num_heads=2, key_dim=3, value_dim=4, output_shape=5, use_bias=False),
+    one("Masking", SIGNAL, mask_value=0.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "shape", "settings"), CASES)
+def test_a_layer_gives_what_keras_gives(keras, kind, shape, settings):
+    given = keras.Input(shape)
+    layer = getattr(keras.layers, kind)(name="layer", **settings)
+    if kind == "MultiHeadAttention":
+        output = layer(given, given)
+    else:
+        output = layer([given, given]) if "Attention" in kind else layer(given)
+    assert_equal_to_keras(with_own_weights(keras.Model(given, output)))
+
+
+def test_an_average_leaves_padding_out_as_tensorflow_does():
+    """Keras on torch repeats the border instead, so that it is no reference for a border on one side only."""
+    x = torch.randn(1, 2, 8, 7)
+    pooled = SameAveragePool((3, 2), (2, 2))(x)
+    windows = [
+        [x[0, :, 2 * row : 2 * row + 3, 2 * column : 2 * column + 2].mean((1, 2)) for column in range(4)]
+        for row in range(4)
+    ]
+    torch.testing.assert_close(pooled[0], torch.stack([torch.stack(row, 1) for row in windows], 1))
+
+
+@pytest.mark.parametrize(("size", "stride"), [(3, 2), (2, 3), (5, 2), (4, 1), (3, 1)])
+def test_a_transposed_convolution_is_the_gradient_of_the_convolution(size, stride):
+    """TensorFlow defines it so, also where its padding is one-sided; Keras on torch differs there."""
+    kernel = np.random.default_rng(0).normal(size=(size, 3, 2)).astype(np.float32)
+    settings = {"strides": [stride], "padding": "same", "use_bias": False, "activation": "linear"}
+    layer = Layer("layer", "Conv1DTranspose", settings)
+    conversion = Conversion(Layout(), 3, False, [], translate_layer)
+    module = translate_layer(LayerContext(layer, LayerWeights((kernel,)), conversion))
+    y = torch.randn(1, 2, 7)
+    x = torch.zeros(1, 3, 7 * stride, requires_grad=True)
+    weight = torch.from_numpy(kernel).permute(2, 1, 0)
+    padded = pad_same(x, (size,), (stride,), (1,))
+    (torch.nn.functional.conv1d(padded, weight, stride=stride) * y).sum().backward()
+    torch.testing.assert_close(module(y), x.grad)
+
+
+@pytest.mark.parametrize("kind", ["Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum"])
+def test_a_merge_gives_what_keras_gives(keras, kind):
+    given = keras.Input(IMAGE)
+    layers = keras.layers
+    other = layers.Conv2D(6, 1)(given)
+    vector = layers.GlobalAveragePooling2D()(given)
+    merged = getattr(layers, kind)()([given, other])
+    assert_equal_to_keras(with_own_weights(keras.Model(given, getattr(layers, kind)()([merged, vector]))))
+
+
+@pytest.mark.parametrize("axis", [-1, 1, 2, 3])
+def test_a_concatenation_gives_what_keras_gives(keras, axis):
+    given = keras.Input(IMAGE)
+    output = keras.layers.Concatenate(axis=axis)([given, keras.layers.Activation("tanh")(given)])
+    assert_equal_to_keras(keras.Model(given, output))
+
+
+@pytest.mark.parametrize(("axes", "normalize"), [(-1, False), ((1, 1), True)])
+def test_a_dot_product_gives_what_keras_gives(keras, axes, normalize):
+    given = keras.Input(SIGNAL)
+    output = keras.layers.Dot(axes=axes, normalize=normalize)([given, keras.layers.Activation("tanh")(given)])
+    assert_equal_to_keras(keras.Model(given, output))
+
+
+@pytest.mark.parametrize("mode", ["concat", "sum", "mul", "ave"])
+@pytest.mark.parametrize("sequences", [True, False])
+def test_both_directions_give_what_keras_gives(keras, mode, sequences):
+    layers = keras.layers
+    inner = layers.GRU(4, return_sequences=sequences)
+    model = keras.Sequential([keras.Input(SIGNAL), layers.Bidirectional(inner, merge_mode=mode)])
+    assert_equal_to_keras(with_own_weights(model))
+
+
+def test_a_layer_per_step_gives_what_keras_gives(keras):
+    layers = keras.layers
+    inner = keras.Sequential([keras.Input((6, 5, 3)), layers.Conv2D(4, 3, activation="relu"), layers.Flatten()])
+    model = keras.Sequential([keras.Input((4, 6, 5, 3)), layers.TimeDistributed(inner), layers.LSTM(3)])
+    assert_equal_to_keras(with_own_weights(model))
+
+
+def test_a_spectrally_normalized_layer_gives_what_keras_gives(keras):
+    layers = keras.layers
+    model = keras.Sequential([keras.Input(IMAGE), layers.SpectralNormalization(layers.Conv2D(4, 3))])
+    assert_equal_to_keras(model)
+
+
+def test_a_cell_in_a_recurrent_layer_gives_what_keras_gives(keras):
+    layers = keras.layers
+    model = keras.Sequential([keras.Input(SIGNAL), layers.RNN(layers.LSTMCell(4), return_sequences=True)])
+    assert_equal_to_keras(with_own_weights(model))
+
+
+def test_an_embedding_gives_what_keras_gives(keras):
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((7,)), layers.Embedding(20, 5), layers.Conv1D(4, 3)])
+    indices = np.random.default_rng(0).integers(0, 20, (3, 7)).astype(np.float32)
+    assert_equal_to_keras(with_own_weights(model), arrays=indices)
+
+
+def test_an_adapted_normalization_keeps_its_statistics(keras):
+    layer = keras.layers.Normalization()
+    layer.adapt(np.random.default_rng(0).normal(3, 2, (50, 4, 5, 3)).astype(np.float32))
+    assert_equal_to_keras(keras.Sequential([keras.Input((4, 5, 3)), layer]))
+
+
+def test_operations_of_the_graph_give_what_keras_gives(keras):
+    given = keras.Input(IMAGE)
+    ops = keras.ops
+    scaled = ops.relu(given * 0.5 + 1) / 3 - given
+    row = 2 - ops.mean(scaled, axis=1)
+    joined = ops.concatenate([ops.transpose(row, (0, 2, 1)), ops.max(scaled, axis=[1])[:, :6]], axis=-1)
+    output = (
+        ops.maximum(ops.reshape(joined, (-1, 16 * 3)), -0.1) if joined.shape[-1] == 8 else ops.maximum(joined, -0.1)
+    )
+    assert_equal_to_keras(keras.Model(given, ops.softmax(output)))
+
+
+def test_every_translated_kind_of_keras_is_compared_here(keras):
+    """A new translator needs a case; old names, wrappers and random layers have none of their own."""
+    tested = {case.values[0] for case in CASES}
+    current = {kind for kind in translated_kinds() if hasattr(keras.layers, kind)}
+    untested = {
+        kind
+        for kind in current - tested
+        if not kind.startswith(
+            ("Random", "Spatial", "Global", "Adaptive", "MaxPool", "AvgPool", "Convolution", "SeparableConvolution")
+        )
+    }
+    assert untested == {
+        "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot", "Bidirectional",
+        "TimeDistributed", "SpectralNormalization", "RNN", "Embedding", "AlphaDropout", "GaussianDropout",
+        "ActivityRegularization", "Identity", "InputLayer", "AugMix", "CutMix", "MixUp", "RandAugment",
+    }  # fmt: skip
