@@ -129,6 +129,8 @@ def test_drawing_stops_when_another_unit_is_selected(inside: Any) -> None:
     page.wait_for_selector('.unit h2:text-is("layer3.1.conv2[9]")')
     page.wait_for_selector(".unit button.draw")
     assert not page.is_visible(".unit button.cancel")
+    page.click(".unit .part-drawn .q-select")
+    page.get_by_role("option", name="64", exact=True).click()
     page.click(".unit button.draw")
     page.wait_for_selector('.unit .drawing .result:has-text("Finished.")')
 
