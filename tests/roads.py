@@ -127,10 +127,66 @@ def _hugging_face(folder: Path) -> cs.Model:
     return cs.load(f"hf:{networks.save(networks.resnet, folder / 'resnet')}", labels=LABELS)
 
 
+def _exported(folder: Path) -> cs.Model:
+    batch = {0: torch.export.Dim("batch", min=1, max=1024)}
+    program = torch.export.export(make(), (torch.randn(2, 3, SIDE, SIDE),), dynamic_shapes=(batch,))
+    torch.export.save(program, folder / "net.pt2")
+    return _address(folder / "net.pt2")
+
+
+def _scripted(folder: Path) -> cs.Model:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated in torch
+        torch.jit.script(make()).save(folder / "net.pt")
+    return _address(folder / "net.pt")
+
+
+def _onnx(folder: Path) -> cs.Model:
+    from tests.loaders.onnx.onnx_files import export
+
+    example = torch.randn(1, 3, SIDE, SIDE)
+    names = {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": {"x": {0: "batch"}, "y": {0: "batch"}}}
+    return _address(export(make(), example, folder / "net.onnx", **names))
+
+
+def _keras(folder: Path) -> cs.Model:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras converts its own tensors by a deprecated way
+        save_keras(make(), folder / "net.keras")
+    return _address(folder / "net.keras")
+
+
+def save_keras(net: nn.Module, path: Path) -> None:
+    """Write the network `Net` as a Keras file with the same weights."""
+    from convscope.loaders.keras import engine
+
+    keras = engine.library()
+    layers = keras.layers
+    sizes = {"padding": "same", "activation": "relu"}
+    model = keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE, 3)),
+            layers.Conv2D(8, 3, name="first", **sizes),
+            layers.Conv2D(8, 3, name="second", **sizes),
+            layers.GlobalAveragePooling2D(name="pool"),
+            layers.Dense(len(LABELS), name="head"),
+        ]
+    )
+    for name in ("first", "second", "head"):
+        module = net.get_submodule(name)
+        kernel = module.weight.detach().permute(2, 3, 1, 0) if name != "head" else module.weight.detach().T
+        model.get_layer(name).set_weights([kernel.numpy(), module.bias.detach().numpy()])
+    model.save(path)
+
+
 ROADS = (
     Road("torch module", lambda folder: _model(make())),
     Road("state dict", _state_dict),
     Road("torch.fx", _fx),
+    Road("torch.export", _exported),
+    Road("TorchScript", _scripted),
+    Road("ONNX", _onnx, "onnx"),
+    Road("Keras", _keras, "keras"),
     Road("Hugging Face", _hugging_face, "transformers", same=False),
     Road("quantized (int8)", _quantized, same=False),
     Road("any callable", _callable),
