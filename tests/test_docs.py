@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from convscope._names import PUBLIC, lens_modules
+from tests.readme_files import prepare
 
 ROOT = Path(__file__).parents[1]
 HOWTO = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/howto/*.md"))
@@ -45,6 +46,7 @@ def test_python_snippets_of_the_readme_run(code: str, tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("line", SHELL)
 @pytest.mark.process
 def test_shell_lines_of_the_readme_run(line: str, tmp_path: Path) -> None:
+    prepare(line, tmp_path)
     command = f"{Path(sys.executable).with_name('convscope')} {line.removeprefix('convscope ')}"
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
