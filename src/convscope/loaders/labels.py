@@ -33,6 +33,13 @@ def read_labels(path: str | Path) -> Any:
         raise LoadError(f"labels={str(path)!r} is not JSON: {error}") from error
     if not isinstance(names, (list, dict)):
         raise LoadError(f"labels={str(path)!r} holds {type(names).__name__}: a list of names or an object is required")
-    if isinstance(names, dict):  # ImageNet's class index maps each index to [synset, name]
-        return {key: value[-1] if isinstance(value, list) and value else value for key, value in names.items()}
-    return names
+    if isinstance(names, dict):
+        return {key: _name(value) for key, value in names.items()}
+    return [_name(value) for value in names]
+
+
+def _name(entry: Any) -> Any:
+    """The name in the entry of a class: the text itself, the last of [synset, name], or the field of that name."""
+    if isinstance(entry, list) and entry:
+        return entry[-1]
+    return entry.get("name", entry) if isinstance(entry, dict) else entry
