@@ -176,7 +176,7 @@ def _save_onnx(model: Model, path: Path, example: Tensor) -> tuple[list[Path], f
     _describe(path, model)
     if importlib.util.find_spec("onnxruntime") is None:
         return [path], None
-    import onnxruntime  # type: ignore[import-not-found, unused-ignore]
+    import onnxruntime  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
     onnxruntime.set_default_logger_severity(4)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -188,7 +188,7 @@ def _save_onnx(model: Model, path: Path, example: Tensor) -> tuple[list[Path], f
 
 def _describe(path: Path, model: Model) -> None:
     """Add the labels and the preprocessing to the metadata of an ONNX file."""
-    import onnx  # type: ignore[import-not-found, unused-ignore]
+    import onnx  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
     content = onnx.load(str(path))
     entries = {"convscope.source": model.source, "convscope.input": _input_text(model)}
