@@ -34,7 +34,7 @@ def test_a_network_without_a_library_is_rebuilt_from_an_exported_program(tmp_pat
     assert torch.equal(reopened.run(images(3)), model().run(images(3)))
     assert (reopened.input, tuple(reopened.labels or ()), reopened.name) == (INPUT, LABELS, "net")
     assert reopened.caveats == ("a remark",)
-    assert reopened.layers() == [address for address in model().layers()]
+    assert reopened.layers() == model().layers()
     state = load_file(tmp_path / "net.safetensors")
     assert {*state} == {*saved_net().state_dict()}
     assert all(torch.equal(state[name], value) for name, value in saved_net().state_dict().items())
@@ -72,10 +72,10 @@ def test_a_script_is_written_with_its_layers(tmp_path: Path) -> None:
 def test_names_do_not_become_code(tmp_path: Path) -> None:
     network = model()
     network.name = 'net"""\nraise SystemExit\n"""\\'
-    network.labels = ["'", '"""', "\\", "\n"]
+    network.labels = ("'", '"""', "\\", "\n")
     save_network(network, tmp_path / "net.safetensors")
     reopened = cs.load(f"{tmp_path}/net.py:make")
-    assert list(reopened.labels or ()) == network.labels
+    assert tuple(reopened.labels or ()) == network.labels
 
 
 def test_onnx_gives_the_same_scores(tmp_path: Path) -> None:

@@ -63,5 +63,3 @@ def _stem(address: str) -> str:
     base = address.partition("?")[0]
     name = Path(base).stem if Path(base).suffix and ":" not in base else base.rpartition(":")[2]
     return target_slug(name).replace("-", "_") or "network"
-
-

@@ -6,7 +6,6 @@ otherwise an exported program beside it (``NAME.pt2``), since a network does not
 
 import importlib.util
 import json
-import os
 import pprint
 import tempfile
 import warnings
@@ -18,16 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convscope import __version__
 from convscope.engine.network.model import Model
 from convscope.errors import CannotWrite, ConvScopeError, LoadError, MissingExtra
+from convscope.loaders.address import open_address
 from convscope.loaders.conversion_check import MAX_DIFFERENCE, relative_difference
+from convscope.spec import LOADERS
 
 LIBRARIES = ("torchvision", "timm")
 """Loaders whose architectures can be opened again wherever the library is installed."""
 _ONNX_OPSET = 17
 
-_TEMPLATE = '''"""{title}, written by ConvScope {version} from {source}.
+_TEMPLATE = '''"""{title}, written by ConvScope from {source}.
 
 Open it with ``--model {stem}.py:make``, or in Python with ``make()``.
 """
@@ -71,7 +71,7 @@ def save_network(model: Model, path: Path) -> tuple[list[Path], float | None]:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convscope-") as folder:
         files, difference = save(model, Path(folder) / path.name, example)
         for file in files:  # only what was compared gets its name
-            os.replace(file, path.with_name(file.name))
+            file.replace(path.with_name(file.name))
     return [path.with_name(file.name) for file in files], difference
 
 
@@ -87,9 +87,8 @@ def _save_module(model: Model, path: Path, example: Tensor) -> tuple[list[Path],
         address = f"HERE / {program.name!r}"
     save_file(_state(model.module), path)
     files[1].write_text(_module_text(model, path, address), "utf-8")
-    from convscope.catalogue import load
-
-    reopened = load(f"{files[1]}:make")
+    LOADERS.fill()
+    reopened = open_address(f"{files[1]}:make", None, {}, trust=False)
     return files, _compared(model, example, _scores(reopened, example), path)
 
 
@@ -111,7 +110,6 @@ def _module_text(model: Model, path: Path, address: str) -> str:
     return _TEMPLATE.format(
         name=model.name,
         title=_plain(model.name),
-        version=__version__,
         source=_plain(model.source),
         stem=_plain(path.stem),
         labels=pprint.pformat(list(model.labels), width=100, compact=True) if model.labels else None,
@@ -125,7 +123,7 @@ def _module_text(model: Model, path: Path, address: str) -> str:
 
 def _plain(text: str) -> str:
     """A name without the characters that end a docstring or begin an escape."""
-    return "".join(letter for letter in text if letter.isprintable() and letter not in "\"\\")
+    return "".join(letter for letter in text if letter.isprintable() and letter not in '"\\')
 
 
 def _input_text(model: Model) -> str:
@@ -178,7 +176,7 @@ def _save_onnx(model: Model, path: Path, example: Tensor) -> tuple[list[Path], f
     _describe(path, model)
     if importlib.util.find_spec("onnxruntime") is None:
         return [path], None
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
     onnxruntime.set_default_logger_severity(4)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -190,7 +188,7 @@ def _save_onnx(model: Model, path: Path, example: Tensor) -> tuple[list[Path], f
 
 def _describe(path: Path, model: Model) -> None:
     """Add the labels and the preprocessing to the metadata of an ONNX file."""
-    import onnx
+    import onnx  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
     content = onnx.load(str(path))
     entries = {"convscope.source": model.source, "convscope.input": _input_text(model)}
@@ -234,5 +232,3 @@ def refuse_other_endings(path: Path) -> None:
             f"a network is written to a folder, to .safetensors (with a Python module beside it) or to .onnx, not to "
             f"{path.name!r}"
         )
-
-

@@ -31,7 +31,7 @@ class LowRankLayer(nn.Module):
         self.lora_A = nn.ModuleDict({name: nn.Linear(columns, rank, bias=False) for name in names})
         self.lora_B = nn.ModuleDict({name: nn.Linear(rank, rows, bias=False) for name in names})
         self.lora_dropout = nn.ModuleDict({name: nn.Identity() for name in names})
-        self.scaling = {name: 0.5 for name in names}
+        self.scaling = dict.fromkeys(names, 0.5)
         self.active_adapters = list(names)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class PeftModel(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.peft_config = {"default": {}}
+        self.peft_config = {"default": "a configuration"}
         self.base_model = nn.Module()
         self.base_model.model = network
 
@@ -118,7 +118,9 @@ def process_group(tmp_path: Path) -> Iterator[None]:
     distributed = pytest.importorskip("torch.distributed")
     if not distributed.is_available():
         pytest.skip("this torch has no distributed training")
-    distributed.init_process_group("gloo", store=distributed.FileStore(str(tmp_path / "store"), 1), rank=0, world_size=1)
+    distributed.init_process_group(
+        "gloo", store=distributed.FileStore(str(tmp_path / "store"), 1), rank=0, world_size=1
+    )
     yield
     distributed.destroy_process_group()
 
@@ -140,11 +142,11 @@ def test_weights_that_are_spread_over_processes_are_refused() -> None:
         cs.Model(network)
 
 
-def adapted(*names: str) -> PlainNet:
-    network = seeded(PlainNet)
+def adapted(*names: str) -> Any:
+    network: Any = seeded(PlainNet)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        network.head = LowRankLayer(network.head, *names)  # type: ignore[assignment]
+        network.head = LowRankLayer(network.head, *names)
     return network.eval()
 
 
@@ -165,7 +167,8 @@ def test_only_active_adapters_count() -> None:
     network.head.active_adapters = ["second"]
     assert torch.allclose(cs.Model(network).module(image()), network(image()), atol=1e-6)
     network.head.disable_adapters = True
-    assert torch.equal(cs.Model(network).module.head.weight, network.head.base_layer.weight)
+    merged: Any = cs.Model(network).module
+    assert torch.equal(merged.head.weight, network.head.base_layer.weight)
 
 
 def test_adapters_of_convolutions_are_merged() -> None:

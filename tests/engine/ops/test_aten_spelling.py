@@ -24,7 +24,10 @@ SPELLINGS: list[tuple[str, list[Any]]] = [
     ("pad", [aten.constant_pad_nd.default, aten.reflection_pad2d.default, aten.pad.default, F.pad]),
     ("linear", [aten.linear.default, torch._C._nn.linear, F.linear]),
     ("view", [aten.view.default, aten._unsafe_view.default, Tensor.view]),
-    ("adaptive_avg_pool2d", [aten.adaptive_avg_pool2d.default, torch._C._nn.adaptive_avg_pool2d, F.adaptive_avg_pool2d]),
+    (
+        "adaptive_avg_pool2d",
+        [aten.adaptive_avg_pool2d.default, torch._C._nn.adaptive_avg_pool2d, F.adaptive_avg_pool2d],
+    ),
 ]
 
 

