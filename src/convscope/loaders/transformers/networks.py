@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from convscope.errors import LoadError
 from convscope.loaders.transformers.architecture import call_library, find_architecture
-from convscope.loaders.transformers.folders import check_code, check_weight_files, read_config
+from convscope.loaders.transformers.folders import check_code, check_sizes, check_weight_files, read_config
 from convscope.loaders.transformers.inputs import read_input, without_channel_axis
 from convscope.loaders.transformers.library import library, quiet
 from convscope.loaders.transformers.tasks import IMAGE_EMBEDDING
@@ -42,6 +42,8 @@ def open_folder(
     plain = read_config(folder)
     architecture = find_architecture(folder, _read_configuration(folder, plain, trust=trust), address, trust=trust)
     task, caveats = architecture.task, tuple[Fact, ...]()
+    if weights is not None or chosen == "none":
+        check_sizes(folder, plain)
     if weights is not None:
         module = architecture.with_state_dict(weights)
     elif chosen == "none":
