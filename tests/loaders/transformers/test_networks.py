@@ -10,7 +10,11 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import convscope as cs
+from convscope.catalogue import declared_lenses
 from convscope.cli import app
+from convscope.errors import LayerError
+from convscope.spec import LensSpec
+from tests.lens_calls import call_lens
 from tests.loaders.transformers import networks
 from tests.loaders.transformers.networks import CLASSIFIERS, FOR_IMAGES, FOR_SOUNDS, Build, photograph
 
@@ -143,3 +147,19 @@ def test_folders_are_opened_on_the_command_line(folder_of: FolderOf) -> None:
     assert "size 48×48" in described
     assert "3: cat, dog, bird" in described
     assert "cat" in printed("predict", "sample:photo/china", "--model", str(folder_of(networks.vit)))
+
+
+@pytest.fixture(scope="module")
+def vision_transformer(folder_of: FolderOf) -> cs.Model:
+    return cs.load(f"hf:{folder_of(networks.vit)}")
+
+
+@pytest.mark.parametrize("spec", [s for s in declared_lenses() if "model" in s.inputs], ids=lambda spec: spec.command)
+def test_every_lens_but_cam_works_on_a_vision_transformer(spec: LensSpec, vision_transformer: cs.Model) -> None:
+    images = [cs.sample(f"photo/{name}").image for name in ("china", "flower")]
+    repetitions = {"samples": 4, "steps": 4}
+    if spec.name == "cam":
+        with pytest.raises(LayerError, match="CAM needs global average pooling"):
+            call_lens(spec, vision_transformer, images, repetitions=repetitions)
+    else:
+        assert call_lens(spec, vision_transformer, images, repetitions=repetitions)
