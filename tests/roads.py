@@ -5,6 +5,7 @@ compares its column. A road is one `Road` in `ROADS`.
 """
 
 import contextlib
+import importlib
 import importlib.util
 import os
 import re
@@ -140,7 +141,11 @@ def _scripted(folder: Path) -> cs.Model:
 
 def _onnx(folder: Path) -> cs.Model:
     path = folder / "net.onnx"
-    options = {"input_names": ["image"], "output_names": ["scores"], "dynamic_axes": {"image": [0], "scores": [0]}}
+    options: dict[str, Any] = {
+        "input_names": ["image"],
+        "output_names": ["scores"],
+        "dynamic_axes": {"image": [0], "scores": [0]},
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter without onnxscript is deprecated
         torch.onnx.export(make(), (torch.randn(2, 3, SIDE, SIDE),), path, dynamo=False, **options)
@@ -150,8 +155,7 @@ def _onnx(folder: Path) -> cs.Model:
 def _keras(folder: Path) -> cs.Model:
     os.environ.setdefault("KERAS_BACKEND", "torch")
     os.environ.setdefault("KERAS_HOME", str(folder))  # Keras writes its settings there
-    import keras
-
+    keras: Any = importlib.import_module("keras")
     layers = keras.layers
     network = keras.Sequential(
         [

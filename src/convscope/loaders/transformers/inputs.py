@@ -105,14 +105,14 @@ def _check_sizes(processor: Any, folder: Path) -> None:
     crop_pct = getattr(processor, "crop_pct", None)
     if crop_pct is not None and not _MIN_CROP <= crop_pct <= 1:
         raise LoadError(f"the preprocessing in {str(folder)!r} sets crop_pct to {crop_pct!r}, which is not up to 1")
+    if sizes:
+        name, number = sizes[0]
+        raise LoadError(f"the preprocessing in {str(folder)!r} sets {name} to {number:,}, more than {MAX_SIDE} pixels")
     area = math.prod(_sides(processor.size) or ())
     if area > MAX_PIXELS:
         raise LoadError(
             f"the preprocessing in {str(folder)!r} makes images of {area:,} pixels, more than {MAX_PIXELS:,}"
         )
-    if sizes:
-        name, number = sizes[0]
-        raise LoadError(f"the preprocessing in {str(folder)!r} sets {name} to {number:,}, more than {MAX_SIDE} pixels")
 
 
 def _translate(processor: Any, config: Any) -> ImageInput:
