@@ -1,5 +1,6 @@
 """Networks of transformers give what transformers gives, from a photograph on, and every lens treats them as others."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,12 @@ def test_every_lens_but_cam_works_on_a_vision_transformer(spec: LensSpec, vision
             call_lens(spec, vision_transformer, images, repetitions=repetitions)
     else:
         assert call_lens(spec, vision_transformer, images, repetitions=repetitions)
+
+
+def test_a_processor_is_no_part_of_the_record(folder_of: FolderOf, tmp_path: Path) -> None:
+    model = cs.load(f"hf:{folder_of(networks.detr)}")
+    attribution = cs.saliency(model, photograph(), target=cs.Region("dog"))
+    attribution.save(str(tmp_path / "map.json"))
+    written = json.loads((tmp_path / "map.json").read_text())["record"]["model"]["input"]
+    assert written["kind"] == "ProcessorInput"
+    assert set(written) == {"kind", "size", "mean", "std", "channels", "fit", "interpolation", "crop_margin"}
