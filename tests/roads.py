@@ -5,7 +5,9 @@ compares its column. A road is one `Road` in `ROADS`.
 """
 
 import contextlib
+import importlib
 import importlib.util
+import os
 import re
 import tempfile
 import warnings
@@ -21,7 +23,7 @@ from torch import Tensor, nn
 import convscope as cs
 from convscope.catalogue import call
 from convscope.errors import ConvScopeError
-from convscope.spec import FAMILIES
+from convscope.spec import FAMILIES, FILE_FORMATS, LOADERS
 from tests.nets import seeded
 
 PAGE = Path(__file__).parents[1] / "docs/roads.md"
@@ -62,12 +64,14 @@ class Road:
         name: the heading of its column.
         open: writes the network into a folder, if it is a road of files, and opens it.
         package: what must be installed; empty where nothing must.
+        file_format: the name of the format of its files, which is left out where no loader declares it.
         same: whether it carries the network `Net`, whose maps it must then give; otherwise it has one of its own.
     """
 
     name: str
     open: Callable[[Path], cs.Model]
     package: str = ""
+    file_format: str = ""
     same: bool = True
 
     @property
@@ -121,37 +125,36 @@ def _quantized(folder: Path) -> cs.Model:
     return _model(net)
 
 
-def _hugging_face(folder: Path) -> cs.Model:
-    from tests.loaders.transformers import networks
-
-    return cs.load(f"hf:{networks.save(networks.resnet, folder / 'resnet')}", labels=LABELS)
-
-
 def _exported(folder: Path) -> cs.Model:
-    batch = {0: torch.export.Dim("batch", min=1, max=1024)}
-    program = torch.export.export(make(), (torch.randn(2, 3, SIDE, SIDE),), dynamic_shapes=(batch,))
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(make(), (torch.randn(2, 3, SIDE, SIDE),), dynamic_shapes=({0: batch},))
     torch.export.save(program, folder / "net.pt2")
     return _address(folder / "net.pt2")
 
 
 def _scripted(folder: Path) -> cs.Model:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TorchScript is deprecated in torch
+        warnings.simplefilter("ignore")  # torch.jit is deprecated
         torch.jit.script(make()).save(folder / "net.pt")
-    return _address(folder / "net.pt")
+        return _address(folder / "net.pt")
 
 
 def _onnx(folder: Path) -> cs.Model:
-    from tests.loaders.onnx.onnx_files import export
-
-    example = torch.randn(1, 3, SIDE, SIDE)
-    names = {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": {"x": {0: "batch"}, "y": {0: "batch"}}}
-    return _address(export(make(), example, folder / "net.onnx", **names))
+    path = folder / "net.onnx"
+    options: dict[str, Any] = {
+        "input_names": ["image"],
+        "output_names": ["scores"],
+        "dynamic_axes": {"image": [0], "scores": [0]},
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter without onnxscript is deprecated
+        torch.onnx.export(make(), (torch.randn(2, 3, SIDE, SIDE),), path, dynamo=False, **options)
+    return _address(path)
 
 
 def _keras(folder: Path) -> cs.Model:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Keras converts its own tensors by a deprecated way
+        warnings.simplefilter("ignore")  # Keras converts its own tensors in a deprecated way
         save_keras(make(), folder / "net.keras")
     return _address(folder / "net.keras")
 
@@ -162,35 +165,43 @@ def save_keras(net: nn.Module, path: Path) -> None:
 
     keras = engine.library()
     layers = keras.layers
-    sizes = {"padding": "same", "activation": "relu"}
-    model = keras.Sequential(
+    network = keras.Sequential(
         [
             keras.Input((SIDE, SIDE, 3)),
-            layers.Conv2D(8, 3, name="first", **sizes),
-            layers.Conv2D(8, 3, name="second", **sizes),
+            layers.Conv2D(8, 3, padding="same", activation="relu", name="first"),
+            layers.Conv2D(8, 3, padding="same", activation="relu", name="second"),
             layers.GlobalAveragePooling2D(name="pool"),
             layers.Dense(len(LABELS), name="head"),
         ]
     )
-    for name in ("first", "second", "head"):
-        module = net.get_submodule(name)
-        kernel = module.weight.detach().permute(2, 3, 1, 0) if name != "head" else module.weight.detach().T
-        model.get_layer(name).set_weights([kernel.numpy(), module.bias.detach().numpy()])
-    model.save(path)
+    for name, layer in net.named_children():
+        if (weight := getattr(layer, "weight", None)) is not None:
+            kernel = weight.detach().permute(2, 3, 1, 0) if weight.ndim == 4 else weight.detach().T
+            network.get_layer(name).set_weights([kernel.numpy(), layer.bias.detach().numpy()])
+    network.save(path)
 
 
-ROADS = (
+def _hugging_face(folder: Path) -> cs.Model:
+    from tests.loaders.transformers import networks
+
+    return cs.load(f"hf:{networks.save(networks.resnet, folder / 'resnet')}", labels=LABELS)
+
+
+_ALL_ROADS = (
     Road("torch module", lambda folder: _model(make())),
     Road("state dict", _state_dict),
+    Road("`.pt2`", _exported, file_format="exported"),
+    Road("TorchScript", _scripted, file_format="scripted"),
     Road("torch.fx", _fx),
-    Road("torch.export", _exported),
-    Road("TorchScript", _scripted),
-    Road("ONNX", _onnx, "onnx"),
-    Road("Keras", _keras, "keras"),
+    Road("Keras", _keras, "keras", "keras"),
+    Road("ONNX", _onnx, "onnx", "onnx"),
     Road("Hugging Face", _hugging_face, "transformers", same=False),
-    Road("quantized (int8)", _quantized, same=False),
     Road("any callable", _callable),
+    Road("quantized (int8)", _quantized, same=False),
 )
+
+LOADERS.fill()
+ROADS = tuple(road for road in _ALL_ROADS if not road.file_format or road.file_format in FILE_FORMATS)
 """In the order of the columns."""
 
 

@@ -115,7 +115,8 @@ def load(
     """Open a model by its address.
 
     Args:
-        address: ``torchvision:resnet50``, ``timm:convnext_tiny``, ``bundled:shapes``, ``net.py:make``; add
+        address: ``torchvision:resnet50``, ``timm:convnext_tiny``, ``hf:microsoft/resnet-50`` or ``hf:./folder``,
+            ``bundled:shapes``, ``net.py:make``; add
             ``?weights=none`` for random weights, ``?weights=FILE`` for those of a file, ``?output=PART`` for a part of
             a tuple or dict output, or for what the output is: ``?output=probabilities`` (see `Model`),
             ``?layout=LAYER:N,T,C`` for the layout of a layer's output where it cannot be determined,

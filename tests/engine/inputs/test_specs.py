@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Pillow
 from torch import nn
 
 import convscope as cs
@@ -63,3 +64,15 @@ def test_images_of_every_size_are_fitted_to_every_size(
     assert batch.shape == (1, 3, *size)
     inside = batch if fit != "pad" else batch[..., size[0] // 2, size[1] // 2]
     torch.testing.assert_close(inside, torch.full_like(inside, 200 / 255), atol=1e-6, rtol=0)
+
+
+def test_center_crops_are_rounded_to_even_or_down() -> None:
+    columns = np.tile(np.arange(0, 7, dtype=np.uint8)[None, :, None], (4, 1, 3))  # 4×7: a margin of 1.5 columns
+    picture = Pillow.fromarray(columns)
+    first_columns = [
+        round(float(cs.ImageInput(size=4, crop_margin=margin).prepare(picture)[0, 0, 0]) * 255)
+        for margin in (None, "floor")
+    ]
+    assert first_columns == [2, 1]
+    with pytest.raises(InputError, match="crop_margin must be floor or None, got 'up'"):
+        cs.ImageInput(crop_margin="up")  # type: ignore[arg-type]

@@ -80,6 +80,8 @@ def test_a_folder_without_config_or_with_a_broken_one(tmp_path: Path, folder: Pa
 def test_networks_of_other_kinds(folder: Path) -> None:
     change_config(folder, architectures=["ViTForMaskedImageModeling"])
     assert "is a ViTForMaskedImageModeling, which is not opened here" in refusal(f"hf:{folder}")
+    change_config(folder, architectures=3)
+    assert "must name its architectures in a list, got 3" in refusal(f"hf:{folder}")
     change_config(folder, architectures=...)
     assert "names no architectures" in refusal(f"hf:{folder}")
     change_config(folder, model_type="vit-of-the-future")
@@ -158,7 +160,9 @@ def test_shards_lie_in_the_folder(folder: Path) -> None:
 def test_sizes_that_the_weights_cannot_fill(folder: Path) -> None:
     change_config(folder, hidden_size=10**9)
     assert "declares hidden_size=1,000,000,000, which its weights" in refusal(f"hf:{folder}")
+    assert "declares hidden_size=1,000,000,000, which no network has" in refusal(f"hf:{folder}?weights=none")
     change_config(folder, hidden_size=16, num_hidden_layers=10**6)
+    assert "declares num_hidden_layers=1,000,000, which no network has" in refusal(f"hf:{folder}?weights=none")
     assert "declares num_hidden_layers=1,000,000" in refusal(f"hf:{folder}")
     change_config(folder, num_hidden_layers=2, hidden_act="no such function")
     assert "transformers cannot open" in refusal(f"hf:{folder}")
@@ -182,8 +186,21 @@ def test_preprocessing_that_is_missing_is_assumed_and_said(folder: Path) -> None
 
 
 def test_preprocessing_that_cannot_be_read(folder: Path) -> None:
-    (folder / "preprocessor_config.json").write_text("{")
+    path = folder / "preprocessor_config.json"
+    plain = json.loads(path.read_text())
+    path.write_text("{")
     assert "the preprocessing in" in refusal(f"hf:{folder}")
+    path.write_text(json.dumps(plain | {"size": {"height": 10**9, "width": 1}}))
+    assert "sets height to 1,000,000,000, more than" in refusal(f"hf:{folder}")
+    path.write_text(json.dumps(plain | {"resample": "sharp"}))
+    assert "the preprocessing in" in refusal(f"hf:{folder}")
+
+
+def test_a_center_crop_of_almost_nothing(folder_of: FolderOf, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folder_of(networks.resnet), tmp_path / "resnet"))
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"crop_pct": 1e-9}))
+    assert "sets crop_pct to 1e-09" in refusal(f"hf:{folder}")
 
 
 def test_a_chosen_size_replaces_the_processor(folder_of: FolderOf) -> None:

@@ -1,5 +1,6 @@
 """Networks of transformers give what transformers gives, from a photograph on, and every lens treats them as others."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,11 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import convscope as cs
+from convscope.catalogue import declared_lenses
 from convscope.cli import app
+from convscope.errors import LayerError
+from convscope.spec import LensSpec
+from tests.lens_calls import call_lens
 from tests.loaders.transformers import networks
 from tests.loaders.transformers.networks import CLASSIFIERS, FOR_IMAGES, FOR_SOUNDS, Build, photograph
 
@@ -143,3 +148,28 @@ def test_folders_are_opened_on_the_command_line(folder_of: FolderOf) -> None:
     assert "size 48×48" in described
     assert "3: cat, dog, bird" in described
     assert "cat" in printed("predict", "sample:photo/china", "--model", str(folder_of(networks.vit)))
+
+
+@pytest.fixture(scope="module")
+def vision_transformer(folder_of: FolderOf) -> cs.Model:
+    return cs.load(f"hf:{folder_of(networks.vit)}")
+
+
+@pytest.mark.parametrize("spec", [s for s in declared_lenses() if "model" in s.inputs], ids=lambda spec: spec.command)
+def test_every_lens_but_cam_works_on_a_vision_transformer(spec: LensSpec, vision_transformer: cs.Model) -> None:
+    images = [cs.sample(f"photo/{name}").image for name in ("china", "flower")]
+    repetitions = {"samples": 4, "steps": 4}
+    if spec.name == "cam":
+        with pytest.raises(LayerError, match="CAM needs global average pooling"):
+            call_lens(spec, vision_transformer, images, repetitions=repetitions)
+    else:
+        assert call_lens(spec, vision_transformer, images, repetitions=repetitions)
+
+
+def test_a_processor_is_no_part_of_the_record(folder_of: FolderOf, tmp_path: Path) -> None:
+    model = cs.load(f"hf:{folder_of(networks.detr)}")
+    attribution = cs.saliency(model, photograph(), target=cs.Region("dog"))
+    attribution.save(str(tmp_path / "map.json"))
+    written = json.loads((tmp_path / "map.json").read_text())["record"]["model"]["input"]
+    assert written["kind"] == "ProcessorInput"
+    assert set(written) == {"kind", "size", "mean", "std", "channels", "fit", "interpolation", "crop_margin"}

@@ -14,6 +14,8 @@ PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 MAX_CONFIG_BYTES = 2**24
 _MAX_COUNT = 1_000_000
 """The largest whole number of a configuration that needs no weights of this size to be believed."""
+_MAX_LAYERS = 10_000
+"""The most layers of a configuration without weights."""
 
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -59,6 +61,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise LoadError(f"{str(path)!r} is not JSON: {error}") from error
     if not isinstance(config, dict):
         raise LoadError(f"{str(path)!r} holds {type(config).__name__}, not an object")
+    names = config.get("architectures") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise LoadError(f"{str(path)!r} must name its architectures in a list, got {str(names)[:40]}")
     return config
 
 
@@ -96,12 +101,23 @@ def check_weight_files(folder: Path, config: Mapping[str, Any], *, trust: bool) 
             "?weights=none"
         )
     sizes = [size for path in _weight_files(folder) for size in _tensor_sizes(path)]
-    for name, number in _whole_numbers(config):
+    for name, number in whole_numbers(config):
         if number > max(sum(sizes), _MAX_COUNT) or ("layers" in name and number > len(sizes)):
             raise LoadError(
                 f"{CONFIG} in {str(folder)!r} declares {name}={number:,}, which its weights ({len(sizes):,} tensors, "
                 f"{sum(sizes):,} numbers) cannot fill"
             )
+
+
+def check_sizes(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a configuration without weights whose sizes are those of no network.
+
+    Raises:
+        LoadError: it declares more than `_MAX_COUNT` of something, or more than `_MAX_LAYERS` layers.
+    """
+    for name, number in whole_numbers(config):
+        if number > (_MAX_LAYERS if "layers" in name else _MAX_COUNT):
+            raise LoadError(f"{CONFIG} in {str(folder)!r} declares {name}={number:,}, which no network has")
 
 
 def _has_weights(folder: Path, *, trust: bool) -> bool:
@@ -136,17 +152,17 @@ def _tensor_sizes(path: Path) -> list[int]:
         raise LoadError(f"{str(path)!r} is not a complete safetensors file: {error}") from error
 
 
-def _whole_numbers(config: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, int]]:
+def whole_numbers(config: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, int]]:
     """Every whole number of a configuration with its name; identifiers of tokens are no sizes."""
     if depth > 8:
         raise LoadError(f"{CONFIG} is nested more than 8 levels deep")
     if isinstance(config, Mapping):
         for key, value in config.items():
             if not str(key).endswith("_id"):
-                yield from _whole_numbers(value, str(key), depth + 1)
+                yield from whole_numbers(value, str(key), depth + 1)
     elif isinstance(config, list):
         for value in config:
-            yield from _whole_numbers(value, name, depth + 1)
+            yield from whole_numbers(value, name, depth + 1)
     elif isinstance(config, int) and not isinstance(config, bool):
         yield name, config
 

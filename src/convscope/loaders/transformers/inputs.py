@@ -4,6 +4,7 @@ Most image processors are an `ImageInput` in other words. Whether the translatio
 where it is not (sizes that follow the picture, steps of a processor's own), the processor itself prepares the images.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +15,17 @@ import torch
 from PIL import Image as Pillow
 from torch import Tensor, nn
 
+from convscope.engine.inputs.image_io import MAX_PIXELS, MAX_SIDE
 from convscope.engine.inputs.specs import ImageInput, InputSpec, TensorInput
 from convscope.errors import ConvScopeError, LoadError
+from convscope.loaders.transformers.folders import whole_numbers
 from convscope.loaders.transformers.library import quiet
 
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers for its filters."""
+_MIN_CROP = 0.05
+"""The smallest share of a picture's side that a center crop may keep."""
 _TOLERANCE = 1e-4
 """The largest difference of an exact translation, in prepared numbers; one gray level is about 0.02."""
 
@@ -44,16 +49,16 @@ class ProcessorInput(ImageInput):
 
 def read_input(folder: Path, module: Any, *, trust: bool) -> tuple[InputSpec, str]:
     """The input of a network, and the kind of network whose preprocessing is assumed where the folder has none."""
-    if module.main_input_name != "pixel_values":
-        return _signal_input(folder, module.config), ""
     has_processor = any((folder / name).is_file() for name in _PROCESSOR_FILES)
     try:
         with quiet():
+            if module.main_input_name != "pixel_values":
+                return _signal_input(folder, module.config, has_processor), ""
             processor = _processor(folder, trust=trust) if has_processor else _default_processor(module.config)
+            _check_sizes(processor, folder)
             spec = _translate(processor, module.config)
-            return spec if _is_exact(spec, processor) else _with_processor(spec, processor), (
-                "" if has_processor else str(module.config.model_type)
-            )
+            input = spec if _is_exact(spec, processor) else _with_processor(spec, processor)
+            return input, "" if has_processor else str(module.config.model_type)
     except ConvScopeError:
         raise
     except Exception as error:
@@ -92,6 +97,22 @@ def _default_processor(config: Any) -> Any:
         return processor(**options)
     except (TypeError, ValueError):  # sizes of another form: shortest_edge
         return processor()
+
+
+def _check_sizes(processor: Any, folder: Path) -> None:
+    """Refuse sizes that no image may have, before an image of them is made."""
+    sizes = [(name, number) for name, number in whole_numbers(processor.to_dict()) if number > MAX_SIDE]
+    crop_pct = getattr(processor, "crop_pct", None)
+    if crop_pct is not None and not _MIN_CROP <= crop_pct <= 1:
+        raise LoadError(f"the preprocessing in {str(folder)!r} sets crop_pct to {crop_pct!r}, which is not up to 1")
+    if sizes:
+        name, number = sizes[0]
+        raise LoadError(f"the preprocessing in {str(folder)!r} sets {name} to {number:,}, more than {MAX_SIDE} pixels")
+    area = math.prod(_sides(processor.size) or ())
+    if area > MAX_PIXELS:
+        raise LoadError(
+            f"the preprocessing in {str(folder)!r} makes images of {area:,} pixels, more than {MAX_PIXELS:,}"
+        )
 
 
 def _translate(processor: Any, config: Any) -> ImageInput:
@@ -160,13 +181,12 @@ def _sides(size: Any) -> tuple[int, int] | None:
     return None if height is None or width is None else (int(height), int(width))
 
 
-def _signal_input(folder: Path, config: Any) -> TensorInput:
+def _signal_input(folder: Path, config: Any, has_extractor: bool) -> TensorInput:
     """The input of a network for sounds: a signal (1, samples), or a spectrogram (1, frames, bins)."""
     frames, bins = getattr(config, "max_length", None), getattr(config, "num_mel_bins", None)
     if frames and bins:
         return TensorInput(shape=(1, int(frames), int(bins)))
     from transformers import AutoFeatureExtractor
 
-    has_extractor = any((folder / name).is_file() for name in _PROCESSOR_FILES)
     extractor = AutoFeatureExtractor.from_pretrained(folder, local_files_only=True) if has_extractor else None
     return TensorInput(rate=float(extractor.sampling_rate) if extractor is not None else None)

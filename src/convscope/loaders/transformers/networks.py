@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from convscope.errors import LoadError
 from convscope.loaders.transformers.architecture import call_library, find_architecture
-from convscope.loaders.transformers.folders import check_code, check_weight_files, read_config
+from convscope.loaders.transformers.folders import check_code, check_sizes, check_weight_files, read_config
 from convscope.loaders.transformers.inputs import read_input, without_channel_axis
 from convscope.loaders.transformers.library import library, quiet
 from convscope.loaders.transformers.tasks import IMAGE_EMBEDDING
@@ -42,6 +44,8 @@ def open_folder(
     plain = read_config(folder)
     architecture = find_architecture(folder, _read_configuration(folder, plain, trust=trust), address, trust=trust)
     task, caveats = architecture.task, tuple[Fact, ...]()
+    if weights is not None or chosen == "none":
+        check_sizes(folder, plain)
     if weights is not None:
         module = architecture.with_state_dict(weights)
     elif chosen == "none":
@@ -53,7 +57,9 @@ def open_folder(
     if module.main_input_name not in _INPUTS:
         raise LoadError(f"{address} takes {module.main_input_name}: only networks for images and sounds are opened")
     input, assumed_from = read_input(folder, module, trust=trust)
-    if module.main_input_name != "pixel_values":
+    if module.main_input_name == "pixel_values":
+        module.to(memory_format=torch.channels_last)
+    else:
         module.register_forward_pre_hook(without_channel_axis)
     return Model(
         module.eval(),
