@@ -49,10 +49,12 @@ def residual_net() -> nn.Module:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[cs.Model, cs.Model]:
-    """A network of PyTorch and the same one opened from its ONNX file."""
+    """A network of PyTorch and the same one opened from its ONNX file, both in double precision."""
     net = residual_net()
     path = export(net, torch.rand(1, 3, 32, 32), tmp_path_factory.mktemp("onnx") / "residual.onnx")
-    return cs.Model(net, input=cs.ImageInput(size=32)), cs.load(path)
+    opened = cs.load(path)
+    opened.module.double()
+    return cs.Model(net.double(), input=cs.ImageInput(size=32)), opened
 
 
 def difference(first: object, second: object) -> float:
@@ -119,7 +121,7 @@ def test_a_wrong_conversion_names_the_first_layer_that_differs(tmp_path: Path, m
 
 
 def test_an_opened_network_is_copied_and_pickled(pair: tuple[cs.Model, cs.Model]) -> None:
-    image = torch.rand(1, 3, 32, 32)
+    image = torch.rand(1, 3, 32, 32, dtype=torch.float64)
     restored, copied = pickle.loads(pickle.dumps(pair[1])), copy.deepcopy(pair[1].module)
     expected = pair[1].module(image)
     assert torch.equal(restored.module(image), expected)
