@@ -1,5 +1,6 @@
-"""Formats that are not read are refused with a way to convert them; a SavedModel is converted where that is possible."""
+"""Formats that are not read are refused with a way to convert them; a SavedModel is converted where it can be."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -8,7 +9,6 @@ import torch
 
 import convscope as cs
 from convscope.errors import LoadError
-from convscope.loaders import other_formats
 
 
 @pytest.mark.parametrize(
@@ -34,10 +34,10 @@ def saved_model(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_saved_model_without_tensorflow_has_two_ways_out(
-    saved_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(other_formats.importlib.util, "find_spec", lambda name: None)
+def test_a_saved_model_without_tensorflow_has_two_ways_out(saved_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = importlib.util.find_spec
+    absent = {"tensorflow", "tf2onnx"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name in absent else plain(name, *a))
     with pytest.raises(LoadError, match=r"needs the package 'tensorflow': .*pip install .*; or convert it .*tf2onnx"):
         cs.load(saved_model)
 
@@ -69,7 +69,7 @@ def test_a_saved_model_is_converted_in_a_process_of_its_own(
     assert model.name == "saved"
     assert model.run(torch.ones(1, 3, 8, 8)).tolist() == [[1, 1, 1]]
     converter.write_text("raise SystemExit('no signature in this model')")
-    with pytest.raises(LoadError, match="tf2onnx could not convert .*: no signature in this model"):
+    with pytest.raises(LoadError, match=r"tf2onnx could not convert .*: no signature in this model"):
         cs.load(saved_model)
     for name in ("tf2onnx", "tensorflow"):
         sys.modules.pop(name, None)

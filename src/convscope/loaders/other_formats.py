@@ -44,8 +44,8 @@ def open_saved_model(path: Path, *, options: Mapping[str, str], weights: str | P
     for package in ("tensorflow", "tf2onnx"):
         if importlib.util.find_spec(package) is None:
             raise LoadError(
-                f"{str(path)!r} is a SavedModel of TensorFlow: {MissingExtra(package, 'tensorflow')}; or convert it where "
-                f"TensorFlow is installed, with 'python {' '.join(command)} net.onnx', and open net.onnx"
+                f"{str(path)!r} is a SavedModel of TensorFlow: {MissingExtra(package, 'tensorflow')}; or convert it "
+                f"where TensorFlow is installed, with 'python {' '.join(command)} net.onnx', and open net.onnx"
             )
     with tempfile.TemporaryDirectory() as folder:
         converted = Path(folder) / "net.onnx"
@@ -102,7 +102,7 @@ def open_caffe(path: Path, *, options: Mapping[str, str], weights: str | Path | 
     _refuse(
         path,
         "one of the two files of a Caffe network",
-        "convert the .prototxt and .caffemodel to ONNX, for example with the package caffe2onnx, and open the ONNX file",
+        "convert the .prototxt and .caffemodel to ONNX, as with the package caffe2onnx, and open the ONNX file",
     )
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -16,9 +15,9 @@ helper = onnx.helper
 def save_graph(
     path: Path,
     nodes: Sequence[Any],
-    shape: Sequence[int | str | None],
+    shape: Sequence[int | str | None] | None,
     *,
-    weights: Mapping[str, np.ndarray] | None = None,
+    weights: Mapping[str, Any] | None = None,
     outputs: Sequence[str] = ("y",),
     opset: int = 17,
     element: int = onnx.TensorProto.FLOAT,

@@ -23,7 +23,9 @@ def branch(kind: str) -> Any:
 
 
 def choice(condition: str) -> Any:
-    return helper.make_node("If", [condition], ["y"], name="choice", then_branch=branch("Neg"), else_branch=branch("Abs"))
+    return helper.make_node(
+        "If", [condition], ["y"], name="choice", then_branch=branch("Neg"), else_branch=branch("Abs")
+    )
 
 
 @pytest.mark.parametrize("taken", [True, False])
@@ -123,7 +125,9 @@ def test_functions_of_the_file_are_replaced_by_their_nodes(tmp_path: Path) -> No
 
 def test_a_function_that_calls_itself_is_refused(tmp_path: Path) -> None:
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
-    endless = helper.make_function("own", "Endless", ["a"], ["b"], [helper.make_node("Endless", ["a"], ["b"], domain="own")], opsets)
+    endless = helper.make_function(
+        "own", "Endless", ["a"], ["b"], [helper.make_node("Endless", ["a"], ["b"], domain="own")], opsets
+    )
     nodes = [helper.make_node("Endless", ["x"], ["y"], domain="own")]
     path = save_graph(tmp_path / "net.onnx", nodes, [1, 3, 8, 8], functions=[endless])
     with pytest.raises(LoadError, match="nested more than 12 deep"):

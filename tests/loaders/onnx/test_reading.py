@@ -1,6 +1,5 @@
 """Files that cannot be opened are refused in one sentence, before anything is computed or read elsewhere."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +123,7 @@ def test_external_data_only_in_the_folder_of_the_file(tmp_path: Path) -> None:
     weights = np.arange(3, dtype=np.float32)
     for place in (tmp_path / "secret.bin", tmp_path / "inside/weights.bin"):
         place.write_bytes(weights.tobytes())
-    os.symlink(tmp_path / "secret.bin", tmp_path / "inside/link.bin")
+    (tmp_path / "inside/link.bin").symlink_to(tmp_path / "secret.bin")
     path = tmp_path / "inside/net.onnx"
     nodes = [*flat_mean()[:1], helper.make_node("Flatten", ["mean"], ["f"]), helper.make_node("Mul", ["f", "w"], ["y"])]
     proto = onnx.load(save_graph(path, nodes, [1, 3, 8, 8], weights={"w": weights}))
@@ -142,11 +141,11 @@ def test_external_data_only_in_the_folder_of_the_file(tmp_path: Path) -> None:
 
     assert cs.load(stored_at("weights.bin")).run(torch.ones(1, 3, 8, 8)).tolist() == [[0, 1, 2]]
     for location in ("../secret.bin", str(tmp_path / "secret.bin"), "link.bin", ".", "weights.bin/../../secret.bin"):
-        with pytest.raises(LoadError, match="external data at .* is refused"):
+        with pytest.raises(LoadError, match=r"external data at .* is refused"):
             cs.load(stored_at(location))
     with pytest.raises(LoadError, match=r"'none.bin' with the network's weights is missing"):
         cs.load(stored_at("none.bin"))
-    with pytest.raises(LoadError, match="needs 12 bytes from 4 on in 'weights.bin'"):
+    with pytest.raises(LoadError, match=r"needs 12 bytes from 4 on in 'weights.bin'"):
         cs.load(stored_at("weights.bin", offset=4))
 
 
@@ -172,11 +171,11 @@ def test_sizes_are_checked_before_memory_is_taken(tmp_path: Path) -> None:
     ],
 )
 def test_operators_that_would_fill_the_memory(
-    tmp_path: Path, kind: str, weights: dict[str, np.ndarray], attributes: dict[str, int]
+    tmp_path: Path, kind: str, weights: dict[str, np.ndarray], attributes: dict[str, Any]
 ) -> None:
     nodes = [helper.make_node(kind, ["x", "w"], ["y"], name="large")]
     path = save_graph(tmp_path / "net.onnx", nodes, [1, 3, 8, 8], weights=weights, **attributes)
-    with pytest.raises(LoadError, match="would create a tensor of .* elements"):
+    with pytest.raises(LoadError, match=r"would create a tensor of .* elements"):
         cs.load(path)
 
 

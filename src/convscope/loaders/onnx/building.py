@@ -177,6 +177,7 @@ class NetworkBuilder:
     ) -> bool:
         """Add the module of a node, and run it."""
         translation = self._translation(node, values, consumer, scope)
+        module: nn.Module
         if translation is None:
             module, taken = self._operation(node, values)
         else:
@@ -227,9 +228,7 @@ class NetworkBuilder:
         function = functions.definition(self.stored, node, values, self._opset)
         if function is None:
             raise UnsupportedOperator(functions.operator_name(node))
-        inner: Scope = {
-            name: value for name, value in zip(function.input, values, strict=False) if value is not None
-        }
+        inner: Scope = {name: value for name, value in zip(function.input, values, strict=False) if value is not None}
         nodes = []
         for stored in functions.body(function, node):
             inner_node = decode_node(stored, self.stored.folder)

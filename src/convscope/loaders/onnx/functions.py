@@ -41,7 +41,9 @@ def definition(stored: StoredModel, node: Node, values: Sequence[Value | None], 
     elif schema.has_context_dependent_function:
         newest = _newest_up_to(schema.context_dependent_function_opset_versions, version)
         types = [_type_of(value) for value in values]
-        serialized = schema.get_context_dependent_function_with_opset_version(newest, node.stored.SerializeToString(), types)
+        serialized = schema.get_context_dependent_function_with_opset_version(
+            newest, node.stored.SerializeToString(), types
+        )
     else:
         return None
     function.ParseFromString(serialized)

@@ -88,8 +88,8 @@ def read_input(stored: StoredModel, shape: str | None, fixed: str | None) -> Gra
     extents = [extents[-1], *extents[:-1]] if channels_last else extents
     if not dtype.is_floating_point and len(extents) < 3:
         raise LoadError(
-            f"{str(stored.path)!r} takes whole numbers of shape {_as_text(declared)}, such as words: ConvScope explains "
-            "networks for images, signals and volumes"
+            f"{str(stored.path)!r} takes whole numbers of shape {_as_text(declared)}, such as words: ConvScope "
+            "explains networks for images, signals and volumes"
         )
     return GraphInput(free[0].name, dtype, tuple(extents), batch or None, channels_last, constants, fixed_shape)
 
@@ -99,7 +99,9 @@ def _check_type(stored: StoredModel, info: Any) -> None:
     kind = info.type.WhichOneof("value")
     if kind != "tensor_type":
         given = (kind or "unknown_type").removesuffix("_type")
-        raise LoadError(f"{str(stored.path)!r} takes a {given} as its input {info.name!r}: only tensors can be explained")
+        raise LoadError(
+            f"{str(stored.path)!r} takes a {given} as its input {info.name!r}: only tensors can be explained"
+        )
     if info.type.tensor_type.elem_type == STRING_TYPE:
         raise LoadError(f"{str(stored.path)!r} takes texts as its input {info.name!r}: only numbers can be explained")
 
@@ -119,11 +121,12 @@ def _complete(stored: StoredModel, declared: list[int] | None, given: str | None
     if given is not None:
         extents = _parse_shape(given)
         fits = declared is None or (
-            len(declared) == len(extents) + 1
-            and all(d in (0, n) for d, n in zip(declared[1:], extents, strict=True))
+            len(declared) == len(extents) + 1 and all(d in (0, n) for d, n in zip(declared[1:], extents, strict=True))
         )
         if not fits:
-            raise LoadError(f"?shape={given} does not fit the input of {str(stored.path)!r}, which is {_as_text(declared)}")
+            raise LoadError(
+                f"?shape={given} does not fit the input of {str(stored.path)!r}, which is {_as_text(declared)}"
+            )
         result = [0 if declared is None else declared[0], *extents]
     elif declared is None or len(declared) < 2:
         raise LoadError(
@@ -147,9 +150,8 @@ def _with_usual_extents(stored: StoredModel, declared: list[int]) -> list[int]:
         )
     last = len(declared) == 4 and declared[-1] in _IMAGE_CHANNELS and declared[1] not in _IMAGE_CHANNELS
     defaults = [*(usual or ()), 3] if last else [3 if len(declared) > 3 else 1, *(usual or ())]
-    return [declared[0], *(own or default for own, default in zip(declared[1:], defaults, strict=False))] + declared[
-        1 + len(defaults) :
-    ]
+    open_extents = zip(declared[1:], defaults, strict=False)
+    return [declared[0], *(own or default for own, default in open_extents), *declared[1 + len(defaults) :]]
 
 
 def _parse_shape(text: str) -> list[int]:
@@ -174,8 +176,10 @@ def _parse_fixed(stored: StoredModel, required: Sequence[Any], text: str | None)
             number = math.nan
         if math.isnan(number) or name not in by_name:
             names = ", ".join(by_name)
-            raise LoadError(f"?fixed={text} is not of the form NAME:NUMBER;… with inputs of {str(stored.path)!r} ({names})")
-        constants[name] = _zeros(by_name[name]) + torch.tensor(number).to(_zeros(by_name[name]).dtype)
+            raise LoadError(
+                f"?fixed={text} is not of the form NAME:NUMBER;… with inputs of {str(stored.path)!r} ({names})"
+            )
+        constants[name] = _zeros(by_name[name]).fill_(number)
     return constants
 
 
@@ -202,8 +206,8 @@ def _not_one_input(stored: StoredModel, required: Sequence[Any], free: Sequence[
     listed = ", ".join(f"{info.name} {_as_text(_declared_shape(info))}" for info in free)
     others = ";".join(f"{info.name}:0" for info in free[1:])
     return (
-        f"{str(stored.path)!r} takes {len(free)} inputs ({listed}), and one can be explained: set the others to a number, "
-        f"as in ?fixed={others}"
+        f"{str(stored.path)!r} takes {len(free)} inputs ({listed}), and one can be explained: set the others to a "
+        f"number, as in ?fixed={others}"
     )
 
 

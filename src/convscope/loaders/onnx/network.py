@@ -11,7 +11,7 @@ from convscope.loaders.onnx.operators.declaration import FUNCTIONS
 from convscope.loaders.onnx.operators.elementwise import check_broadcast
 from convscope.loaders.onnx.operators.quantization import round_straight_through
 
-RESERVED_CHARACTERS = str.maketrans({character: "_" for character in "[]:?&=,; \t\n"})
+RESERVED_CHARACTERS = str.maketrans(dict.fromkeys("[]:?&=,; \t\n", "_"))
 """Characters that mean something in addresses of layers and models, and what is written in their place."""
 
 
@@ -116,7 +116,7 @@ class OnnxNetwork(nn.Module):
             x = x.movedim(1, -1)
         if self.batch_size is None or len(x) == self.batch_size:
             return self._one_or_all(self.run_graph(x))
-        parts = [self._run_part(part) for part in x.split(self.batch_size)]
+        parts = [self._run_part(part) for part in torch.split(x, self.batch_size)]
         return self._one_or_all({name: torch.cat([part[name] for part in parts]) for name in self.outputs})
 
     def run_graph(self, x: Tensor) -> dict[str, Any]:

@@ -29,7 +29,9 @@ from convscope.values.facts import Fact
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
 
-QUANTIZED = Fact("quantised network: gradients pass straight through the rounding, and are zero where values are clipped")
+QUANTIZED = Fact(
+    "quantised network: gradients pass straight through the rounding, and are zero where values are clipped"
+)
 """The remark on every result of a network with quantised operators."""
 
 MAX_QUANTIZED_DIFFERENCE = 0.05
@@ -126,8 +128,8 @@ def _open_scores_only(stored: StoredModel, graph_input: GraphInput, source: str,
     """
     if not is_installed():
         raise LoadError(
-            f"{str(stored.path)!r} has operators that ConvScope does not translate: {reason}; with ONNX Runtime it opens "
-            f"for lenses that need only scores: {install_command('onnx')} onnxruntime"
+            f"{str(stored.path)!r} has operators that ConvScope does not translate: {reason}; with ONNX Runtime it "
+            f"opens for lenses that need only scores: {install_command('onnx')} onnxruntime"
         )
     runtime = _in_runtime(stored, graph_input, "")
     runtime.output, shape = first_scores(stored, runtime, graph_input)

@@ -50,7 +50,7 @@ def onnx_package() -> ModuleType:
         import onnx
     except ImportError as error:
         raise MissingExtra("onnx", "onnx") from error
-    return onnx
+    return onnx  # type: ignore[no-any-return]
 
 
 def read_model(path: Path) -> StoredModel:
@@ -109,10 +109,12 @@ def _opset(package: ModuleType, proto: Any, path: Path) -> int:
     versions = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
     if not versions:
         if proto.opset_import:
-            raise LoadError(f"{str(path)!r} uses no operators of the ONNX standard, only of {proto.opset_import[0].domain!r}")
+            raise LoadError(
+                f"{str(path)!r} uses no operators of the ONNX standard, only of {proto.opset_import[0].domain!r}"
+            )
         raise LoadError(
-            f"{str(path)!r} is of IR version {proto.ir_version} and does not say which version of the operators it uses: "
-            "export the network again with a current version of its own tool"
+            f"{str(path)!r} is of IR version {proto.ir_version} and does not say which version of the operators it "
+            "uses: export the network again with a current version of its own tool"
         )
     newest = package.defs.onnx_opset_version()
     if max(versions) > newest:

@@ -16,6 +16,7 @@ from convscope.loaders.onnx.reading import StoredModel
 _SILENT = 4
 """The severity below which ONNX Runtime logs nothing: only what ends the process."""
 
+
 @functools.cache
 def runtime_package() -> ModuleType:
     """The package onnxruntime."""
@@ -24,7 +25,7 @@ def runtime_package() -> ModuleType:
     except ImportError as error:
         raise MissingExtra("onnxruntime", "onnx") from error
     onnxruntime.set_default_logger_severity(_SILENT)
-    return onnxruntime
+    return onnxruntime  # type: ignore[no-any-return]
 
 
 def engine_name() -> str:
@@ -49,7 +50,7 @@ class RuntimeNetwork:
         batch_size: the only batch size that the graph runs; None for any.
         channels_last: whether the graph takes the channels as the last axis.
         dtype: the type of the input's elements.
-        as_written: whether each node is computed by itself: fused kernels of integers round elsewhere than the nodes do.
+        as_written: whether each node is computed by itself: fused kernels of integers round elsewhere.
     """
 
     path: Path

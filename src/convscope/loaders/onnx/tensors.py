@@ -43,7 +43,7 @@ def _type_name(element_type: int) -> str:
     import onnx
 
     names = {number: name for name, number in onnx.TensorProto.DataType.items()}
-    return names.get(element_type, str(element_type)).lower()
+    return str(names.get(element_type, element_type)).lower()
 
 
 def read_tensor(stored: "onnx.TensorProto", folder: Path) -> Tensor:
@@ -69,7 +69,8 @@ def read_tensor(stored: "onnx.TensorProto", folder: Path) -> Tensor:
     if stored.HasField("raw_data"):
         if len(stored.raw_data) != elements * itemsize:
             raise LoadError(
-                f"the tensor {name!r} of shape {shape} needs {elements * itemsize:,} bytes, but {len(stored.raw_data):,} are stored"
+                f"the tensor {name!r} of shape {shape} needs {elements * itemsize:,} bytes, but "
+                f"{len(stored.raw_data):,} are stored"
             )
         return _from_bytes(stored.raw_data, dtype, shape)
     if elements * itemsize > _EXPANSION * max(stored.ByteSize(), 64):

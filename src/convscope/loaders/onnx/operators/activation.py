@@ -1,6 +1,7 @@
 """Activation functions, which become PyTorch's modules."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -103,7 +104,7 @@ def shrink(x: Tensor, *, lambd: float = 0.5, bias: float = 0.0) -> Tensor:
 def parametrized_activation(node: NodeView) -> Translation | None:
     """An activation whose parameters PyTorch's module has too."""
     alpha = float(node.attributes.get("alpha", 1.0))
-    modules = {
+    modules: dict[str, Callable[[], nn.Module | None]] = {
         "LeakyRelu": lambda: nn.LeakyReLU(float(node.attributes.get("alpha", 0.01))),
         "Elu": lambda: nn.ELU(alpha),
         "Celu": lambda: nn.CELU(alpha),
@@ -143,7 +144,7 @@ def prelu_module(node: NodeView) -> Translation | None:
 
 
 @operator("Clip", numbers="low high")
-def clip(x: Tensor, low: object = None, high: object = None, *, min: float | None = None, max: float | None = None):  # type: ignore[no-untyped-def]  # noqa: A002, ANN201 - names of the standard
+def clip(x: Tensor, low: object = None, high: object = None, *, min: float | None = None, max: float | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN201 - names of the standard
     """The input, limited to a range."""
     low = min if low is None else number(low)
     high = max if high is None else number(high)
@@ -163,7 +164,7 @@ def clip_module(node: NodeView) -> Translation | None:
     return Translation(nn.ReLU6()) if number(high) == 6 else None
 
 
-def _softmax(function, x: Tensor, axis: int | None, opset: int) -> Tensor:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _softmax(function: Callable[[Tensor, int], Tensor], x: Tensor, axis: int | None, opset: int) -> Tensor:
     """A softmax along an axis; before opset 13 over this and all following axes together."""
     if opset >= 13:
         return function(x, -1 if axis is None else axis)

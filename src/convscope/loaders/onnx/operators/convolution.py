@@ -28,7 +28,7 @@ class _UnevenlyPadded(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of the padded input."""
-        return super().forward(self.windows.pad(x))  # type: ignore[misc, no-any-return]
+        return super().forward(self.windows.pad(x))  # type: ignore[no-any-return]
 
 
 class PaddedConv1d(_UnevenlyPadded, nn.Conv1d):

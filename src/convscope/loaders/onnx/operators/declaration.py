@@ -7,7 +7,7 @@ Every operator has at most one function, which computes it as the standard says.
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from convscope.loaders.onnx.operators.translation import NodeView, Translation
 
@@ -37,6 +37,8 @@ class OperatorFunction:
     extras: frozenset[str]
 
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 FUNCTIONS: dict[str, OperatorFunction] = {}
 """By the name of an operator, its function."""
 
@@ -45,7 +47,7 @@ TRANSLATORS: dict[str, Translator] = {}
 """By the name of an operator, what turns a node into a module; None where the node is computed by the function."""
 
 
-def operator(*names: str, numbers: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def operator(*names: str, numbers: str = "") -> Callable[[Function], Function]:
     """Declare the function of operators.
 
     Args:
@@ -53,7 +55,7 @@ def operator(*names: str, numbers: str = "") -> Callable[[Callable[..., Any]], C
         numbers: the inputs that are read as Python numbers, separated by spaces.
     """
 
-    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+    def declare(function: Function) -> Function:
         for name in names:
             FUNCTIONS[name] = _described(function, frozenset(numbers.split()))
         return function

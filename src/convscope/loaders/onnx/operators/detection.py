@@ -14,7 +14,7 @@ def _corners(boxes: Tensor, center_point_box: int) -> Tensor:
     if center_point_box:
         x, y, width, height = boxes.unbind(-1)
         return torch.stack([y - height / 2, x - width / 2, y + height / 2, x + width / 2], -1)
-    first, second = boxes.split(2, -1)
+    first, second = boxes[..., :2], boxes[..., 2:]
     return torch.cat([torch.minimum(first, second), torch.maximum(first, second)], -1)
 
 
@@ -37,7 +37,7 @@ def non_max_suppression(
     *,
     center_point_box: int = 0,
 ) -> Tensor:
-    """The (batch, class, box) of the boxes that are kept: the best of each class, without those that overlap a better."""
+    """The (batch, class, box) of the boxes that are kept: those of each class that overlap no better one."""
     limit = 0 if most is None else int(number(most))
     allowed = 0.0 if overlap is None else float(number(overlap))
     kept = []

@@ -1,6 +1,7 @@
 """Operators on each element: arithmetic, comparisons, logic, bits and mathematical functions."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ elementwise({
     "Not": torch.logical_not, "IsNaN": torch.isnan, "BitwiseNot": torch.bitwise_not,
 })  # fmt: skip
 
-_BINARY = {
+_BINARY: dict[str, Callable[..., Any]] = {
     "Add": torch.add, "Sub": torch.sub, "Mul": torch.mul,
     "Equal": torch.eq, "Greater": torch.gt, "GreaterOrEqual": torch.ge, "Less": torch.lt, "LessOrEqual": torch.le,
     "And": torch.logical_and, "Or": torch.logical_or, "Xor": torch.logical_xor,
@@ -34,7 +35,7 @@ def check_broadcast(kind: str, inputs: Any) -> None:
     """Refuse to broadcast small tensors to one that does not fit into memory."""
     if kind in BROADCASTING:
         shapes = [tensor.shape for tensor in inputs if isinstance(tensor, Tensor)]
-        check_elements(torch.broadcast_shapes(*shapes), kind)
+        check_elements(torch.broadcast_shapes(*shapes), kind)  # type: ignore[no-untyped-call]
 
 
 @operator("Identity")

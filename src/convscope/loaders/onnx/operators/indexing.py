@@ -1,5 +1,6 @@
 """Operators that read or write elements at positions, and that sort them."""
 
+import math
 from typing import Any
 
 import torch
@@ -20,11 +21,10 @@ def _not_negative(indices: Tensor, extent: int) -> Tensor:
 def gather(x: Tensor, indices: Tensor, *, axis: int = 0) -> Tensor:
     """The slices of an axis at some positions."""
     axis %= x.ndim
-    check_elements((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), "Gather")
-    positions = _not_negative(indices, x.shape[axis])
-    if positions.ndim == 0:
-        return x.select(axis, int(positions)) if x.device.type == "cpu" else x.index_select(axis, positions[None]).squeeze(axis)
-    return x.index_select(axis, positions.flatten()).unflatten(axis, positions.shape) if positions.ndim != 1 else x.index_select(axis, positions)
+    shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    check_elements(shape, "Gather")
+    slices = x.index_select(axis, _not_negative(indices, x.shape[axis]).flatten())
+    return slices if indices.ndim == 1 else slices.reshape(shape)
 
 
 @operator("GatherElements")
@@ -45,14 +45,14 @@ def gather_nd(x: Tensor, indices: Tensor, *, batch_dims: int = 0) -> Tensor:
 
 
 @operator("ScatterElements", "Scatter")
-def scatter_elements(
-    x: Tensor, indices: Tensor, updates: Tensor, *, axis: int = 0, reduction: str = "none"
-) -> Tensor:
+def scatter_elements(x: Tensor, indices: Tensor, updates: Tensor, *, axis: int = 0, reduction: str = "none") -> Tensor:
     """A copy with elements replaced at positions along an axis, or combined with what is there."""
     indices = _not_negative(indices, x.shape[axis])
     if reduction == "none":
         return x.scatter(axis, indices, updates)
-    return x.scatter_reduce(axis, indices, updates, {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}[reduction])
+    return x.scatter_reduce(
+        axis, indices, updates, {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}[reduction]
+    )
 
 
 @operator("ScatterND")
@@ -61,11 +61,11 @@ def scatter_nd(x: Tensor, indices: Tensor, updates: Tensor, *, reduction: str = 
     coordinates = tuple(_not_negative(part, x.shape[i]) for i, part in enumerate(indices.unbind(-1)))
     if reduction in ("none", "add"):
         return x.index_put(coordinates, updates, accumulate=reduction == "add")
-    extents = torch.tensor(x.shape[: len(coordinates)])
+    extents = x.shape[: len(coordinates)]
     rows = torch.zeros_like(coordinates[0])
-    for coordinate, extent in zip(coordinates, extents.tolist(), strict=True):
+    for coordinate, extent in zip(coordinates, extents, strict=True):
         rows = rows * extent + coordinate
-    flat, slices = x.reshape(int(extents.prod()), -1), updates.reshape(rows.numel(), -1)
+    flat, slices = x.reshape(math.prod(extents), -1), updates.reshape(rows.numel(), -1)
     index = rows.reshape(-1, 1).expand_as(slices)
     reduced = {"mul": "prod", "max": "amax", "min": "amin"}[reduction]
     return flat.scatter_reduce(0, index, slices, reduced).reshape(x.shape)
@@ -96,7 +96,7 @@ def compress(x: Tensor, condition: Tensor, *, axis: int | None = None) -> Tensor
 
 
 @operator("TopK", numbers="count")
-def top_k(x: Tensor, count: Any = None, *, axis: int = -1, k: int = 0, largest: int = 1, sorted: int = 1) -> Any:  # noqa: A002
+def top_k(x: Tensor, count: Any = None, *, axis: int = -1, k: int = 0, largest: int = 1, sorted: int = 1) -> Any:
     """The largest or smallest elements along an axis, and their positions; of equal ones the first."""
     count = k if count is None else int(number(count))
     values, positions = x.sort(dim=axis, descending=bool(largest), stable=True)
@@ -138,12 +138,18 @@ def reverse_sequence(x: Tensor, lengths: Any, *, batch_axis: int = 1, time_axis:
     sequences = []
     for sequence, length in zip(x.unbind(batch_axis), list(lengths), strict=True):
         axis = time_axis - (time_axis > batch_axis)
-        first, rest = sequence.split([int(length), sequence.shape[axis] - int(length)], axis)
+        first, rest = torch.split(sequence, [int(length), sequence.shape[axis] - int(length)], axis)
         sequences.append(torch.cat([first.flip(axis), rest], axis))
     return torch.stack(sequences, batch_axis)
 
 
-_GRID_MODES = {"bilinear": "bilinear", "linear": "bilinear", "nearest": "nearest", "bicubic": "bicubic", "cubic": "bicubic"}
+_GRID_MODES = {
+    "bilinear": "bilinear",
+    "linear": "bilinear",
+    "nearest": "nearest",
+    "bicubic": "bicubic",
+    "cubic": "bicubic",
+}
 
 
 @operator("GridSample")

@@ -41,8 +41,8 @@ def gemm(
     *,
     alpha: float = 1.0,
     beta: float = 1.0,
-    transA: int = 0,  # noqa: N803 - names of the standard
-    transB: int = 0,  # noqa: N803
+    transA: int = 0,
+    transB: int = 0,
 ) -> Tensor:
     """``alpha · A · B + beta · C``, with A and B transposed where it is asked for."""
     a, b = a.T if transA else a, b.T if transB else b
@@ -74,7 +74,7 @@ def gemm_module(node: NodeView) -> Translation | None:
 def _scaled_weight(node: NodeView, alpha: float) -> Tensor:
     """The weight (outputs, inputs) of a linear layer: the second factor itself if it has this form."""
     if node.attributes.get("transB", 0):
-        return node.parameter(1) if alpha == 1 else node.examples[1] * alpha  # type: ignore[no-any-return]
+        return node.parameter(1) if alpha == 1 else node.examples[1] * alpha
     return (node.examples[1].T * alpha).contiguous()  # type: ignore[no-any-return]
 
 
@@ -87,7 +87,8 @@ def einsum(*factors: Tensor, equation: str) -> Tensor:
 @operator("Det")
 def determinant(x: Tensor) -> Tensor:
     """The determinant of each matrix."""
-    return torch.linalg.det(x)
+    determinants: Tensor = torch.linalg.det(x)
+    return determinants
 
 
 @operator("Col2Im", numbers="image_shape block_shape")

@@ -141,9 +141,7 @@ def layer_norm_module(node: NodeView) -> Translation | None:
 
 
 @operator("LRN")
-def local_response_norm(
-    x: Tensor, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int
-) -> Tensor:
+def local_response_norm(x: Tensor, *, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int) -> Tensor:
     """Normalization by the neighboring channels."""
     return F.local_response_norm(x, size, alpha, beta, bias)
 
@@ -153,7 +151,9 @@ def local_response_norm_module(node: NodeView) -> Translation | None:
     """Local response normalization."""
     options = {name: float(node.attributes.get(name, default)) for name, default in
                (("alpha", 1e-4), ("beta", 0.75))}  # fmt: skip
-    return Translation(nn.LocalResponseNorm(int(node.attributes["size"]), k=float(node.attributes.get("bias", 1.0)), **options))
+    return Translation(
+        nn.LocalResponseNorm(int(node.attributes["size"]), k=float(node.attributes.get("bias", 1.0)), **options)
+    )
 
 
 @operator("LpNormalization")

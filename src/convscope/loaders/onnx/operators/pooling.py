@@ -79,15 +79,21 @@ def _index_in_tensor(
     return spatial + planes.view(shape[0], shape[1], *[1] * len(padded)) * step
 
 
+def _is_too_much(padding: Sequence[int], windows: Windows) -> bool:
+    """Whether PyTorch refuses the padding, as more than half a window."""
+    return any(2 * width > kernel for width, kernel in zip(padding, windows.kernel, strict=True))
+
+
 @translator("MaxPool")
 def max_pool_module(node: NodeView) -> Translation | None:
     """A max pooling with even padding."""
     windows = _windows("MaxPool", dict(node.attributes))
     padding = windows.even_padding
-    too_much = padding is None or any(2 * p > k for p, k in zip(padding, windows.kernel, strict=True))
-    if too_much or node.outputs > 1 or not node.examples[0].is_floating_point():
+    if padding is None or _is_too_much(padding, windows) or node.outputs > 1:
         return None
-    kind = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)[len(windows.kernel) - 1]
+    if not node.examples[0].is_floating_point():
+        return None
+    kind: Any = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)[len(windows.kernel) - 1]
     ceil = bool(node.attributes.get("ceil_mode", 0))
     return Translation(kind(windows.kernel, windows.stride, padding, windows.dilation, ceil_mode=ceil))
 
@@ -132,14 +138,13 @@ def average_pool_module(node: NodeView) -> Translation | None:
     """An average pooling with even padding and no dilation."""
     windows = _windows("AveragePool", dict(node.attributes))
     padding = windows.even_padding
-    too_much = padding is None or any(2 * p > k for p, k in zip(padding, windows.kernel, strict=True))
-    if too_much or set(windows.dilation) != {1}:
+    if padding is None or _is_too_much(padding, windows) or set(windows.dilation) != {1}:
         return None
     kind: Any = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)[len(windows.kernel) - 1]
     ceil, counts = bool(node.attributes.get("ceil_mode", 0)), bool(node.attributes.get("count_include_pad", 0))
     single = len(windows.kernel) == 1
     kernel, stride = (windows.kernel[0], windows.stride[0]) if single else (windows.kernel, windows.stride)
-    return Translation(kind(kernel, stride, padding[0] if single and padding else padding, ceil, counts))
+    return Translation(kind(kernel, stride, padding[0] if single else padding, ceil, counts))
 
 
 @operator("LpPool")
@@ -211,4 +216,8 @@ def max_unpool(
     check_elements(shape, "MaxUnpool")
     flat = torch.zeros(math.prod(own), dtype=x.dtype, device=x.device).scatter(0, indices.flatten(), x.flatten())
     out = flat.reshape(own)
-    return out if shape == own else pad_spatial(out, [0] * len(extents), [s - e for s, e in zip(shape[2:], extents, strict=True)])
+    return (
+        out
+        if shape == own
+        else pad_spatial(out, [0] * len(extents), [s - e for s, e in zip(shape[2:], extents, strict=True)])
+    )

@@ -118,9 +118,7 @@ def convolve_integers(
     values = values if x_zero is None else values - x_zero.float()
     if kernel_zero is not None:
         weights = weights - kernel_zero.float().reshape(-1, *[1] * (kernel.ndim - 1))
-    return convolve(
-        values, weights, auto_pad=auto_pad, dilations=dilations, group=group, pads=pads, strides=strides
-    )
+    return convolve(values, weights, auto_pad=auto_pad, dilations=dilations, group=group, pads=pads, strides=strides)
 
 
 @operator("MatMulInteger")

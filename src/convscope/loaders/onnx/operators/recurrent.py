@@ -36,7 +36,7 @@ class _NodeForm(nn.Module):
         x = x.transpose(0, 1) if self.batch_before_time else x
         x = x.flip(0) if self.backwards else x
         initial = self._initial_states(x, list(states))
-        out, final = super().forward(x, initial if len(initial) > 1 else initial[0])  # type: ignore[misc]
+        out, final = super().forward(x, initial if len(initial) > 1 else initial[0])
         out = out.unflatten(2, (1 + self.bidirectional, self.hidden_size)).transpose(1, 2)
         out = out.flip(0) if self.backwards else out
         final_states = final if isinstance(final, tuple) else (final,)
@@ -54,15 +54,15 @@ class _NodeForm(nn.Module):
         return tuple(initial)
 
 
-class LSTMNode(_NodeForm, nn.LSTM):
+class LSTMNode(_NodeForm, nn.LSTM):  # type: ignore[misc]
     """An LSTM node."""
 
 
-class GRUNode(_NodeForm, nn.GRU):
+class GRUNode(_NodeForm, nn.GRU):  # type: ignore[misc]
     """A GRU node that multiplies by the reset gate after the matrix product."""
 
 
-class RNNNode(_NodeForm, nn.RNN):
+class RNNNode(_NodeForm, nn.RNN):  # type: ignore[misc]
     """A plain recurrent node."""
 
 

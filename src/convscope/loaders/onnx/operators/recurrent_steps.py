@@ -153,5 +153,3 @@ def recurrent(
         final.append(state)
     out, states = torch.stack(outputs, 1), [torch.stack(parts) for parts in zip(*final, strict=True)]
     return (out.permute(2, 0, 1, 3), *(s.transpose(0, 1) for s in states)) if layout else (out, *states)
-
-

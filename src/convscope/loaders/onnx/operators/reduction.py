@@ -19,7 +19,9 @@ def _product(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
     return x
 
 
-def _extreme(function: Callable[..., Tensor], x: Tensor, axes: tuple[int, ...], keepdim: bool, of_nothing: float) -> Tensor:
+def _extreme(
+    function: Callable[..., Tensor], x: Tensor, axes: tuple[int, ...], keepdim: bool, of_nothing: float
+) -> Tensor:
     if any(x.shape[axis] == 0 for axis in axes):
         kept = x.sum(axes, keepdim=keepdim)
         if x.dtype.is_floating_point:
@@ -46,7 +48,11 @@ def _sum(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
 
 
 def _norm(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
-    return _sum(x.square(), axes, keepdim).sqrt() if x.is_floating_point() else _sum(x.square(), axes, keepdim).double().sqrt().to(x.dtype)
+    return (
+        _sum(x.square(), axes, keepdim).sqrt()
+        if x.is_floating_point()
+        else _sum(x.square(), axes, keepdim).double().sqrt().to(x.dtype)
+    )
 
 
 def _absolute_sum(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
@@ -87,7 +93,11 @@ class _Reduce:
         chosen = axes if places is None else integers(places)
         if not chosen:
             if noop_with_empty_axes:
-                return x if self.reduce in (_mean, _sum, _maximum, _minimum, _product) else self.reduce(x[None], (0,), False)
+                return (
+                    x
+                    if self.reduce in (_mean, _sum, _maximum, _minimum, _product)
+                    else self.reduce(x[None], (0,), False)
+                )
             chosen = range(x.ndim)
         if x.ndim == 0:
             return self.reduce(x[None], (0,), False)

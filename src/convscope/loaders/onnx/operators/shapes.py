@@ -40,7 +40,7 @@ class Reshaping(nn.Module):
         """The input in its new shape."""
         if self.rebatches and tuple(x.shape) != tuple(self.example[0]):
             return x.reshape(shape_for_batch(x.shape, *self.example))
-        return reshape(x, self.shape, allowzero=self.allowzero)  # type: ignore[no-any-return]
+        return reshape(x, self.shape, allowzero=self.allowzero)
 
     def extra_repr(self) -> str:
         """The shape."""
@@ -50,9 +50,9 @@ class Reshaping(nn.Module):
 def shape_for_batch(shape: Sequence[int], before: Sequence[int], after: Sequence[int]) -> list[int]:
     """The shape of a reshaped tensor that has another batch size than an example.
 
-    In the example a tensor of shape ``before`` became one of shape ``after``. A tensor that differs in the extent of one
-    axis (the batch) becomes one that differs in the axis that holds this one: (197, 1, 768) became (197, 12, 64), so
-    (197, 5, 768) becomes (197, 60, 64).
+    In the example a tensor of shape ``before`` became one of shape ``after``. A tensor that differs in the extent of
+    one axis (the batch) becomes one that differs in the axis that holds this one: (197, 1, 768) became (197, 12, 64),
+    so (197, 5, 768) becomes (197, 60, 64).
 
     Raises:
         ValueError: several axes differ.
@@ -180,7 +180,7 @@ def slice_tensor(
         if stride > 0:
             index[axis] = slice(start, stop, stride)
         else:
-            stop = None if stop < -x.shape[axis] else stop  # type: ignore[assignment]  # noqa: PLW2901
+            stop = None if stop < -x.shape[axis] else stop  # type: ignore[assignment]
             positions = range(x.shape[axis])[slice(start, stop, stride)]
             x = x.index_select(axis, torch.tensor(list(positions), dtype=torch.long, device=x.device))
     return x[tuple(index)]
@@ -189,7 +189,7 @@ def slice_tensor(
 @operator("Expand", numbers="shape")
 def expand(x: Tensor, shape: Any) -> Tensor:
     """Broadcast with a shape."""
-    extents = torch.broadcast_shapes(x.shape, tuple(integers(shape)))
+    extents = torch.broadcast_shapes(x.shape, tuple(integers(shape)))  # type: ignore[no-untyped-call]
     check_elements(extents, "Expand")
     return x.expand(extents)
 

@@ -45,7 +45,9 @@ class Windows:
         axes = range(len(self.kernel))
         if self.pads is not None:
             return list(self.pads[: len(self.kernel)]), list(self.pads[len(self.kernel) :])
-        totals = [max((-(-shape[i] // self.stride[i]) - 1) * self.stride[i] + self.extent(i) - shape[i], 0) for i in axes]
+        totals = [
+            max((-(-shape[i] // self.stride[i]) - 1) * self.stride[i] + self.extent(i) - shape[i], 0) for i in axes
+        ]
         smaller, larger = [total // 2 for total in totals], [total - total // 2 for total in totals]
         return (smaller, larger) if self.automatic == "SAME_UPPER" else (larger, smaller)
 

@@ -58,7 +58,8 @@ CASES = [
 WEIGHTS = {
     "v": np.array([0.3, 1.1, -0.4], np.float32), "p": np.array([0.6, 1.4, 0.9], np.float32),
     "scales": np.array([1, 1, 2, 1.5], np.float32), "low": np.array(0.2, np.float32), "high": np.array(0.7, np.float32),
-    "i": np.array([0, 1]), "sizes1": np.array([1, 3]), "k": np.array([2]), "v3": RANDOM.normal(size=(3, 1, 1)).astype(np.float32),
+    "i": np.array([0, 1]), "sizes1": np.array([1, 3]), "k": np.array([2]),
+    "v3": RANDOM.normal(size=(3, 1, 1)).astype(np.float32),
     "kernel": RANDOM.normal(size=(4, 3, 3, 3)).astype(np.float32),
     "kernel_t": RANDOM.normal(size=(3, 2, 3, 3)).astype(np.float32),
 }  # fmt: skip
@@ -96,8 +97,8 @@ def test_recurrent_layers_are_pytorchs_own(tmp_path: Path, kind: str, options: d
     assert len(layers) == options.get("num_layers", 1)
     images = torch.rand(3, 3, 4, 7)
     assert torch.allclose(model.module(images), net(images), atol=1e-6)
-    maps = [cs.lrp(network, images, target=1)[0].values for network in (cs.Model(net), model)]
-    assert np.allclose(*maps, atol=1e-6)
+    original, opened = (cs.lrp(network, images, target=1)[0].values for network in (cs.Model(net), model))
+    assert np.allclose(original, opened, atol=1e-6)
 
 
 @pytest.mark.parametrize(("reset", "direction"), [(0, "forward"), (1, "reverse"), (0, "bidirectional")])
@@ -117,7 +118,9 @@ def test_gru_with_either_place_of_the_reset_gate(tmp_path: Path, reset: int, dir
 
 
 def test_a_state_that_is_an_input_is_zero(tmp_path: Path) -> None:
-    weights = {name: RANDOM.normal(size=shape).astype(np.float32) for name, shape in (("w", (1, 20, 4)), ("r", (1, 20, 5)))}
+    weights = {
+        name: RANDOM.normal(size=shape).astype(np.float32) for name, shape in (("w", (1, 20, 4)), ("r", (1, 20, 5)))
+    }
     nodes = [
         helper.make_node("Transpose", ["x"], ["sequence"], perm=[2, 0, 1]),
         helper.make_node("LSTM", ["sequence", "w", "r", "", "", "h", "c"], ["", "last"], hidden_size=5),
