@@ -239,3 +239,16 @@ def test_a_missing_package_is_one_sentence(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(MissingExtra, match="'h5py'"):
         cs.load(path)
 
+
+
+def test_names_that_torch_does_not_have(tmp_path: Path):
+    """A dot separates addresses, and ``forward`` is what every module has."""
+    config = functional(
+        IMAGE,
+        layer("ReLU", "a.b", "image"),
+        layer("ReLU", "forward", "a.b"),
+        layer("ReLU", "group/part", "forward"),
+        layer("GlobalAveragePooling2D", "training", "group/part"),
+        output="training",
+    )
+    assert cs.load(with_config(tmp_path, config)).layers() == ["a_b", "forward_", "group/part", "training_"]
