@@ -5,7 +5,24 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-HOSTILE = (None, True, -1, 0, 2**31, 2**63, 1e308, float("nan"), "", "../../etc/passwd", "linear", [], {}, [[]], [None] * 4, "x" * 500)
+HOSTILE: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    2**31,
+    2**63,
+    1e308,
+    float("nan"),
+    "",
+    "../../etc/passwd",
+    "linear",
+    [],
+    {},
+    [[]],
+    [None] * 4,
+    "x" * 500,
+)
 """Values that no setting of a layer should have."""
 
 

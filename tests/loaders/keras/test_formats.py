@@ -10,7 +10,7 @@ import torch
 
 import convscope as cs
 from convscope.errors import LoadError
-from convscope.loaders.keras import engine, formats
+from convscope.loaders.keras import engine, formats, network
 from convscope.loaders.keras.engine import KerasFunction
 from convscope.loaders.keras.layout import Layout
 from tests.loaders.keras import handmade
@@ -22,7 +22,9 @@ def small(keras) -> Any:
     """A network with a nested, a shared and a frozen part, several kinds of layers and two uses of one class."""
     layers = keras.layers
     inner_input = keras.Input((8, 8, 6), name="inner_input")
-    inner = layers.BatchNormalization(name="inner_bn")(layers.Conv2D(6, 3, padding="same", name="inner_conv")(inner_input))
+    inner = layers.BatchNormalization(name="inner_bn")(
+        layers.Conv2D(6, 3, padding="same", name="inner_conv")(inner_input)
+    )
     block = keras.Model(inner_input, layers.Activation("relu", name="inner_relu")(inner), name="block")
     block.trainable = False
     given = keras.Input((16, 16, 3), name="image")
@@ -93,8 +95,8 @@ def test_an_attribute_that_keras_splits_is_joined(tmp_path: Path):
         names = list(group.attrs["layer_names"])
         del group.attrs["layer_names"]
         group.attrs["layer_names0"], group.attrs["layer_names1"] = names[:1], names[1:]
-    weight = cs.load(path).module.get_submodule("scores.dense").weight
-    assert torch.equal(weight, torch.from_numpy(handmade.weights()["scores/kernel"].T))
+    dense: Any = cs.load(path).module.get_submodule("scores.dense")
+    assert torch.equal(dense.weight, torch.from_numpy(handmade.weights()["scores/kernel"].T))
 
 
 def test_several_outputs_are_named_by_their_layers(keras, tmp_path: Path):
@@ -166,16 +168,14 @@ def write_tfjs(model: Any, folder: Path) -> None:
     (folder / "b.bin").write_bytes(data[100:])
     entries = [{"name": name, "shape": list(array.shape), "dtype": "float32"} for name, array in arrays]
     topology = {"keras_version": "3.0", "model_config": json.loads(model.to_json())}
-    content = {"format": "layers-model", "modelTopology": topology}
+    content: dict[str, Any] = {"format": "layers-model", "modelTopology": topology}
     content["weightsManifest"] = [{"paths": ["a.bin", "b.bin"], "weights": entries}]
     (folder / "model.json").write_text(json.dumps(content))
 
 
 def test_the_first_layer_that_differs_is_named(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A check that never fails would be none: the weights of one layer are changed behind its back."""
-    from convscope.loaders.keras import assembly
-
-    translate = assembly.translate_network
+    translate = network.translate_network
 
     def wrong(*args, **kwargs):
         module, remarks = translate(*args, **kwargs)
@@ -183,7 +183,7 @@ def test_the_first_layer_that_differs_is_named(small, tmp_path: Path, monkeypatc
         return module, remarks
 
     small.save(tmp_path / "net.keras")
-    monkeypatch.setattr(assembly, "translate_network", wrong)
+    monkeypatch.setattr("convscope.loaders.keras.assembly.translate_network", wrong)
     with pytest.raises(LoadError, match=r"converted wrongly: .* Keras 3.* first at layer 'shared'"):
         cs.load(tmp_path / "net.keras")
 

@@ -77,8 +77,8 @@ def test_the_weights_are_a_copy(keras, original):
     before = module.get_submodule("predictions.dense").weight.clone()
     with torch.no_grad():
         module.get_submodule("predictions.dense").weight.add_(1)
-    again = as_module(original).get_submodule("predictions.dense").weight
-    assert torch.equal(again, before)
+    unchanged: Any = as_module(original).get_submodule("predictions.dense")
+    assert torch.equal(unchanged.weight, before)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_converted_network_can_be_copied_and_pickled(model):
 
 
 def test_a_model_of_code_opens_with_its_scores(keras, picture):
-    class Custom(keras.layers.Layer):
+    class Custom(keras.layers.Layer):  # type: ignore[name-defined]
         def call(self, x):
             return x * 2
 
@@ -123,7 +123,7 @@ def test_a_model_of_code_opens_with_its_scores(keras, picture):
 
 
 def test_a_subclassed_model_opens_with_its_scores(keras):
-    class Net(keras.Model):
+    class Net(keras.Model):  # type: ignore[name-defined]
         def __init__(self):
             super().__init__()
             self.dense = keras.layers.Dense(3)
@@ -175,9 +175,11 @@ def test_keras_of_another_backend_is_left_alone(monkeypatch: pytest.MonkeyPatch)
 
     arrays = handmade.weights()
     layers = [
-        SimpleNamespace(name=name, weights=[SimpleNamespace(value=arrays[f"{name}/{part}"]) for part in ("kernel", "bias")])
+        SimpleNamespace(
+            name=name, weights=[SimpleNamespace(value=arrays[f"{name}/{part}"]) for part in ("kernel", "bias")]
+        )
         for name in ("conv", "scores")
     ]
-    module = as_module(Sequential(handmade.CONFIG, [*layers, SimpleNamespace(name="pool", weights=[])]))
+    module: Any = as_module(Sequential(handmade.CONFIG, [*layers, SimpleNamespace(name="pool", weights=[])]))
     assert torch.equal(module.get_submodule("scores.dense").weight, torch.from_numpy(arrays["scores/kernel"].T))
     assert sys.modules["keras"] is imported

@@ -68,6 +68,6 @@ class WeightQueue:
         if self._arrays:
             count, shapes = len(self._arrays), ", ".join(str(array.shape) for array in self._arrays[:3])
             raise LoadError(
-                f"the weights do not fit: layer {self._layer!r} has {count} array{'s' * (count > 1)} ({shapes}) more than "
-                "its configuration uses"
+                f"the weights do not fit: layer {self._layer!r} has {count} array{'s' * (count > 1)} ({shapes}) more "
+                "than its configuration uses"
             )
