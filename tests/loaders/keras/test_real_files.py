@@ -65,9 +65,9 @@ def test_weights_of_lenet_need_their_architecture(keras, assets: Path, tmp_path:
         cs.load(path)
     layers = keras.layers
     stack = [
-        layers.Conv2D(6, 5, activation="relu"),
+        layers.Conv2D(6, 3, activation="relu"),
         layers.AveragePooling2D(2),
-        layers.Conv2D(16, 5, activation="relu"),
+        layers.Conv2D(16, 3, activation="relu"),
         layers.AveragePooling2D(2),
         layers.Flatten(),
         layers.Dense(120, activation="relu"),
