@@ -21,8 +21,8 @@ import numpy as np
 TARGET = Path(__file__).parents[1] / "src/convscope/loaders/keras/architectures.zip"
 OF_TRAINING = ("initializer", "regularizer", "constraint")
 """Settings that end in one of these are left out."""
-UNNEEDED = ("trainable", "momentum", "synchronized", "dtype", "registered_name", "seed", "build_config", "sparse", "ragged",
-            "rate", "noise_shape")  # fmt: skip
+UNNEEDED = ("trainable", "momentum", "synchronized", "dtype", "registered_name", "seed", "build_config", "sparse",
+            "ragged", "rate", "noise_shape")  # fmt: skip
 """Settings with these names are left out too."""
 
 
@@ -54,12 +54,14 @@ def main() -> None:
 def describe(applications: Any, name: str, get_file: mock.Mock) -> dict[str, Any]:
     """What is kept of one network."""
     make = getattr(applications, name)
+    sys.modules["keras"].utils.clear_session()  # names are numbered from 0
     get_file.reset_mock()
     network = make(weights="imagenet")
     family = sys.modules[make.__module__]
     config = json.loads(network.to_json())
     shapes = {layer.name: [list(weight.shape) for weight in layer.weights] for layer in network.layers if layer.weights}
     rescaled = sum(type(layer).__name__ == "Rescaling" for layer in network.layers) > 1  # EfficientNet, for ImageNet
+    sys.modules["keras"].utils.clear_session()
     without = {layer.name for layer in (make(weights=None) if rescaled else network).layers}
     return {
         "config": {"class_name": config["class_name"], "config": _plain(config["config"])},
@@ -71,7 +73,7 @@ def describe(applications: Any, name: str, get_file: mock.Mock) -> dict[str, Any
 
 
 def measured_preprocessing(preprocess: Any) -> dict[str, Any]:
-    """Mean and standard deviation of pixels in 0 … 1 for each of red, green and blue, and whether their order is reversed."""
+    """Mean and deviation of pixels in 0 … 1 for each of red, green and blue, and whether their order is reversed."""
     black = preprocess(np.zeros((1, 1, 1, 3), np.float32)).ravel()
     lit = [
         preprocess(np.eye(3, dtype=np.float32)[channel].reshape(1, 1, 1, 3) * 255).ravel() - black
@@ -80,7 +82,11 @@ def measured_preprocessing(preprocess: Any) -> dict[str, Any]:
     places = [int(np.abs(change).argmax()) for change in lit]
     std = [1 / float(lit[channel][place]) for channel, place in enumerate(places)]
     mean = [-float(black[place]) * std[channel] for channel, place in enumerate(places)]
-    return {"mean": [round(m, 9) for m in mean], "std": [round(s, 12) for s in std], "reversed": places == [2, 1, 0]}
+    return {
+        "mean": [round(m, 9) + 0.0 for m in mean],
+        "std": [round(s, 12) for s in std],
+        "reversed": places == [2, 1, 0],
+    }
 
 
 def _plain(value: Any) -> Any:

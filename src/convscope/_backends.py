@@ -1,5 +1,7 @@
-"""Connects lower layers to the code above them: values to the renderer and to the measures that compare attributions,
-`Model` to the converters of other libraries' models.
+"""Connects lower layers to the code above them.
+
+Values are connected to the renderer and to the measures that compare attributions, `Model` to the converters of other
+libraries' models.
 
 Only the package root imports this module, and only this module names both sides, so that the layers of the package stay
 in order. All of them are imported when they are first needed.

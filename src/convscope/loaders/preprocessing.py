@@ -15,7 +15,8 @@ PREPROCESSING_OPTIONS = ("size", "resize", "mean", "std")
 """The names of the preprocessing settings."""
 
 ASSUMED_PIXELS = Fact(
-    "the file does not say how images are prepared: pixels are scaled to 0 … 1, which is assumed (mean= and std= set it)"
+    "the file does not say how images are prepared: pixels are scaled to 0 … 1, which is assumed (mean= and std= set "
+    "it)"
 )
 """The caveat of a model file that has no preprocessing; settings of mean or std end it."""
 

@@ -179,7 +179,12 @@ def test_outputs_that_do_not_fit_into_memory(tmp_path: Path):
 
 
 def test_settings_that_no_layer_has(tmp_path: Path):
-    for setting, value in (("strides", "wide"), ("kernel_size", [-1, 3]), ("padding", "around"), ("dilation_rate", 2**40)):
+    for setting, value in (
+        ("strides", "wide"),
+        ("kernel_size", [-1, 3]),
+        ("padding", "around"),
+        ("dilation_rate", 2**40),
+    ):
         odd = copy.deepcopy(CONV)
         odd["config"][setting] = value
         assert "'conv'" in refusal(with_config(tmp_path, functional(IMAGE, odd, POOL, SCORES, output="scores")))
@@ -216,7 +221,9 @@ def test_a_tfjs_link_to_another_folder(tmp_path: Path):
 
 def test_tfjs_weights_that_are_cut_off_or_missing(tmp_path: Path):
     assert "cut off: 'conv/kernel' needs 432 bytes" in refusal(handmade.write_tfjs(tmp_path / "cut", data=b"\x00" * 50))
-    assert "4 bytes more" in refusal(handmade.write_tfjs(tmp_path / "long", data=b"\x00" * (4 * (108 + 4 + 20 + 5) + 4)))
+    assert "4 bytes more" in refusal(
+        handmade.write_tfjs(tmp_path / "long", data=b"\x00" * (4 * (108 + 4 + 20 + 5) + 4))
+    )
     folder = handmade.write_tfjs(tmp_path / "gone")
     (folder / "weights.bin").unlink()
     assert "'weights.bin' beside it, which is missing" in refusal(folder)
@@ -239,3 +246,15 @@ def test_a_missing_package_is_one_sentence(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(MissingExtra, match="'h5py'"):
         cs.load(path)
 
+
+def test_names_that_torch_does_not_have(tmp_path: Path):
+    """A dot separates addresses, and ``forward`` is what every module has."""
+    config = functional(
+        IMAGE,
+        layer("ReLU", "a.b", "image"),
+        layer("ReLU", "forward", "a.b"),
+        layer("ReLU", "group/part", "forward"),
+        layer("GlobalAveragePooling2D", "training", "group/part"),
+        output="training",
+    )
+    assert cs.load(with_config(tmp_path, config)).layers() == ["a_b", "forward_", "group/part", "training_"]

@@ -82,7 +82,7 @@ class Architecture:
     def cached_weights(self) -> Path:
         """Where Keras keeps its ImageNet weights of this network."""
         home = Path(os.environ.get("KERAS_HOME") or Path("~/.keras").expanduser())
-        return home / "models" / self.description["file"]
+        return home / "models" / str(self.description["file"])
 
     def random_weights(self, network: Network) -> LayerWeights:
         """Weights as an untrained network has them, the same at each call."""
@@ -95,9 +95,7 @@ class Architecture:
         return LayerWeights(children=children)
 
     def _input(self, specification: Any) -> Any:
-        return replace(
-            specification, mean=tuple(self.description["mean"]), std=tuple(self.description["std"])
-        )
+        return replace(specification, mean=tuple(self.description["mean"]), std=tuple(self.description["std"]))
 
 
 def find_architecture(name: str) -> Architecture:
@@ -122,9 +120,7 @@ def find_architecture(name: str) -> Architecture:
     names=architecture_names,
     extra="keras",
 )
-def keras(
-    name: str, *, chosen: str | None = None, weights: str | Path | None = None, trust: bool = False
-) -> "Model":
+def keras(name: str, *, chosen: str | None = None, weights: str | Path | None = None, trust: bool = False) -> "Model":
     """Open a network of keras.applications with Keras' ImageNet weights, those of a file, or random ones."""
     architecture = find_architecture(name)
     if chosen not in (None, "none", "imagenet"):
@@ -163,7 +159,7 @@ def _random_arrays(layer: Layer, shapes: Any, generator: np.random.Generator) ->
         return [np.full(shape, value, np.float32) for shape, value in zip(shapes, values, strict=True)]
     if layer.kind == "Normalization":
         return [np.full(shape, value, np.float32) for shape, value in zip(shapes, (0.0, 1.0, 0.0), strict=True)]
-    arrays = []
+    arrays: list[Array] = []
     for shape in shapes:
         if len(shape) == 1:
             filled = 1.0 if layer.kind == "LayerNormalization" and not arrays else 0.0
@@ -199,7 +195,10 @@ def _with_reversed_channels(network: Network) -> Network:
     source = network.inputs[0]
     reversal = Layer(_REVERSAL, "ReversedChannels", {}, (Call((source,)),))
     layers = [
-        replace(layer, calls=tuple(replace_references(call, source.layer, TensorRef(_REVERSAL, 0, 0)) for call in layer.calls))
+        replace(
+            layer,
+            calls=tuple(replace_references(call, source.layer, TensorRef(_REVERSAL, 0, 0)) for call in layer.calls),
+        )
         for layer in network.layers
     ]
     position = next(i for i, layer in enumerate(layers) if layer.name == source.layer) + 1

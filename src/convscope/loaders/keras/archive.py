@@ -143,6 +143,7 @@ def _member(archive: zipfile.ZipFile, member: str, path: Path, *, limit: int | N
     allowed = _MAX_EXPANSION * info.compress_size + 2**20 if limit is None else limit
     if info.file_size > min(allowed, _MAX_EXPANSION * info.compress_size + 2**20):
         raise LoadError(
-            f"{member} in {str(path)!r} declares {info.file_size:,} bytes and stores {info.compress_size:,}: it is not read"
+            f"{member} in {str(path)!r} declares {info.file_size:,} bytes and stores {info.compress_size:,}: it is "
+            "not read"
         )
     return archive.read(member)

@@ -86,10 +86,14 @@ def _through_keras(parts: Parts, error: Untranslatable) -> "ScoresOnly":
     from convscope.engine.network.scores_only import ScoresOnly
 
     if parts.keras_model is None or engine.library() is None:
-        raise Untranslatable(f"{error} (where Keras is installed, such a network opens with its scores alone)") from error
+        raise Untranslatable(
+            f"{error} (where Keras is installed, such a network opens with its scores alone)"
+        ) from error
     try:
         model = parts.keras_model()
     except LoadError as refusal:
-        trusting = "" if parts.trust or "Lambda" not in str(error) else "; trust=True runs it: only for files of your own"
+        trusting = (
+            "" if parts.trust or "Lambda" not in str(error) else "; trust=True runs it: only for files of your own"
+        )
         raise LoadError(f"{error}{trusting}; {refusal}") from error
     return ScoresOnly(engine.KerasFunction(model, parts.layout), reason=str(error))

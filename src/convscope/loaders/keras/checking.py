@@ -1,6 +1,7 @@
 """Compares a translated network with the original in Keras."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -53,7 +54,11 @@ def check_against_keras(
             function = engine.KerasFunction(original, layout, output=index)
             arrays = inputs.numpy()
             check_conversion(
-                model, inputs, function(arrays), engine=engine_name(keras), layers=lambda: function.layer_outputs(arrays)
+                model,
+                inputs,
+                function(arrays),
+                engine=engine_name(keras),
+                layers=partial(function.layer_outputs, arrays),
             )
             differences.append(model.conversion)
     except ModelFailed:
@@ -67,15 +72,14 @@ def check_against_keras(
 
 def engine_name(keras: Any) -> str:
     """Keras, its version and its backend."""
-    version, backend = getattr(keras, "__version__", ""), getattr(keras, "backend", None)
-    return f"Keras {version}" + (f" on {backend.backend()}" if hasattr(backend, "backend") else "")
+    return f"Keras {keras.__version__} on {keras.backend.backend()}"
 
 
 def computed_differently(layer: Layer, keras: Any, keras_major: int) -> bool:
     """Whether Keras computes a layer in another way than it was trained with.
 
-    Keras 3 has another hard sigmoid than Keras 2. On torch it repeats the border in averages with one-sided padding, and
-    crops the other side of transposed convolutions, unlike TensorFlow.
+    Keras 3 has another hard sigmoid than Keras 2. On torch it repeats the border in averages with one-sided padding,
+    and crops the other side of transposed convolutions, unlike TensorFlow.
     """
     settings = layer.settings
     if keras_major < 3 and "hard_sigmoid" in (settings.get("activation"), settings.get("recurrent_activation")):
@@ -88,7 +92,9 @@ def computed_differently(layer: Layer, keras: Any, keras_major: int) -> bool:
 
 
 def _even(sizes: Any) -> bool:
-    return any(size % 2 == 0 for size in (sizes if isinstance(sizes, (list, tuple)) else [sizes]) if isinstance(size, int))
+    return any(
+        size % 2 == 0 for size in (sizes if isinstance(sizes, (list, tuple)) else [sizes]) if isinstance(size, int)
+    )
 
 
 def _inputs(model: "Model", network: Network, shape: tuple[int, ...]) -> Tensor:

@@ -84,16 +84,17 @@ class KerasFunction:
         return from_keras_order(as_array(chosen), self.layout)
 
     def layer_outputs(self, arrays: Array) -> Iterator[tuple[str, Array]]:
-        """The output of each layer by its name."""
-        keras = library()
-        layers = [layer for layer in self.model.layers if type(layer).__name__ != "InputLayer"]
-        model = keras.Model(self.model.inputs, [layer.output for layer in layers])
+        """The output of each call of a layer by its name, in the order of execution."""
+        graph = getattr(self.model, "_functional", None) or self.model
+        nodes = [node for depth in sorted(graph._nodes_by_depth, reverse=True) for node in graph._nodes_by_depth[depth]]
+        calls = [(node.operation.name, node.output_tensors[0]) for node in nodes if not node.is_input]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            outputs = model(to_keras_order(arrays, self.layout), training=False)
-        for layer, output in zip(layers, outputs if len(layers) > 1 else [outputs], strict=True):
-            if not isinstance(output, (list, tuple, dict)):
-                yield layer.name, from_keras_order(as_array(output), self.layout)
+            outputs = library().Model(graph.inputs, [tensor for _, tensor in calls])(
+                to_keras_order(arrays, self.layout), training=False
+            )
+        for (name, _), output in zip(calls, outputs if len(calls) > 1 else [outputs], strict=True):
+            yield name, from_keras_order(as_array(output), self.layout)
 
 
 def as_array(tensor: Any) -> Array:

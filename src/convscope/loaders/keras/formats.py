@@ -48,9 +48,7 @@ def _is_architecture(path: Path, head: bytes) -> bool:
     recognizes=_is_archive,
     extra="keras",
 )
-def open_archive(
-    path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool
-) -> "Model":
+def open_archive(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
     """Open a ``.keras`` file; ``weights`` replaces its own weights by those of another file."""
     from convscope.loaders.keras import engine
     from convscope.loaders.keras.assembly import Parts, build_model
@@ -84,9 +82,7 @@ def open_archive(
     options=("arch",),
     extra="keras",
 )
-def open_hdf5_file(
-    path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool
-) -> "Model":
+def open_hdf5_file(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
     """Open an HDF5 file of a whole network, or one of weights into the architecture ``arch``."""
     from convscope.loaders.keras import engine
     from convscope.loaders.keras.assembly import Parts, build_model
@@ -131,9 +127,7 @@ def open_tfjs(path: Path, *, options: Mapping[str, str], weights: str | Path | N
     recognizes=_is_architecture,
     extra="keras",
 )
-def open_architecture(
-    path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool
-) -> "Model":
+def open_architecture(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
     """Open what ``model.to_json()`` gave, with the weights of another file."""
     if weights is None:
         raise LoadError(f"{str(path)!r} is an architecture without weights: add ?weights=FILE")
@@ -165,11 +159,13 @@ def _open_weights(path: Path, arch: str | None, weights: Any, *, source: str = "
     from convscope.loaders.keras.assembly import Parts, build_model
 
     if weights is not None:
-        raise LoadError(f"{str(path)!r} holds weights without a network, so that {str(weights)!r} has nothing to go into")
+        raise LoadError(
+            f"{str(path)!r} holds weights without a network, so that {str(weights)!r} has nothing to go into"
+        )
     if not arch:
         raise LoadError(
-            f"{str(path)!r} holds weights without the network that they belong to: add ?arch=VGG16, or any other name of "
-            "keras.applications, or ?arch=FILE.json with what model.to_json() gives"
+            f"{str(path)!r} holds weights without the network that they belong to: add ?arch=VGG16, or any other name "
+            "of keras.applications, or ?arch=FILE.json with what model.to_json() gives"
         )
     if Path(arch).suffix == ".json":
         network, version = _read_architecture(Path(arch).expanduser())

@@ -65,7 +65,7 @@ def input_specification(network: Network, layout: Layout) -> tuple["InputSpec", 
 
 
 def example_shape(network: Network, layout: Layout) -> tuple[tuple[int, ...], bool]:
-    """The shape of one input (channels first), and whether the network declares all of it; empty where it is unknown."""
+    """The shape of one input (channels first), empty where it is unknown, and whether all of it is declared."""
     shape = declared_shape(network)
     if shape is None:
         return (), False

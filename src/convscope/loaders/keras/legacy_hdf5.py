@@ -56,8 +56,8 @@ def assign_by_layer(groups: dict[str, NamedArrays], network: Network, name: str)
     if len(weighted) != len(filled):
         odd = next((group for group in filled if group not in known), filled[0])
         raise LoadError(
-            f"{name} has weights for {len(filled)} layers, such as {odd!r}, and the network has {len(weighted)} layers with "
-            "weights, with other names"
+            f"{name} has weights for {len(filled)} layers, such as {odd!r}, and the network has {len(weighted)} layers "
+            "with weights, with other names"
         )
     pairs = zip(weighted, filled, strict=True)
     return LayerWeights(children={layer.name: _split(groups[group], layer) for layer, group in pairs})

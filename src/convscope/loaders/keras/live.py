@@ -110,7 +110,7 @@ def _layer_weights(layer: Any, network: Network | None) -> LayerWeights:
 
 
 def _array(weight: Any) -> Array:
-    """The numbers of a variable: Keras 3 keeps a tensor of its backend in ``value``, which is a method in TensorFlow."""
+    """The numbers of a variable: a tensor of the backend in Keras 3, the variable itself in TensorFlow."""
     value = getattr(weight, "value", weight)
     return as_array(weight if callable(value) else value)
 

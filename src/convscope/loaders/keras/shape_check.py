@@ -1,4 +1,4 @@
-"""A network run on shapes alone: weights that do not fit are named by layer, and outputs too large for memory refused."""
+"""A network run on shapes alone, to name the layer whose weights do not fit or whose output is too large."""
 
 import math
 from collections.abc import Iterator
@@ -58,7 +58,8 @@ def _observed(module: nn.Module) -> Iterator[list[str]]:
     def leave(module: nn.Module, inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor) and output.numel() > _MAX_ELEMENTS:
             raise LoadError(
-                f"layer {running[-1]!r} gives {output.numel():,} numbers for one input, which is more than fits in memory"
+                f"layer {running[-1]!r} gives {output.numel():,} numbers for one input, which is more than fits in "
+                "memory"
             )
         running.pop()
 

@@ -1,4 +1,4 @@
-"""Layers models of TensorFlow.js: ``model.json`` with the configuration, and binary files with the weights beside it."""
+"""Layers models of TensorFlow.js: ``model.json`` with the configuration, beside it binary files with the weights."""
 
 import math
 from collections.abc import Mapping
@@ -27,8 +27,8 @@ def read_model_json(path: Path) -> Any:
     topology = content["modelTopology"]
     if content.get("format") == "graph-model" or (isinstance(topology, Mapping) and "node" in topology):
         raise LoadError(
-            f"{str(path)!r} is a graph model of TensorFlow.js, which has no layers: convert the network that it was made "
-            "from, or export that to ONNX"
+            f"{str(path)!r} is a graph model of TensorFlow.js, which has no layers: convert the network that it was "
+            "made from, or export that to ONNX"
         )
     return content
 
@@ -86,8 +86,8 @@ def _arrays(data: bytes, entries: Any, path: Path) -> NamedArrays:
         dtype, count = np.dtype(_DTYPES[stored]), math.prod(shape)
         if position + count * dtype.itemsize > len(data):
             raise LoadError(
-                f"the weights of {str(path)!r} are cut off: {entry['name']!r} needs {count * dtype.itemsize:,} bytes at "
-                f"{position:,}, and there are {len(data):,}"
+                f"the weights of {str(path)!r} are cut off: {entry['name']!r} needs {count * dtype.itemsize:,} bytes "
+                f"at {position:,}, and there are {len(data):,}"
             )
         array: Array = np.frombuffer(data, dtype, count, position).reshape(shape)
         position += count * dtype.itemsize

@@ -66,8 +66,8 @@ class WeightQueue:
     def check_empty(self) -> None:
         """Raise `LoadError` if arrays are left over."""
         if self._arrays:
-            shapes = ", ".join(str(array.shape) for array in self._arrays[:3])
+            count, shapes = len(self._arrays), ", ".join(str(array.shape) for array in self._arrays[:3])
             raise LoadError(
-                f"the weights do not fit: layer {self._layer!r} has {len(self._arrays)} array{'s' * (len(self._arrays) > 1)} ({shapes}) "
-                "more than its configuration uses"
+                f"the weights do not fit: layer {self._layer!r} has {count} array{'s' * (count > 1)} ({shapes}) more "
+                "than its configuration uses"
             )

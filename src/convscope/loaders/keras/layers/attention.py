@@ -28,14 +28,16 @@ class MultiHeadAttention(nn.Module):
         """Attend; positions along several axes are taken together."""
         if self.axes not in (None, query.ndim - 2):
             raise ValueError(f"it attends along {self.axes} of {query.ndim - 2} axes of positions")
-        asked, shape = self._tokens(query)
+        queries, shape = self._tokens(query)
         read, _ = self._tokens(value)
         keys = read if key is None else self._tokens(key)[0]
         heads = [
             projection(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for projection, tokens in ((self.query, asked), (self.key, keys), (self.value, read))
+            for projection, tokens in ((self.query, queries), (self.key, keys), (self.value, read))
         ]
-        mixed = F.scaled_dot_product_attention(*heads, is_causal=use_causal_mask, scale=self.key_size**-0.5)
+        queried, keyed, valued = heads
+        scale = self.key_size**-0.5
+        mixed = F.scaled_dot_product_attention(queried, keyed, valued, is_causal=use_causal_mask, scale=scale)
         output = self.attention_output(mixed.transpose(1, 2).flatten(2))
         return self.layout.from_keras(output.reshape(*shape, output.shape[-1]))
 
@@ -60,9 +62,9 @@ class Attention(nn.Module):
 
     def forward(self, query: Tensor, value: Tensor, key: Tensor | None = None, use_causal_mask: bool = False) -> Tensor:
         """Attend."""
-        asked, read = self.layout.to_keras(query), self.layout.to_keras(value)
+        queries, read = self.layout.to_keras(query), self.layout.to_keras(value)
         keys = read if key is None else self.layout.to_keras(key)
-        scores = self._scores(asked, keys)
+        scores = self._scores(queries, keys)
         if use_causal_mask:
             allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
             scores = scores.masked_fill(~allowed, -1e9)
@@ -102,7 +104,7 @@ def multi_head_attention(context: LayerContext) -> nn.Module:
             f"the weights do not fit: layer {context.layer.name!r} has {heads} heads of {key_size}, and its query "
             f"projection gives {projections['query'].out_features} numbers"
         )
-    return MultiHeadAttention(projections, heads, key_size, context.layout, axes=axes and len(axes))
+    return MultiHeadAttention(projections, heads, key_size, context.layout, axes=len(axes) if axes else None)
 
 
 @translates("Attention")
@@ -129,7 +131,7 @@ def _projection(context: LayerContext, name: str, biased: bool) -> nn.Linear:
     kernel = context.tensor(f"{name} kernel", 3)
     matrix = kernel.flatten(0, 1) if name == "attention_output" else kernel.flatten(1)
     bias = context.tensor(f"{name} bias").flatten() if biased else None
-    linear = nn.Linear(*matrix.shape, bias=biased, device="meta")
+    linear = nn.Linear(matrix.shape[0], matrix.shape[1], bias=biased, device="meta")
     set_weight(linear, "weight", matrix.T)
     set_weight(linear, "bias", bias)
     return linear

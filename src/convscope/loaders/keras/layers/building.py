@@ -28,8 +28,8 @@ def set_buffer(module: nn.Module, name: str, tensor: Tensor) -> None:
 def with_activation(context: LayerContext, operation: nn.Module, name: str) -> nn.Module:
     """An operation, followed by the activation of its layer if it has one.
 
-    With an activation, the layer is a sequence of two modules, so that its own address gives what Keras calls the output
-    of the layer, and ``name`` under it what the operation gave.
+    With an activation, the layer is a sequence of two modules, so that its own address gives what Keras calls the
+    output of the layer, and ``name`` under it what the operation gave.
     """
     activation = activation_of(context, "activation")
     if activation is None:

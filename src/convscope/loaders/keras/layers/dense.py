@@ -82,7 +82,7 @@ def embedding(context: LayerContext) -> nn.Module:
     if context.flag("mask_zero"):
         raise context.refuse("it masks the index 0, and masks are not translated")
     vectors = context.tensor("embeddings", 2)
-    module = SequenceEmbedding(*vectors.shape, device="meta")
+    module = SequenceEmbedding(vectors.shape[0], vectors.shape[1], device="meta")
     module.layout = context.layout
     set_weight(module, "weight", vectors)
     return module

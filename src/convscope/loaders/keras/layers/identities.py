@@ -10,8 +10,8 @@ _KINDS = (
     "RandomFlip", "RandomRotation", "RandomZoom", "RandomContrast", "RandomBrightness", "RandomTranslation",
     "RandomHeight", "RandomWidth", "RandomShear", "RandomHue", "RandomSaturation", "RandomColorJitter",
     "RandomColorDegeneration", "RandomErasing", "RandomGaussianBlur", "RandomGrayscale", "RandomInvert",
-    "RandomPerspective", "RandomPosterization", "RandomSharpness", "RandomElasticTransform", "AugMix", "CutMix", "MixUp",
-    "RandAugment",
+    "RandomPerspective", "RandomPosterization", "RandomSharpness", "RandomElasticTransform", "AugMix", "CutMix",
+    "MixUp", "RandAugment",
 )  # fmt: skip
 
 

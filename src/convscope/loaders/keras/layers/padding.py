@@ -1,4 +1,4 @@
-"""Padding as TensorFlow computes it: "same" adds what the stride needs, one element more at the end than at the start."""
+"""Padding as TensorFlow computes it: "same" adds what the stride needs, an odd element at the end."""
 
 from collections.abc import Sequence
 

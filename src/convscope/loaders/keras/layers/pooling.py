@@ -76,8 +76,9 @@ class SameAveragePool(SamePool):
         share = pool(
             pad_same(x.new_ones(1, 1, *x.shape[2:]), self.kernel_size, self.stride, ones), self.kernel_size, self.stride
         )
-        result: Tensor = pool(pad_same(x, self.kernel_size, self.stride, ones), self.kernel_size, self.stride)
-        return result * share.reciprocal()
+        sums: Tensor = pool(pad_same(x, self.kernel_size, self.stride, ones), self.kernel_size, self.stride)
+        result: Tensor = sums * share.reciprocal()
+        return result
 
 
 class GlobalPool(nn.Module):

@@ -59,9 +59,8 @@ class Bidirectional(nn.Module):
             back = back.flip(self.layout.axis(1, back.ndim))
         if self.mode == "concat":
             return torch.cat([ahead, back], self.layout.axis(-1, ahead.ndim))
-        if self.mode == "mul":
-            return ahead * back
-        return (ahead + back) / 2 if self.mode == "ave" else ahead + back
+        joined: Tensor = ahead * back if self.mode == "mul" else ahead + back
+        return joined / 2 if self.mode == "ave" else joined
 
     def extra_repr(self) -> str:
         """How outputs are joined."""

@@ -76,4 +76,5 @@ class RecurrentLoop(nn.Module):
             gate = self.recurrent_activation(read_update + update)
             kept = self.recurrent_activation(read_reset + reset) * state
             fresh = self.activation(read_candidate + kept @ of_candidate)
-        return gate * state + (1 - gate) * fresh
+        updated: Tensor = gate * state + (1 - gate) * fresh
+        return updated

@@ -19,7 +19,7 @@ class TimeDistributed(nn.Module):
         sequence = self.layout.to_keras(x)
         steps = self.layout.from_keras(sequence.flatten(0, 1))
         result = self.layout.to_keras(self.layer(steps))
-        return self.layout.from_keras(result.unflatten(0, tuple(sequence.shape[:2])))
+        return self.layout.from_keras(result.reshape(*sequence.shape[:2], *result.shape[1:]))
 
 
 class Masking(nn.Module):
@@ -58,8 +58,8 @@ def masking(context: LayerContext) -> nn.Module:
     masked = context.number("mask_value", 0)
     context.conversion.remarks.append(
         Fact(
-            "layer {layer} sets steps that hold only {number} to zero; the layers after it read them, and do not skip them "
-            "as in Keras",
+            "layer {layer} sets steps that hold only {number} to zero; the layers after it read them, and do not skip "
+            "them as in Keras",
             layer=context.layer.name,
             number=f"{masked:g}",
         )
