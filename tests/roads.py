@@ -7,7 +7,6 @@ compares its column. A road is one `Road` in `ROADS`.
 import contextlib
 import importlib
 import importlib.util
-import os
 import re
 import tempfile
 import warnings
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 import convscope as cs
 from convscope.catalogue import call
 from convscope.errors import ConvScopeError
-from convscope.spec import FAMILIES, FILE_FORMATS, LOADERS
+from convscope.spec import FAMILIES
 from tests.nets import seeded
 
 PAGE = Path(__file__).parents[1] / "docs/roads.md"
@@ -64,14 +63,12 @@ class Road:
         name: the heading of its column.
         open: writes the network into a folder, if it is a road of files, and opens it.
         package: what must be installed; empty where nothing must.
-        file_format: the name of the format of its files, which is left out where no loader declares it.
         same: whether it carries the network `Net`, whose maps it must then give; otherwise it has one of its own.
     """
 
     name: str
     open: Callable[[Path], cs.Model]
     package: str = ""
-    file_format: str = ""
     same: bool = True
 
     @property
@@ -187,21 +184,18 @@ def _hugging_face(folder: Path) -> cs.Model:
     return cs.load(f"hf:{networks.save(networks.resnet, folder / 'resnet')}", labels=LABELS)
 
 
-_ALL_ROADS = (
+ROADS = (
     Road("torch module", lambda folder: _model(make())),
     Road("state dict", _state_dict),
-    Road("`.pt2`", _exported, file_format="exported"),
-    Road("TorchScript", _scripted, file_format="scripted"),
+    Road("`.pt2`", _exported),
+    Road("TorchScript", _scripted),
     Road("torch.fx", _fx),
-    Road("Keras", _keras, "keras", "keras"),
-    Road("ONNX", _onnx, "onnx", "onnx"),
+    Road("Keras", _keras, "keras"),
+    Road("ONNX", _onnx, "onnx"),
     Road("Hugging Face", _hugging_face, "transformers", same=False),
     Road("any callable", _callable),
     Road("quantized (int8)", _quantized, same=False),
 )
-
-LOADERS.fill()
-ROADS = tuple(road for road in _ALL_ROADS if not road.file_format or road.file_format in FILE_FORMATS)
 """In the order of the columns."""
 
 
