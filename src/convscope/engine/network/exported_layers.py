@@ -265,7 +265,9 @@ def _accept_other_batches(network: ExportedNetwork, program: Any) -> None:
     if not example.is_floating_point():
         return
     noise = torch.Generator().manual_seed(0)  # the example itself may be all zeros, which hides what depends on what
-    parts = [torch.randn(example.shape, generator=noise).to(example) for _ in range(2)]
+    parts = [
+        torch.randn(example.shape, generator=noise, device="cpu", dtype=torch.float32).to(example) for _ in range(2)
+    ]
     with torch.no_grad():
         separate = [_tensors(network(part.clone())) for part in parts]
     operations = [step for module in network.modules() for step in _views_of(module, network.batch)]

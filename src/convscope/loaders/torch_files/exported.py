@@ -129,7 +129,7 @@ def _strided(records: Records, record: str, description: Mapping[str, Any], stor
     if record not in storages:
         content = bytearray(records.read(record))
         storages[record] = (
-            torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
+            torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8, device="cpu")
         )
     numbers = storages[record]
     needed = 0 if 0 in sizes else offset + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True)) + 1
@@ -138,7 +138,7 @@ def _strided(records: Records, record: str, description: Mapping[str, Any], stor
             f"its record {record!r} has {len(numbers):,} bytes, too few for a tensor of {math.prod(sizes):,}"
         )
     if 0 in sizes:
-        return torch.empty(sizes, dtype=dtype)
+        return torch.empty(sizes, dtype=dtype, device="cpu")
     whole = numbers[: len(numbers) // dtype.itemsize * dtype.itemsize].view(dtype)
     return torch.as_strided(whole, sizes, strides, offset)
 

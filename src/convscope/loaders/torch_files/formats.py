@@ -82,7 +82,8 @@ def open_scripted(path: Path, *, options: Mapping[str, str], weights: str | Path
             ),
         )
     elif weights is None and script.example is not None:
-        example = torch.randn(script.example, generator=torch.Generator().manual_seed(0))
+        noise = torch.Generator().manual_seed(0)
+        example = torch.randn(script.example, generator=noise, device="cpu", dtype=torch.float32)
         _check(model, example, script.run_original, f"TorchScript of torch {torch.__version__}")
     return model
 

@@ -208,7 +208,7 @@ def _bool(value: Any) -> bool:
 
 
 def _scalar_tensor(value: Any) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.tensor(value)
+    return value if isinstance(value, Tensor) else torch.tensor(value, device="cpu")
 
 
 def _smallest(*values: Any) -> Any:
