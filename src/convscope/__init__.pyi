@@ -53,25 +53,30 @@ DataSet = Dataset[Any] | DataLoader[Any] | Iterator[Any]
 """Many inputs as a stream, with or without classes."""
 
 @overload
-def predict(model: Model | Module, image: OneImage, *, top: int = 5) -> Prediction:
+def predict(model: Model | Module | Callable[..., Any], image: OneImage, *, top: int = 5) -> Prediction:
     """List the classes with the highest scores, with confidences if the network's output can be read as such."""
 
 @overload
 def predict(
-    model: Model | Module, image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor], *, top: int = 5
+    model: Model | Module | Callable[..., Any],
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    top: int = 5,
 ) -> list[Prediction]:
     """List the classes with the highest scores, with confidences if the network's output can be read as such."""
 
 @overload
-def predict(model: Model | Module, image: Tensor, *, top: int = 5) -> Prediction | list[Prediction]:
+def predict(
+    model: Model | Module | Callable[..., Any], image: Tensor, *, top: int = 5
+) -> Prediction | list[Prediction]:
     """List the classes with the highest scores, with confidences if the network's output can be read as such."""
 
 @overload
-def predict(model: Model | Module, image: DataSet, *, top: int = 5) -> ValueStream[Prediction]:
+def predict(model: Model | Module | Callable[..., Any], image: DataSet, *, top: int = 5) -> ValueStream[Prediction]:
     """List the classes with the highest scores, with confidences if the network's output can be read as such."""
 
 def kernels(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     *,
     layer: LayerAddress = ...,
     view: Literal["auto", "colour", "channels", "norm", "component", "spectrum"] = "auto",
@@ -81,13 +86,19 @@ def kernels(
 ) -> Kernels:
     """Show the weights of convolutions, one tile per filter, and report unusual filters."""
 
-def receptive_field(model: Model | Module, images: Any, *, unit: Any | None = None, seed: int = 0) -> ReceptiveField:
+def receptive_field(
+    model: Model | Module | Callable[..., Any], images: Any, *, unit: Any | None = None, seed: int = 0
+) -> ReceptiveField:
     """Average the magnitude of a unit's gradient with respect to the input over many inputs."""
 
-def structure(model: Model | Module, image: OneImage | Tensor | None = None, *, depth: int = 0) -> Structure:
+def structure(
+    model: Model | Module | Callable[..., Any], image: OneImage | Tensor | None = None, *, depth: int = 0
+) -> Structure:
     """Run the network once and record every operation that is executed, module by module."""
 
-def activations(model: Model | Module, images: Any, *, layer: LayerAddress = ..., samples: int = 1024) -> Distribution:
+def activations(
+    model: Model | Module | Callable[..., Any], images: Any, *, layer: LayerAddress = ..., samples: int = 1024
+) -> Distribution:
     """Compute statistics of the activations of every layer and channel, in one pass over any number of images."""
 
 def convolve(
@@ -108,7 +119,7 @@ def convolve(
 
 @overload
 def feature_maps(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     layer: LayerAddress = ...,
@@ -121,7 +132,7 @@ def feature_maps(
 
 @overload
 def feature_maps(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     layer: LayerAddress = ...,
@@ -134,7 +145,7 @@ def feature_maps(
 
 @overload
 def feature_maps(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     layer: LayerAddress = ...,
@@ -147,7 +158,7 @@ def feature_maps(
 
 @overload
 def feature_maps(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     layer: LayerAddress = ...,
@@ -158,16 +169,16 @@ def feature_maps(
 ) -> ValueStream[FeatureMaps]:
     """Show the activations of layers, with one map per channel."""
 
-def parameter_gradients(model: Model | Module, images: Any) -> Distribution:
+def parameter_gradients(model: Model | Module | Callable[..., Any], images: Any) -> Distribution:
     """Compute the distribution of the loss gradient over the parameters of every layer."""
 
 @overload
-def step_through(model: Model | Module, image: OneImage, *, unit: Any | None = None) -> Arithmetic:
+def step_through(model: Model | Module | Callable[..., Any], image: OneImage, *, unit: Any | None = None) -> Arithmetic:
     """Compute one number of a layer's output step by step: the operands, the operation, and the operations after it."""
 
 @overload
 def step_through(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     unit: Any | None = None,
@@ -175,15 +186,19 @@ def step_through(
     """Compute one number of a layer's output step by step: the operands, the operation, and the operations after it."""
 
 @overload
-def step_through(model: Model | Module, image: Tensor, *, unit: Any | None = None) -> Arithmetic | list[Arithmetic]:
+def step_through(
+    model: Model | Module | Callable[..., Any], image: Tensor, *, unit: Any | None = None
+) -> Arithmetic | list[Arithmetic]:
     """Compute one number of a layer's output step by step: the operands, the operation, and the operations after it."""
 
 @overload
-def step_through(model: Model | Module, image: DataSet, *, unit: Any | None = None) -> ValueStream[Arithmetic]:
+def step_through(
+    model: Model | Module | Callable[..., Any], image: DataSet, *, unit: Any | None = None
+) -> ValueStream[Arithmetic]:
     """Compute one number of a layer's output step by step: the operands, the operation, and the operations after it."""
 
 def top_inputs(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     images: Any,
     *,
     unit: Any | None = None,
@@ -195,7 +210,7 @@ def top_inputs(
 
 @overload
 def blur_integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -208,7 +223,7 @@ def blur_integrated_gradients(
 
 @overload
 def blur_integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -221,7 +236,7 @@ def blur_integrated_gradients(
 
 @overload
 def blur_integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -234,7 +249,7 @@ def blur_integrated_gradients(
 
 @overload
 def blur_integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -247,7 +262,7 @@ def blur_integrated_gradients(
 
 @overload
 def blur_integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -260,7 +275,7 @@ def blur_integrated_gradients(
 
 @overload
 def expected_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -275,7 +290,7 @@ def expected_gradients(
 
 @overload
 def expected_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -290,7 +305,7 @@ def expected_gradients(
 
 @overload
 def expected_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -305,7 +320,7 @@ def expected_gradients(
 
 @overload
 def expected_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -320,7 +335,7 @@ def expected_gradients(
 
 @overload
 def expected_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -335,7 +350,7 @@ def expected_gradients(
 
 @overload
 def gradient_x_input(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -347,7 +362,7 @@ def gradient_x_input(
 
 @overload
 def gradient_x_input(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -359,7 +374,7 @@ def gradient_x_input(
 
 @overload
 def gradient_x_input(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -371,7 +386,7 @@ def gradient_x_input(
 
 @overload
 def gradient_x_input(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -383,7 +398,7 @@ def gradient_x_input(
 
 @overload
 def gradient_x_input(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -395,7 +410,7 @@ def gradient_x_input(
 
 @overload
 def guided_integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -411,7 +426,7 @@ def guided_integrated_gradients(
 
 @overload
 def guided_integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -427,7 +442,7 @@ def guided_integrated_gradients(
 
 @overload
 def guided_integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -443,7 +458,7 @@ def guided_integrated_gradients(
 
 @overload
 def guided_integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -459,7 +474,7 @@ def guided_integrated_gradients(
 
 @overload
 def guided_integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -475,7 +490,7 @@ def guided_integrated_gradients(
 
 @overload
 def integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -493,7 +508,7 @@ def integrated_gradients(
 
 @overload
 def integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -511,7 +526,7 @@ def integrated_gradients(
 
 @overload
 def integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -529,7 +544,7 @@ def integrated_gradients(
 
 @overload
 def integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -547,7 +562,7 @@ def integrated_gradients(
 
 @overload
 def integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -565,7 +580,7 @@ def integrated_gradients(
 
 @overload
 def internal_influence(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -581,7 +596,7 @@ def internal_influence(
 
 @overload
 def internal_influence(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -597,7 +612,7 @@ def internal_influence(
 
 @overload
 def internal_influence(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -613,7 +628,7 @@ def internal_influence(
 
 @overload
 def internal_influence(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -629,7 +644,7 @@ def internal_influence(
 
 @overload
 def internal_influence(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -645,7 +660,7 @@ def internal_influence(
 
 @overload
 def layer_conductance(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -658,7 +673,7 @@ def layer_conductance(
 
 @overload
 def layer_conductance(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -671,7 +686,7 @@ def layer_conductance(
 
 @overload
 def layer_conductance(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -684,7 +699,7 @@ def layer_conductance(
 
 @overload
 def layer_conductance(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -697,7 +712,7 @@ def layer_conductance(
 
 @overload
 def layer_conductance(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -710,13 +725,17 @@ def layer_conductance(
 
 @overload
 def layer_gradient_x_activation(
-    model: Model | Module, image: OneImage, *, target: TargetLike = "top-1", layer: LayerAddress = ...
+    model: Model | Module | Callable[..., Any],
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
 ) -> LayerAttribution:
     """Multiply each unit of a layer by the gradient of the score with respect to it."""
 
 @overload
 def layer_gradient_x_activation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -726,25 +745,33 @@ def layer_gradient_x_activation(
 
 @overload
 def layer_gradient_x_activation(
-    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ...
+    model: Model | Module | Callable[..., Any],
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
 ) -> LayerAttribution | list[LayerAttribution]:
     """Multiply each unit of a layer by the gradient of the score with respect to it."""
 
 @overload
 def layer_gradient_x_activation(
-    model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", layer: LayerAddress = ...
+    model: Model | Module | Callable[..., Any],
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
 ) -> ValueStream[LayerAttribution]:
     """Multiply each unit of a layer by the gradient of the score with respect to it."""
 
 @overload
 def layer_gradient_x_activation(
-    model: Model | Module, image: Any, *, targets: Sequence[TargetLike], layer: LayerAddress = ...
+    model: Model | Module | Callable[..., Any], image: Any, *, targets: Sequence[TargetLike], layer: LayerAddress = ...
 ) -> list[Any]:
     """Multiply each unit of a layer by the gradient of the score with respect to it."""
 
 @overload
 def layer_integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -761,7 +788,7 @@ def layer_integrated_gradients(
 
 @overload
 def layer_integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -778,7 +805,7 @@ def layer_integrated_gradients(
 
 @overload
 def layer_integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -795,7 +822,7 @@ def layer_integrated_gradients(
 
 @overload
 def layer_integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -812,7 +839,7 @@ def layer_integrated_gradients(
 
 @overload
 def layer_integrated_gradients(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -829,7 +856,7 @@ def layer_integrated_gradients(
 
 @overload
 def neuron_conductance(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     unit: Any | None = None,
@@ -846,7 +873,7 @@ def neuron_conductance(
 
 @overload
 def neuron_conductance(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     unit: Any | None = None,
@@ -863,7 +890,7 @@ def neuron_conductance(
 
 @overload
 def neuron_conductance(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     unit: Any | None = None,
@@ -880,7 +907,7 @@ def neuron_conductance(
 
 @overload
 def neuron_conductance(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     unit: Any | None = None,
@@ -897,7 +924,7 @@ def neuron_conductance(
 
 @overload
 def neuron_conductance(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     unit: Any | None = None,
@@ -914,7 +941,7 @@ def neuron_conductance(
 
 @overload
 def saliency(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -927,7 +954,7 @@ def saliency(
 
 @overload
 def saliency(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -940,7 +967,7 @@ def saliency(
 
 @overload
 def saliency(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -953,7 +980,7 @@ def saliency(
 
 @overload
 def saliency(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -966,7 +993,7 @@ def saliency(
 
 @overload
 def saliency(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -979,7 +1006,7 @@ def saliency(
 
 @overload
 def smooth_grad(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -994,7 +1021,7 @@ def smooth_grad(
 
 @overload
 def smooth_grad(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -1009,7 +1036,7 @@ def smooth_grad(
 
 @overload
 def smooth_grad(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -1024,7 +1051,7 @@ def smooth_grad(
 
 @overload
 def smooth_grad(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -1039,7 +1066,7 @@ def smooth_grad(
 
 @overload
 def smooth_grad(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1054,7 +1081,7 @@ def smooth_grad(
 
 @overload
 def smooth_grad_squared(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -1068,7 +1095,7 @@ def smooth_grad_squared(
 
 @overload
 def smooth_grad_squared(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -1082,7 +1109,7 @@ def smooth_grad_squared(
 
 @overload
 def smooth_grad_squared(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -1096,7 +1123,7 @@ def smooth_grad_squared(
 
 @overload
 def smooth_grad_squared(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -1110,7 +1137,7 @@ def smooth_grad_squared(
 
 @overload
 def smooth_grad_squared(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1124,7 +1151,7 @@ def smooth_grad_squared(
 
 @overload
 def var_grad(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -1138,7 +1165,7 @@ def var_grad(
 
 @overload
 def var_grad(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -1152,7 +1179,7 @@ def var_grad(
 
 @overload
 def var_grad(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -1166,7 +1193,7 @@ def var_grad(
 
 @overload
 def var_grad(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -1180,7 +1207,7 @@ def var_grad(
 
 @overload
 def var_grad(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1194,7 +1221,7 @@ def var_grad(
 
 @overload
 def cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -1207,7 +1234,7 @@ def cam(
 
 @overload
 def cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -1220,7 +1247,7 @@ def cam(
 
 @overload
 def cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -1233,7 +1260,7 @@ def cam(
 
 @overload
 def cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -1246,7 +1273,7 @@ def cam(
 
 @overload
 def cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1259,7 +1286,7 @@ def cam(
 
 @overload
 def eigen_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     layer: LayerAddress = ...,
@@ -1271,7 +1298,7 @@ def eigen_cam(
 
 @overload
 def eigen_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     layer: LayerAddress = ...,
@@ -1283,7 +1310,7 @@ def eigen_cam(
 
 @overload
 def eigen_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     layer: LayerAddress = ...,
@@ -1295,7 +1322,7 @@ def eigen_cam(
 
 @overload
 def eigen_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     layer: LayerAddress = ...,
@@ -1307,7 +1334,7 @@ def eigen_cam(
 
 @overload
 def eigen_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -1320,7 +1347,7 @@ def eigen_grad_cam(
 
 @overload
 def eigen_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -1333,7 +1360,7 @@ def eigen_grad_cam(
 
 @overload
 def eigen_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -1346,7 +1373,7 @@ def eigen_grad_cam(
 
 @overload
 def eigen_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -1359,7 +1386,7 @@ def eigen_grad_cam(
 
 @overload
 def eigen_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1372,7 +1399,7 @@ def eigen_grad_cam(
 
 @overload
 def element_wise_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -1385,7 +1412,7 @@ def element_wise_grad_cam(
 
 @overload
 def element_wise_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -1398,7 +1425,7 @@ def element_wise_grad_cam(
 
 @overload
 def element_wise_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -1411,7 +1438,7 @@ def element_wise_grad_cam(
 
 @overload
 def element_wise_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -1424,7 +1451,7 @@ def element_wise_grad_cam(
 
 @overload
 def element_wise_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1437,7 +1464,7 @@ def element_wise_grad_cam(
 
 @overload
 def fem(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     layer: LayerAddress = ...,
@@ -1450,7 +1477,7 @@ def fem(
 
 @overload
 def fem(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     layer: LayerAddress = ...,
@@ -1463,7 +1490,7 @@ def fem(
 
 @overload
 def fem(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     layer: LayerAddress = ...,
@@ -1476,7 +1503,7 @@ def fem(
 
 @overload
 def fem(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     layer: LayerAddress = ...,
@@ -1489,7 +1516,7 @@ def fem(
 
 @overload
 def finer_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -1504,7 +1531,7 @@ def finer_cam(
 
 @overload
 def finer_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -1519,7 +1546,7 @@ def finer_cam(
 
 @overload
 def finer_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -1534,7 +1561,7 @@ def finer_cam(
 
 @overload
 def finer_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -1549,7 +1576,7 @@ def finer_cam(
 
 @overload
 def finer_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1564,7 +1591,7 @@ def finer_cam(
 
 @overload
 def grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -1578,7 +1605,7 @@ def grad_cam(
 
 @overload
 def grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -1592,7 +1619,7 @@ def grad_cam(
 
 @overload
 def grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -1606,7 +1633,7 @@ def grad_cam(
 
 @overload
 def grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -1620,7 +1647,7 @@ def grad_cam(
 
 @overload
 def grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1634,7 +1661,7 @@ def grad_cam(
 
 @overload
 def grad_cam_plus_plus(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -1648,7 +1675,7 @@ def grad_cam_plus_plus(
 
 @overload
 def grad_cam_plus_plus(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -1662,7 +1689,7 @@ def grad_cam_plus_plus(
 
 @overload
 def grad_cam_plus_plus(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -1676,7 +1703,7 @@ def grad_cam_plus_plus(
 
 @overload
 def grad_cam_plus_plus(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -1690,7 +1717,7 @@ def grad_cam_plus_plus(
 
 @overload
 def grad_cam_plus_plus(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1704,7 +1731,7 @@ def grad_cam_plus_plus(
 
 @overload
 def hires_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -1718,7 +1745,7 @@ def hires_cam(
 
 @overload
 def hires_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -1732,7 +1759,7 @@ def hires_cam(
 
 @overload
 def hires_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -1746,7 +1773,7 @@ def hires_cam(
 
 @overload
 def hires_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -1760,7 +1787,7 @@ def hires_cam(
 
 @overload
 def hires_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1774,7 +1801,7 @@ def hires_cam(
 
 @overload
 def layer_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -1788,7 +1815,7 @@ def layer_cam(
 
 @overload
 def layer_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -1802,7 +1829,7 @@ def layer_cam(
 
 @overload
 def layer_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -1816,7 +1843,7 @@ def layer_cam(
 
 @overload
 def layer_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -1830,7 +1857,7 @@ def layer_cam(
 
 @overload
 def layer_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1844,13 +1871,17 @@ def layer_cam(
 
 @overload
 def layer_grad_cam(
-    model: Model | Module, image: OneImage, *, target: TargetLike = "top-1", layer: LayerAddress = ...
+    model: Model | Module | Callable[..., Any],
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
 ) -> LayerAttribution:
     """Weight each channel of a layer by its mean gradient, without summing the channels."""
 
 @overload
 def layer_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -1860,25 +1891,33 @@ def layer_grad_cam(
 
 @overload
 def layer_grad_cam(
-    model: Model | Module, image: Tensor, *, target: TargetLike = "top-1", layer: LayerAddress = ...
+    model: Model | Module | Callable[..., Any],
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
 ) -> LayerAttribution | list[LayerAttribution]:
     """Weight each channel of a layer by its mean gradient, without summing the channels."""
 
 @overload
 def layer_grad_cam(
-    model: Model | Module, image: DataSet, *, target: TargetLike = "top-1", layer: LayerAddress = ...
+    model: Model | Module | Callable[..., Any],
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
 ) -> ValueStream[LayerAttribution]:
     """Weight each channel of a layer by its mean gradient, without summing the channels."""
 
 @overload
 def layer_grad_cam(
-    model: Model | Module, image: Any, *, targets: Sequence[TargetLike], layer: LayerAddress = ...
+    model: Model | Module | Callable[..., Any], image: Any, *, targets: Sequence[TargetLike], layer: LayerAddress = ...
 ) -> list[Any]:
     """Weight each channel of a layer by its mean gradient, without summing the channels."""
 
 @overload
 def refine_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -1891,7 +1930,7 @@ def refine_cam(
 
 @overload
 def refine_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -1904,7 +1943,7 @@ def refine_cam(
 
 @overload
 def refine_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -1917,7 +1956,7 @@ def refine_cam(
 
 @overload
 def refine_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -1930,7 +1969,7 @@ def refine_cam(
 
 @overload
 def refine_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1943,7 +1982,7 @@ def refine_cam(
 
 @overload
 def shapley_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -1957,7 +1996,7 @@ def shapley_cam(
 
 @overload
 def shapley_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -1971,7 +2010,7 @@ def shapley_cam(
 
 @overload
 def shapley_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -1985,7 +2024,7 @@ def shapley_cam(
 
 @overload
 def shapley_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -1999,7 +2038,7 @@ def shapley_cam(
 
 @overload
 def shapley_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2013,7 +2052,7 @@ def shapley_cam(
 
 @overload
 def smooth_grad_cam_plus_plus(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -2029,7 +2068,7 @@ def smooth_grad_cam_plus_plus(
 
 @overload
 def smooth_grad_cam_plus_plus(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -2045,7 +2084,7 @@ def smooth_grad_cam_plus_plus(
 
 @overload
 def smooth_grad_cam_plus_plus(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -2061,7 +2100,7 @@ def smooth_grad_cam_plus_plus(
 
 @overload
 def smooth_grad_cam_plus_plus(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -2077,7 +2116,7 @@ def smooth_grad_cam_plus_plus(
 
 @overload
 def smooth_grad_cam_plus_plus(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2093,7 +2132,7 @@ def smooth_grad_cam_plus_plus(
 
 @overload
 def x_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -2107,7 +2146,7 @@ def x_grad_cam(
 
 @overload
 def x_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -2121,7 +2160,7 @@ def x_grad_cam(
 
 @overload
 def x_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -2135,7 +2174,7 @@ def x_grad_cam(
 
 @overload
 def x_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -2149,7 +2188,7 @@ def x_grad_cam(
 
 @overload
 def x_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2163,7 +2202,7 @@ def x_grad_cam(
 
 @overload
 def attn_lrp(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -2177,7 +2216,7 @@ def attn_lrp(
 
 @overload
 def attn_lrp(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -2191,7 +2230,7 @@ def attn_lrp(
 
 @overload
 def attn_lrp(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -2205,7 +2244,7 @@ def attn_lrp(
 
 @overload
 def attn_lrp(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -2219,7 +2258,7 @@ def attn_lrp(
 
 @overload
 def attn_lrp(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2233,7 +2272,7 @@ def attn_lrp(
 
 @overload
 def concept_relevance(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -2258,7 +2297,7 @@ def concept_relevance(
 
 @overload
 def concept_relevance(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -2283,7 +2322,7 @@ def concept_relevance(
 
 @overload
 def concept_relevance(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -2308,7 +2347,7 @@ def concept_relevance(
 
 @overload
 def concept_relevance(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -2333,7 +2372,7 @@ def concept_relevance(
 
 @overload
 def concept_relevance(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2358,7 +2397,7 @@ def concept_relevance(
 
 @overload
 def deconvnet(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -2370,7 +2409,7 @@ def deconvnet(
 
 @overload
 def deconvnet(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -2382,7 +2421,7 @@ def deconvnet(
 
 @overload
 def deconvnet(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -2394,7 +2433,7 @@ def deconvnet(
 
 @overload
 def deconvnet(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -2406,7 +2445,7 @@ def deconvnet(
 
 @overload
 def deconvnet(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2418,7 +2457,7 @@ def deconvnet(
 
 @overload
 def deep_lift(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -2434,7 +2473,7 @@ def deep_lift(
 
 @overload
 def deep_lift(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -2450,7 +2489,7 @@ def deep_lift(
 
 @overload
 def deep_lift(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -2466,7 +2505,7 @@ def deep_lift(
 
 @overload
 def deep_lift(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -2482,7 +2521,7 @@ def deep_lift(
 
 @overload
 def deep_lift(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2498,7 +2537,7 @@ def deep_lift(
 
 @overload
 def deep_shap(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -2514,7 +2553,7 @@ def deep_shap(
 
 @overload
 def deep_shap(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -2530,7 +2569,7 @@ def deep_shap(
 
 @overload
 def deep_shap(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -2546,7 +2585,7 @@ def deep_shap(
 
 @overload
 def deep_shap(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -2562,7 +2601,7 @@ def deep_shap(
 
 @overload
 def deep_shap(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2578,7 +2617,7 @@ def deep_shap(
 
 @overload
 def excitation_backprop(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -2593,7 +2632,7 @@ def excitation_backprop(
 
 @overload
 def excitation_backprop(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -2608,7 +2647,7 @@ def excitation_backprop(
 
 @overload
 def excitation_backprop(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -2623,7 +2662,7 @@ def excitation_backprop(
 
 @overload
 def excitation_backprop(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -2638,7 +2677,7 @@ def excitation_backprop(
 
 @overload
 def excitation_backprop(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2653,7 +2692,7 @@ def excitation_backprop(
 
 @overload
 def full_grad(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -2665,7 +2704,7 @@ def full_grad(
 
 @overload
 def full_grad(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -2677,7 +2716,7 @@ def full_grad(
 
 @overload
 def full_grad(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -2689,7 +2728,7 @@ def full_grad(
 
 @overload
 def full_grad(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -2701,7 +2740,7 @@ def full_grad(
 
 @overload
 def full_grad(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2713,7 +2752,7 @@ def full_grad(
 
 @overload
 def guided_backprop(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -2725,7 +2764,7 @@ def guided_backprop(
 
 @overload
 def guided_backprop(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -2737,7 +2776,7 @@ def guided_backprop(
 
 @overload
 def guided_backprop(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -2749,7 +2788,7 @@ def guided_backprop(
 
 @overload
 def guided_backprop(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -2761,7 +2800,7 @@ def guided_backprop(
 
 @overload
 def guided_backprop(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2773,7 +2812,7 @@ def guided_backprop(
 
 @overload
 def guided_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -2786,7 +2825,7 @@ def guided_grad_cam(
 
 @overload
 def guided_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -2799,7 +2838,7 @@ def guided_grad_cam(
 
 @overload
 def guided_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -2812,7 +2851,7 @@ def guided_grad_cam(
 
 @overload
 def guided_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -2825,7 +2864,7 @@ def guided_grad_cam(
 
 @overload
 def guided_grad_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2838,7 +2877,7 @@ def guided_grad_cam(
 
 @overload
 def layer_deep_lift(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -2852,7 +2891,7 @@ def layer_deep_lift(
 
 @overload
 def layer_deep_lift(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -2866,7 +2905,7 @@ def layer_deep_lift(
 
 @overload
 def layer_deep_lift(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -2880,7 +2919,7 @@ def layer_deep_lift(
 
 @overload
 def layer_deep_lift(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -2894,7 +2933,7 @@ def layer_deep_lift(
 
 @overload
 def layer_deep_lift(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2908,7 +2947,7 @@ def layer_deep_lift(
 
 @overload
 def layer_lrp(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -2932,7 +2971,7 @@ def layer_lrp(
 
 @overload
 def layer_lrp(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -2956,7 +2995,7 @@ def layer_lrp(
 
 @overload
 def layer_lrp(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -2980,7 +3019,7 @@ def layer_lrp(
 
 @overload
 def layer_lrp(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -3004,7 +3043,7 @@ def layer_lrp(
 
 @overload
 def layer_lrp(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3028,7 +3067,7 @@ def layer_lrp(
 
 @overload
 def lrp(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -3053,7 +3092,7 @@ def lrp(
 
 @overload
 def lrp(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -3078,7 +3117,7 @@ def lrp(
 
 @overload
 def lrp(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -3103,7 +3142,7 @@ def lrp(
 
 @overload
 def lrp(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -3128,7 +3167,7 @@ def lrp(
 
 @overload
 def lrp(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3153,7 +3192,7 @@ def lrp(
 
 @overload
 def rectified_gradient(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -3166,7 +3205,7 @@ def rectified_gradient(
 
 @overload
 def rectified_gradient(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -3179,7 +3218,7 @@ def rectified_gradient(
 
 @overload
 def rectified_gradient(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -3192,7 +3231,7 @@ def rectified_gradient(
 
 @overload
 def rectified_gradient(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -3205,7 +3244,7 @@ def rectified_gradient(
 
 @overload
 def rectified_gradient(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3218,7 +3257,7 @@ def rectified_gradient(
 
 @overload
 def ablation_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -3231,7 +3270,7 @@ def ablation_cam(
 
 @overload
 def ablation_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -3244,7 +3283,7 @@ def ablation_cam(
 
 @overload
 def ablation_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -3257,7 +3296,7 @@ def ablation_cam(
 
 @overload
 def ablation_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -3270,7 +3309,7 @@ def ablation_cam(
 
 @overload
 def ablation_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3283,7 +3322,7 @@ def ablation_cam(
 
 @overload
 def extremal_perturbation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -3299,7 +3338,7 @@ def extremal_perturbation(
 
 @overload
 def extremal_perturbation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -3315,7 +3354,7 @@ def extremal_perturbation(
 
 @overload
 def extremal_perturbation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -3331,7 +3370,7 @@ def extremal_perturbation(
 
 @overload
 def extremal_perturbation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -3347,7 +3386,7 @@ def extremal_perturbation(
 
 @overload
 def extremal_perturbation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3363,7 +3402,7 @@ def extremal_perturbation(
 
 @overload
 def feature_ablation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -3379,7 +3418,7 @@ def feature_ablation(
 
 @overload
 def feature_ablation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -3395,7 +3434,7 @@ def feature_ablation(
 
 @overload
 def feature_ablation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -3411,7 +3450,7 @@ def feature_ablation(
 
 @overload
 def feature_ablation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -3427,7 +3466,7 @@ def feature_ablation(
 
 @overload
 def feature_ablation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3443,7 +3482,7 @@ def feature_ablation(
 
 @overload
 def group_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -3458,7 +3497,7 @@ def group_cam(
 
 @overload
 def group_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -3473,7 +3512,7 @@ def group_cam(
 
 @overload
 def group_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -3488,7 +3527,7 @@ def group_cam(
 
 @overload
 def group_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -3503,7 +3542,7 @@ def group_cam(
 
 @overload
 def group_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3518,7 +3557,7 @@ def group_cam(
 
 @overload
 def hsic(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -3534,7 +3573,7 @@ def hsic(
 
 @overload
 def hsic(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -3550,7 +3589,7 @@ def hsic(
 
 @overload
 def hsic(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -3566,7 +3605,7 @@ def hsic(
 
 @overload
 def hsic(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -3582,7 +3621,7 @@ def hsic(
 
 @overload
 def hsic(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3598,7 +3637,7 @@ def hsic(
 
 @overload
 def integrated_score_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -3613,7 +3652,7 @@ def integrated_score_cam(
 
 @overload
 def integrated_score_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -3628,7 +3667,7 @@ def integrated_score_cam(
 
 @overload
 def integrated_score_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -3643,7 +3682,7 @@ def integrated_score_cam(
 
 @overload
 def integrated_score_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -3658,7 +3697,7 @@ def integrated_score_cam(
 
 @overload
 def integrated_score_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3673,7 +3712,7 @@ def integrated_score_cam(
 
 @overload
 def kernel_shap(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -3691,7 +3730,7 @@ def kernel_shap(
 
 @overload
 def kernel_shap(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -3709,7 +3748,7 @@ def kernel_shap(
 
 @overload
 def kernel_shap(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -3727,7 +3766,7 @@ def kernel_shap(
 
 @overload
 def kernel_shap(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -3745,7 +3784,7 @@ def kernel_shap(
 
 @overload
 def kernel_shap(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3763,7 +3802,7 @@ def kernel_shap(
 
 @overload
 def lime(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -3783,7 +3822,7 @@ def lime(
 
 @overload
 def lime(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -3803,7 +3842,7 @@ def lime(
 
 @overload
 def lime(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -3823,7 +3862,7 @@ def lime(
 
 @overload
 def lime(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -3843,7 +3882,7 @@ def lime(
 
 @overload
 def lime(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3863,7 +3902,7 @@ def lime(
 
 @overload
 def meaningful_perturbation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -3880,7 +3919,7 @@ def meaningful_perturbation(
 
 @overload
 def meaningful_perturbation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -3897,7 +3936,7 @@ def meaningful_perturbation(
 
 @overload
 def meaningful_perturbation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -3914,7 +3953,7 @@ def meaningful_perturbation(
 
 @overload
 def meaningful_perturbation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -3931,7 +3970,7 @@ def meaningful_perturbation(
 
 @overload
 def meaningful_perturbation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3948,7 +3987,7 @@ def meaningful_perturbation(
 
 @overload
 def occlusion(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -3969,7 +4008,7 @@ def occlusion(
 
 @overload
 def occlusion(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -3990,7 +4029,7 @@ def occlusion(
 
 @overload
 def occlusion(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -4011,7 +4050,7 @@ def occlusion(
 
 @overload
 def occlusion(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -4032,7 +4071,7 @@ def occlusion(
 
 @overload
 def occlusion(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4053,7 +4092,7 @@ def occlusion(
 
 @overload
 def partition_shap(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -4071,7 +4110,7 @@ def partition_shap(
 
 @overload
 def partition_shap(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -4089,7 +4128,7 @@ def partition_shap(
 
 @overload
 def partition_shap(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -4107,7 +4146,7 @@ def partition_shap(
 
 @overload
 def partition_shap(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -4125,7 +4164,7 @@ def partition_shap(
 
 @overload
 def partition_shap(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4143,7 +4182,7 @@ def partition_shap(
 
 @overload
 def permutation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -4159,7 +4198,7 @@ def permutation(
 
 @overload
 def permutation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -4175,7 +4214,7 @@ def permutation(
 
 @overload
 def permutation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -4191,7 +4230,7 @@ def permutation(
 
 @overload
 def permutation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -4207,7 +4246,7 @@ def permutation(
 
 @overload
 def permutation(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4223,7 +4262,7 @@ def permutation(
 
 @overload
 def recipro_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -4237,7 +4276,7 @@ def recipro_cam(
 
 @overload
 def recipro_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -4251,7 +4290,7 @@ def recipro_cam(
 
 @overload
 def recipro_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -4265,7 +4304,7 @@ def recipro_cam(
 
 @overload
 def recipro_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -4279,7 +4318,7 @@ def recipro_cam(
 
 @overload
 def recipro_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4293,7 +4332,7 @@ def recipro_cam(
 
 @overload
 def rise(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -4312,7 +4351,7 @@ def rise(
 
 @overload
 def rise(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -4331,7 +4370,7 @@ def rise(
 
 @overload
 def rise(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -4350,7 +4389,7 @@ def rise(
 
 @overload
 def rise(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -4369,7 +4408,7 @@ def rise(
 
 @overload
 def rise(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4388,7 +4427,7 @@ def rise(
 
 @overload
 def score_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -4402,7 +4441,7 @@ def score_cam(
 
 @overload
 def score_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -4416,7 +4455,7 @@ def score_cam(
 
 @overload
 def score_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -4430,7 +4469,7 @@ def score_cam(
 
 @overload
 def score_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -4444,7 +4483,7 @@ def score_cam(
 
 @overload
 def score_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4458,7 +4497,7 @@ def score_cam(
 
 @overload
 def smoothed_score_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -4475,7 +4514,7 @@ def smoothed_score_cam(
 
 @overload
 def smoothed_score_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -4492,7 +4531,7 @@ def smoothed_score_cam(
 
 @overload
 def smoothed_score_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -4509,7 +4548,7 @@ def smoothed_score_cam(
 
 @overload
 def smoothed_score_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -4526,7 +4565,7 @@ def smoothed_score_cam(
 
 @overload
 def smoothed_score_cam(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4543,7 +4582,7 @@ def smoothed_score_cam(
 
 @overload
 def sobol(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -4560,7 +4599,7 @@ def sobol(
 
 @overload
 def sobol(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -4577,7 +4616,7 @@ def sobol(
 
 @overload
 def sobol(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -4594,7 +4633,7 @@ def sobol(
 
 @overload
 def sobol(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -4611,7 +4650,7 @@ def sobol(
 
 @overload
 def sobol(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4628,7 +4667,7 @@ def sobol(
 
 @overload
 def xrai(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     target: TargetLike = "top-1",
@@ -4640,7 +4679,7 @@ def xrai(
 
 @overload
 def xrai(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     target: TargetLike = "top-1",
@@ -4652,7 +4691,7 @@ def xrai(
 
 @overload
 def xrai(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     target: TargetLike = "top-1",
@@ -4664,7 +4703,7 @@ def xrai(
 
 @overload
 def xrai(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     target: TargetLike = "top-1",
@@ -4676,7 +4715,7 @@ def xrai(
 
 @overload
 def xrai(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4687,7 +4726,7 @@ def xrai(
     """Sum integrated gradients over regions of many sizes and rank the regions by their mean."""
 
 def activation_maximization(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     *,
     unit: Any | None = None,
     size: int = 0,
@@ -4709,7 +4748,7 @@ def activation_maximization(
 
 @overload
 def caricature(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     layer: LayerAddress = ...,
@@ -4723,7 +4762,7 @@ def caricature(
 
 @overload
 def caricature(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     layer: LayerAddress = ...,
@@ -4737,7 +4776,7 @@ def caricature(
 
 @overload
 def caricature(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     layer: LayerAddress = ...,
@@ -4751,7 +4790,7 @@ def caricature(
 
 @overload
 def caricature(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     layer: LayerAddress = ...,
@@ -4765,7 +4804,7 @@ def caricature(
 
 @overload
 def deconv_unit(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     unit: Any | None = None,
@@ -4775,7 +4814,7 @@ def deconv_unit(
 
 @overload
 def deconv_unit(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     unit: Any | None = None,
@@ -4785,13 +4824,17 @@ def deconv_unit(
 
 @overload
 def deconv_unit(
-    model: Model | Module, image: Tensor, *, unit: Any | None = None, rule: Literal["deconvnet", "guided"] = "deconvnet"
+    model: Model | Module | Callable[..., Any],
+    image: Tensor,
+    *,
+    unit: Any | None = None,
+    rule: Literal["deconvnet", "guided"] = "deconvnet",
 ) -> Attribution | list[Attribution]:
     """Project the strongest activation of one unit back to the pixels through the transposed network."""
 
 @overload
 def deconv_unit(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     unit: Any | None = None,
@@ -4801,7 +4844,7 @@ def deconv_unit(
 
 @overload
 def deep_dream(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     unit: Any | None = None,
@@ -4817,7 +4860,7 @@ def deep_dream(
 
 @overload
 def deep_dream(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     unit: Any | None = None,
@@ -4833,7 +4876,7 @@ def deep_dream(
 
 @overload
 def deep_dream(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     unit: Any | None = None,
@@ -4849,7 +4892,7 @@ def deep_dream(
 
 @overload
 def deep_dream(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     unit: Any | None = None,
@@ -4865,7 +4908,7 @@ def deep_dream(
 
 @overload
 def invert(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     layer: LayerAddress = ...,
@@ -4879,7 +4922,7 @@ def invert(
 
 @overload
 def invert(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     layer: LayerAddress = ...,
@@ -4893,7 +4936,7 @@ def invert(
 
 @overload
 def invert(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     layer: LayerAddress = ...,
@@ -4907,7 +4950,7 @@ def invert(
 
 @overload
 def invert(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     layer: LayerAddress = ...,
@@ -4921,7 +4964,7 @@ def invert(
 
 @overload
 def style_features(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     layer: LayerAddress = ...,
@@ -4934,7 +4977,7 @@ def style_features(
 
 @overload
 def style_features(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     layer: LayerAddress = ...,
@@ -4947,7 +4990,7 @@ def style_features(
 
 @overload
 def style_features(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     layer: LayerAddress = ...,
@@ -4960,7 +5003,7 @@ def style_features(
 
 @overload
 def style_features(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     layer: LayerAddress = ...,
@@ -4973,7 +5016,7 @@ def style_features(
 
 @overload
 def style_transfer(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: OneImage,
     *,
     style: OneImage | Tensor,
@@ -4990,7 +5033,7 @@ def style_transfer(
 
 @overload
 def style_transfer(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
     *,
     style: OneImage | Tensor,
@@ -5007,7 +5050,7 @@ def style_transfer(
 
 @overload
 def style_transfer(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: Tensor,
     *,
     style: OneImage | Tensor,
@@ -5024,7 +5067,7 @@ def style_transfer(
 
 @overload
 def style_transfer(
-    model: Model | Module,
+    model: Model | Module | Callable[..., Any],
     image: DataSet,
     *,
     style: OneImage | Tensor,

@@ -48,7 +48,7 @@ class InputKind:
 _ONE_IMAGE = "OneImage | Tensor"
 _SECOND_IMAGE = {"help": "a second image: a file or a sample", "metavar": "IMAGE", "python_type": _ONE_IMAGE}
 _OWN_KINDS = (
-    InputKind("model", "Model", "network", python_type="Model | Module"),
+    InputKind("model", "Model", "network", python_type="Model | Module | Callable[..., Any]"),
     InputKind("image", "Image", "image", python_type=_ONE_IMAGE),
     InputKind("images", "Images", "data set"),
     InputKind(

@@ -1,6 +1,5 @@
 """Opening an ONNX file: as a network of modules, or as scores only where a node cannot be translated."""
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,6 +33,9 @@ QUANTIZED = Fact(
 )
 """The remark on every result of a network with quantised operators."""
 
+SINGLE_PRECISION = Fact("the file is in half precision; the network is computed in single precision")
+"""The remark on every result of a network in half precision."""
+
 MAX_QUANTIZED_DIFFERENCE = 0.05
 """A quantised network may differ by some steps of its integers: a number between two steps is rounded either way."""
 
@@ -49,11 +51,16 @@ def open_model(path: Path, options: Mapping[str, str]) -> "Model":
     check_outputs(stored)
     graph_input = read_input(stored, options.get("shape"), options.get("fixed"))
     source = str(path) + "".join(f"{'&' if i else '?'}{name}={text}" for i, (name, text) in enumerate(options.items()))
+    as_stored, stored_input, widened = stored, graph_input, graph_input.dtype in (torch.float16, torch.bfloat16)
+    if widened:  # processors compute with half precision many times slower; ONNX Runtime widens it there too
+        stored = in_single_precision(stored)
+        graph_input = replace(graph_input, dtype=torch.float32)
     try:
         translated = _translate(stored, graph_input)
     except UnsupportedOperator as error:
-        return _open_scores_only(stored, graph_input, source, error.reason)
+        return _open_scores_only(as_stored, stored_input, source, error.reason)
     network, builder, caveats = translated
+    caveats += (SINGLE_PRECISION,) if widened else ()
     model = _model(network, stored, graph_input, source, caveats, builder.output_shapes)
     if is_installed():
         _check_with_runtime(model, stored, graph_input, builder)
@@ -138,16 +145,10 @@ def _open_scores_only(stored: StoredModel, graph_input: GraphInput, source: str,
 
 
 def _check_with_runtime(model: "Model", stored: StoredModel, graph_input: GraphInput, builder: NetworkBuilder) -> None:
-    """Compare each output that has scores per image with that of ONNX Runtime; the largest difference is kept.
-
-    A network in half precision is compared in single precision, where the two differ by the translation alone.
-    """
+    """Compare each output that has scores per image with that of ONNX Runtime; the largest difference is kept."""
     from convscope.engine.network.model import Model
 
     module, inputs = model.module, graph_input.examples(2)
-    if inputs.dtype in (torch.float16, torch.bfloat16):
-        module, inputs, stored = copy.deepcopy(module).float(), inputs.float(), in_single_precision(stored)
-        graph_input = replace(graph_input, dtype=torch.float32)
     names = [info.name for info in stored.proto.graph.output]
     runtime = _in_runtime(stored, graph_input, names[0])
     try:
