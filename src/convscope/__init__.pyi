@@ -1,6 +1,6 @@
 """Written by scripts/generate.py from the declarations of the lenses; `make generate` renews it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 

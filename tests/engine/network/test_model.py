@@ -211,8 +211,11 @@ def test_confidences_are_a_softmax_unless_the_network_already_gives_one() -> Non
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: unchecked.Model("resnet50"), r"a model is built from a torch\.nn\.Module, got str"),
-        (lambda: unchecked.Model(nn.Linear), r"a model is built from a torch\.nn\.Module, got type"),
+        (lambda: unchecked.Model("resnet50"), r"a model is built from a torch\.nn\.Module or a function, got str"),
+        (
+            lambda: unchecked.Model(nn.Linear),
+            r"a model is built from a network, got the class Linear: make an instance",
+        ),
         (
             lambda: unchecked.Model(small_network(), input=(224, 224)),
             r"input must be an ImageInput or a TensorInput, got tuple",

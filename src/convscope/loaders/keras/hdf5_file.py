@@ -1,5 +1,6 @@
 """HDF5 files read with care: only what the file itself holds, and no more than it stores."""
 
+import functools
 import io
 import math
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from convscope.errors import LoadError, MissingExtra
+from convscope.loaders.keras.hdf5_probe import ends_well
 from convscope.loaders.keras.weights import Array
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -101,6 +103,12 @@ class Hdf5File:
         return current
 
 
+@functools.lru_cache(maxsize=8)
+def _ends_well(source: tuple[Path, int, int] | bytes) -> bool:
+    """Whether the file, which is known by its size and time of change, can be walked through, once per file."""
+    return ends_well(source if isinstance(source, bytes) else source[0])
+
+
 @contextmanager
 def open_hdf5(source: Path | bytes, name: str) -> Iterator[Hdf5File]:
     """Open an HDF5 file from its path or its bytes.
@@ -114,6 +122,8 @@ def open_hdf5(source: Path | bytes, name: str) -> Iterator[Hdf5File]:
     except ImportError as error:
         raise MissingExtra("h5py", "keras") from error
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    if not _ends_well(source if isinstance(source, bytes) else (source, size, source.stat().st_mtime_ns)):
+        raise LoadError(f"{name} is not a complete HDF5 file: reading its headers does not end or crashes")
     try:
         with h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r") as file:
             yield Hdf5File(file, name, size)

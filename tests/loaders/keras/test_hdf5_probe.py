@@ -1,0 +1,54 @@
+"""Damaged HDF5 files that would never end are noticed in a process of their own."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from convscope.errors import LoadError
+from convscope.loaders.keras import hdf5_probe
+from convscope.loaders.keras.hdf5_file import open_hdf5
+
+h5py = pytest.importorskip("h5py")
+
+
+def small_file(path: Path) -> Path:
+    with h5py.File(path, "w") as file:
+        file.attrs["name"] = "network"
+        file.create_dataset("group/kernel", data=[[1.0, 2.0]], chunks=(1, 1))
+    return path
+
+
+def test_sound_files_end_well_from_a_path_and_from_bytes(tmp_path: Path) -> None:
+    path = small_file(tmp_path / "net.h5")
+    assert hdf5_probe.ends_well(path)
+    assert hdf5_probe.ends_well(path.read_bytes())
+
+
+def test_errors_of_the_library_are_left_to_the_reading(tmp_path: Path) -> None:
+    path = small_file(tmp_path / "net.h5")
+    path.write_bytes(path.read_bytes()[:600])
+    assert hdf5_probe.ends_well(path)
+    with pytest.raises(LoadError, match="is not a complete HDF5 file"), open_hdf5(path, "net.h5"):
+        pass
+
+
+@pytest.mark.parametrize("ending", ["crash", "endless"])
+def test_crash_and_endless_walk_are_refused(ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
+        if ending == "endless":
+            raise subprocess.TimeoutExpired(command, 10)
+        return subprocess.CompletedProcess(command, -11)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    path = small_file(tmp_path / "net.h5")
+    with pytest.raises(LoadError, match="does not end or crashes"), open_hdf5(path, "net.h5"):
+        pass
+
+
+def test_modules_in_the_working_folder_are_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = small_file(tmp_path / "net.h5")
+    (tmp_path / "h5py.py").write_text("open('imported', 'w').close()")
+    monkeypatch.chdir(tmp_path)
+    assert hdf5_probe.ends_well(path)
+    assert not (tmp_path / "imported").exists()
