@@ -13,7 +13,9 @@ from scripts.constraints import pinned
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 NAMED = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
-DIRECT = sorted({text for group in NAMED for text in group if not text.startswith("convscope")})
+UNTESTED = set(PROJECT["optional-dependencies"]["tensorflow"])
+"""Packages that no environment of make installs: they take gigabytes."""
+DIRECT = sorted({text for group in NAMED for text in group if not text.startswith("convscope")} - UNTESTED)
 
 LINES = [line for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines() if not line.startswith("#")]
 PINNED = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in LINES)}

@@ -106,6 +106,7 @@ def _inputs(model: "Model", network: Network, shape: tuple[int, ...]) -> Tensor:
     if words is not None:
         return torch.randint(0, words, (2, *shape), generator=generator).float()
     if isinstance(model.input, ImageInput):
-        mean, std = (torch.tensor(numbers).view(1, -1, 1, 1) for numbers in (model.input.mean, model.input.std))
-        return (torch.rand(2, *shape, generator=generator) - mean) / std
-    return torch.randn(2, *shape, generator=generator)
+        levels = (model.input.mean, model.input.std)
+        mean, std = (torch.tensor(numbers, dtype=torch.float32, device="cpu").view(1, -1, 1, 1) for numbers in levels)
+        return (torch.rand(2, *shape, generator=generator, dtype=torch.float32, device="cpu") - mean) / std
+    return torch.randn(2, *shape, generator=generator, dtype=torch.float32, device="cpu")

@@ -29,7 +29,7 @@ def check_shapes(module: nn.Module, shape: tuple[int, ...]) -> None:
         raise LoadError(f"the network takes inputs of the shape {shape}, which is more than fits in memory")
     with torch.no_grad(), _observed(module) as running:
         try:
-            torch.func.functional_call(module, states, (torch.empty(shape, device="meta"),))
+            torch.func.functional_call(module, states, (torch.empty(shape, dtype=torch.float32, device="meta"),))
         except LoadError:
             raise
         except (

@@ -39,4 +39,4 @@ def with_activation(context: LayerContext, operation: nn.Module, name: str) -> n
 
 def float_tensor(values: object) -> Tensor:
     """Numbers of a configuration as a tensor."""
-    return torch.tensor(values, dtype=torch.float32)
+    return torch.tensor(values, dtype=torch.float32, device="cpu")

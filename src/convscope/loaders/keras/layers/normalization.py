@@ -105,7 +105,7 @@ def batch_norm(context: LayerContext) -> nn.Module:
     set_weight(module, "bias", torch.zeros_like(mean) if beta is None else beta)
     set_buffer(module, "running_mean", mean)
     set_buffer(module, "running_var", variance)
-    set_buffer(module, "num_batches_tracked", torch.tensor(0))
+    set_buffer(module, "num_batches_tracked", torch.tensor(0, dtype=torch.int64, device="cpu"))
     return module
 
 
