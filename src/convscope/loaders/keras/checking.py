@@ -104,7 +104,7 @@ def _inputs(model: "Model", network: Network, shape: tuple[int, ...]) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     words = vocabulary(network)
     if words is not None:
-        return torch.randint(0, words, (2, *shape), generator=generator).float()
+        return torch.randint(0, words, (2, *shape), generator=generator, dtype=torch.int64, device="cpu").float()
     if isinstance(model.input, ImageInput):
         levels = (model.input.mean, model.input.std)
         mean, std = (torch.tensor(numbers, dtype=torch.float32, device="cpu").view(1, -1, 1, 1) for numbers in levels)
