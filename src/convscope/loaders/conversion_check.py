@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convscope.engine.network.conversion import Conversion
 from convscope.engine.network.hooks import first_tensor, on_forward
-from convscope.engine.network.model import Conversion, Model
+from convscope.engine.network.model import Model
 from convscope.errors import LoadError
 
 MAX_DIFFERENCE = 1e-3

@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -12,25 +12,22 @@ from torch import Tensor, nn
 
 from convscope.engine.context.metering import count_passes
 from convscope.engine.inputs.specs import ImageInput, Images, InputSpec, TensorInput, read_images
+from convscope.engine.network.accepted_networks import accept, is_accepted
 from convscope.engine.network.cache import CacheEntry, NetworkCache, cache_of
-from convscope.engine.network.exported_layers import example_input, is_program, layers_of_program
-from convscope.engine.network.foreign_models import convert_foreign
+from convscope.engine.network.conversion import Conversion
 from convscope.engine.network.input_dtype import input_dtype
 from convscope.engine.network.labels import label_names
 from convscope.engine.network.locking import exclusive_access
 from convscope.engine.network.memory_format import MemoryFormatWatcher, fastest_memory_format, takes_channels_last
 from convscope.engine.network.module_state import module_state
-from convscope.engine.network.operation_lists import OperationModule
 from convscope.engine.network.output_meaning import MEANING_WORDS, Meaning, parse_meaning
 from convscope.engine.network.output_provenance import ProvenanceMode, can_trace_provenance
 from convscope.engine.network.output_selection import OutputSelector, not_a_tensor_message, select_output
 from convscope.engine.network.quantized import QuantizedGradientWatcher, first_quantized_layer
-from convscope.engine.network.scores_only import ScoresOnly
 from convscope.engine.network.scripted_modules import failure_reason
 from convscope.engine.network.state_guard import backward_hooks, preserve_state
 from convscope.engine.network.tensor_contents import TensorContents
 from convscope.engine.network.torch_context import caller_settings
-from convscope.engine.network.unwrapping import unwrapped
 from convscope.errors import ConvScopeError, InputError, ModelFailed, NoGradient, OutputError
 from convscope.values.facts import Fact
 
@@ -45,19 +42,6 @@ _MEMORY_FORMATS: CacheEntry[dict[tuple[int, ...], torch.memory_format]] = CacheE
 
 _QUANTIZED: CacheEntry[tuple[str | None, ...]] = CacheEntry("quantized", tuple)
 """The address of the first quantized layer, or None; empty before it was looked up."""
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """How well a network that was converted from another format agrees with its original.
-
-    Attributes:
-        engine: the engine that ran the original, with its version.
-        difference: the largest difference of an output, divided by the largest output.
-    """
-
-    engine: str
-    difference: float
 
 
 class Model:
@@ -107,27 +91,18 @@ class Model:
         layouts: Mapping[str, str] | None = None,
         assumed_from: str = "",
     ) -> None:
-        if is_program(module):
-            source = source or "python:torch.export.ExportedProgram"
-            example = example_input(module)
-            input = TensorInput(tuple(example.shape[1:])) if input is None and example is not None else input
-            module = layers_of_program(module)
-        converted = convert_foreign(module)
-        if converted is not None:
-            module, name, input = converted.module, name or converted.name, input or converted.input
-            caveats = (*converted.caveats, *caveats)
-        module = _as_module(module)
+        accepted = accept(module)
         if input is not None and not isinstance(input, (ImageInput, TensorInput)):
             raise InputError(f"input must be an ImageInput or a TensorInput, got {type(input).__name__}")
-        self.module = unwrapped(module)
-        self.input: InputSpec = input if input is not None else TensorInput()
+        self.module = accepted.module
+        self.input: InputSpec = input or accepted.input or TensorInput()
         self.labels = label_names(labels)
         self.output = output
         self._given_meaning = None if meaning is None else parse_meaning(meaning)
         self._returns_tensor = False
-        self.name = name or _own_name(self.module)
-        self.source = source or _python_source(self.module)
-        self.caveats = tuple(caveats)
+        self.name = name or accepted.name
+        self.source = source or accepted.source
+        self.caveats = (*accepted.caveats, *caveats)
         self.assumed_from = assumed_from
         self.labels_from = ""
         self.layouts = dict(layouts or {})
@@ -435,37 +410,9 @@ def as_model(model_or_module: Any) -> Model:
     """A `Model` as it is; a bare module becomes one that takes prepared tensors."""
     if isinstance(model_or_module, Model):
         return model_or_module
-    if isinstance(model_or_module, nn.Module) or is_program(model_or_module):
-        model = Model(model_or_module)
-        if model.module is model_or_module:
-            model.cache = cache_of(model.module)
-        return model
-    if callable(model_or_module) and not isinstance(model_or_module, type):
-        return Model(model_or_module)
-    raise InputError(f"a model comes from cs.load(…) or cs.Model(module, …), got {type(model_or_module).__name__}")
-
-
-def _as_module(module: Any) -> nn.Module:
-    """The network as a module; a function of arrays becomes one whose scores alone are known."""
-    if isinstance(module, nn.Module):
-        return module
-    if isinstance(module, type):
-        raise InputError(f"a model is built from a network, got the class {module.__name__}: make an instance of it")
-    if not callable(module):
-        raise InputError(f"a model is built from a torch.nn.Module or a function, got {type(module).__name__}")
-    return ScoresOnly(module)
-
-
-def _own_name(module: nn.Module) -> str:
-    """The name of a function, or of a module's class; of a network from a file, the class that was saved."""
-    if isinstance(module, (ScoresOnly, OperationModule)):
-        return module.extra_repr()
-    return type(module).__name__
-
-
-def _python_source(module: nn.Module) -> str:
-    """Where the function or the class of a network is defined."""
-    defined = module.function if isinstance(module, ScoresOnly) else type(module)
-    if not hasattr(defined, "__qualname__"):  # a callable object
-        defined = type(defined)
-    return f"python:{defined.__module__}.{defined.__qualname__}"
+    if not is_accepted(model_or_module):
+        raise InputError(f"a model comes from cs.load(…) or cs.Model(module, …), got {type(model_or_module).__name__}")
+    model = Model(model_or_module)
+    if model.module is model_or_module:
+        model.cache = cache_of(model.module)
+    return model
