@@ -165,6 +165,8 @@ def test_lenses_and_models_and_layers_are_listed_also_as_json() -> None:
     models = {entry["scheme"]: entry["names"] for entry in json.loads(convscope("models", "--json").stdout)}
     assert models["bundled"] == ["digits", "shapes"]
     assert "resnet50" in models["torchvision"]
+    formats = {entry["format"] for entry in json.loads(convscope("models", "--json").stdout) if not entry["scheme"]}
+    assert {"onnx", "keras", "exported", "scripted"} <= formats
     assert "layer3" in [e["layer"] for e in json.loads(convscope("layers", "-m", "bundled:shapes", "--json").stdout)]
 
 

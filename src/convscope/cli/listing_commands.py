@@ -76,7 +76,7 @@ def models(
                 for s in LOADERS.values()
             ]
             + [
-                {"format": f.name, "title": f.title, "example": f.example, "extra": f.extra}
+                {"scheme": "", "title": f.title, "example": f.example, "extra": f.extra, "names": [], "format": f.name}
                 for f in FILE_FORMATS.values()
                 if not text
             ]
