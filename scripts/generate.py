@@ -25,7 +25,7 @@ LENSES = [spec for spec in cs.lenses() if spec.name in own_lens_modules()]
 SCENE, OTHER_SCENE = "sample:shapes/7", "sample:shapes/12"
 STUB_HEAD = '''"""Written by scripts/generate.py from the declarations of the lenses; `make generate` renews it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
