@@ -1,5 +1,6 @@
 """Model files are opened by their content; what cannot be opened is refused in one sentence."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,14 @@ def test_source_file_may_return_a_function(tmp_path: Path) -> None:
     )
     model = cs.load(f"{tmp_path / 'net.py'}:make", size=8)
     assert torch.allclose(model.run(torch.ones(1, 3, 8, 8)), torch.ones(1, 3))
+
+
+def test_format_with_its_own_weights_refuses_others(
+    plain_format: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixed = replace(FILE_FORMATS["plain"], takes_weights=False)
+    monkeypatch.setitem(FILE_FORMATS._specs, "plain", fixed)
+    (tmp_path / "net.plain").write_bytes(b"PLAIN")
+    with pytest.raises(LoadError, match=r"holds its own weights: open it without weights='w\.safetensors'"):
+        cs.load(tmp_path / "net.plain", "w.safetensors")
+    assert plain_format == []

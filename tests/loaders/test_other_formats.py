@@ -1,6 +1,7 @@
 """Formats that are not read are refused with a way to convert them; a SavedModel is converted where it can be."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -73,3 +74,13 @@ def test_a_saved_model_is_converted_in_a_process_of_its_own(
         cs.load(saved_model)
     for name in ("tf2onnx", "tensorflow"):
         sys.modules.pop(name, None)
+
+
+def test_a_conversion_that_does_not_end_is_refused(saved_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never_ends(command: list[str], **options: object) -> None:
+        raise subprocess.TimeoutExpired(command, 1800)
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: object())
+    monkeypatch.setattr(subprocess, "run", never_ends)
+    with pytest.raises(LoadError, match="within 30 minutes: convert it yourself"):
+        cs.load(saved_model)

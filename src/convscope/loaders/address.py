@@ -81,6 +81,8 @@ def open_address(address: str, weights: str | Path | None, arguments: dict[str, 
         settings = collect_settings(address, options, arguments, (*ADDRESS_OPTIONS, *opener.options))
         if chosen is not None:
             raise LoadError(f"{address!r} has no named weights such as ?weights={chosen}; ?weights=FILE loads a file")
+        if weights is not None and not opener.takes_weights:
+            raise LoadError(f"{parsed.name!r} holds its own weights: open it without weights={str(weights)!r}")
         model = opener.function(Path(parsed.name).expanduser(), options=own, weights=weights, trust=trust)
     else:
         settings = collect_settings(address, options, arguments)

@@ -31,13 +31,12 @@ def _is_saved_model(path: Path, head: bytes) -> bool:
     recognizes=_is_saved_model,
     options=("shape", "fixed"),
     extra="tensorflow",
+    takes_weights=False,
 )
 def open_saved_model(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
     """Open a SavedModel: tf2onnx converts it to ONNX in a process of its own, which alone imports TensorFlow."""
     from convscope.loaders.onnx.opening import open_model
 
-    if weights is not None:
-        raise LoadError(f"{str(path)!r} holds its own weights: open it without weights={str(weights)!r}")
     if not path.is_dir():
         raise LoadError(f"{str(path)!r} is one file of a SavedModel: name its folder {str(path.parent)!r}")
     command = ["-m", "tf2onnx.convert", "--saved-model", str(path), "--output"]
@@ -49,13 +48,19 @@ def open_saved_model(path: Path, *, options: Mapping[str, str], weights: str | P
             )
     with tempfile.TemporaryDirectory() as folder:
         converted = Path(folder) / "net.onnx"
-        done = subprocess.run(
-            [sys.executable, *command, str(converted)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=CONVERSION_TIMEOUT,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, *command, str(converted)],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=CONVERSION_TIMEOUT,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LoadError(
+                f"tf2onnx did not convert {str(path)!r} within {CONVERSION_TIMEOUT // 60} minutes: convert it yourself "
+                f"with 'python {' '.join(command)} net.onnx', and open net.onnx"
+            ) from error
         if done.returncode or not converted.is_file():
             reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it wrote no file")
             raise LoadError(f"tf2onnx could not convert {str(path)!r}: {reason.strip()}")

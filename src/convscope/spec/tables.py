@@ -33,6 +33,7 @@ class FileFormat:
         extensions: endings of such files, which decide where no content is recognized.
         function: ``function(path, *, options, weights, trust) -> Model``.
         options: the options of an address that only this format has, such as ``arch``.
+        takes_weights: whether the weights of another file may replace those in a file of this format.
     """
 
     name: str
@@ -43,6 +44,7 @@ class FileFormat:
     function: Callable[..., Any]
     options: tuple[str, ...] = ()
     extra: str = ""
+    takes_weights: bool = True
 
 
 HEAD_BYTES = 4096
@@ -157,6 +159,7 @@ def file_format(
     recognizes: Callable[[Path, bytes], bool],
     options: tuple[str, ...] = (),
     extra: str = "",
+    takes_weights: bool = True,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare a function ``(path, *, options, weights, trust) -> Model`` that opens model files of one format.
 
@@ -168,10 +171,12 @@ def file_format(
         recognizes: ``recognizes(path, head)`` decides by the content; see `FileFormat`.
         options: the options of an address that only this format has.
         extra: the extra of this package that installs the required libraries.
+        takes_weights: whether the weights of another file may replace its own; otherwise ``weights=`` is refused.
     """
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-        FILE_FORMATS.add(name, FileFormat(name, title, example, extensions, recognizes, function, options, extra))
+        spec = FileFormat(name, title, example, extensions, recognizes, function, options, extra, takes_weights)
+        FILE_FORMATS.add(name, spec)
         return function
 
     return declare

@@ -39,9 +39,9 @@ def _walk(group: Any) -> None:
     waiting, visited = [group], set()
     while waiting:
         member = waiting.pop()
-        if member.id.__hash__() in visited:
+        if member.id in visited:  # ids of h5py are equal for the same object in the file
             continue
-        visited.add(member.id.__hash__())
+        visited.add(member.id)
         for name in member.attrs:
             member.attrs[name]
         if isinstance(member, h5py.Dataset):

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convscope.errors import LoadError
 from convscope.loaders.onnx.recognition import is_onnx
 from convscope.spec import file_format
 
@@ -24,11 +23,10 @@ if TYPE_CHECKING:
     recognizes=is_onnx,
     options=("shape", "fixed"),
     extra="onnx",
+    takes_weights=False,
 )
 def open_onnx(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
     """Open an ONNX file; ``?shape=3x224x224`` is the shape of a sample, ``?fixed=sr:16000`` sets further inputs."""
     from convscope.loaders.onnx.opening import open_model
 
-    if weights is not None:
-        raise LoadError(f"{str(path)!r} holds its own weights: open it without weights={str(weights)!r}")
     return open_model(path, options)
