@@ -12,9 +12,11 @@ from torch import nn
 import convscope as cs
 from convscope.cli.lens_command import summary_lines
 from convscope.errors import ConvScopeError, InputError, LoadError
-from convscope.render.panels import enlarge_slice, panels_of, voxel_size
+from convscope.render.input_geometry import voxel_size
+from convscope.render.panels import panels_of
 from convscope.render.scale import scale_of
 from convscope.render.signal_axis import SignalAxis, format_position, signal_axis
+from convscope.render.volume_panels import enlarge_slice
 from convscope.reporting.page import write_report
 from convscope.spec import LensSpec
 from convscope.values import Attribution, Record, adapt_wording

@@ -107,6 +107,7 @@ def report_skipped(skipped: Mapping[str, str], total: int) -> bool:
 def _members(argument: str, *, only: bool) -> list[Any]:
     """The images that one argument stands for."""
     from convscope.engine.inputs.image_io import is_existing_folder, require_file, sample_image
+    from convscope.engine.inputs.input_files import input_extensions, is_one_input, split_address
 
     if argument == STANDARD_INPUT or _is_pipe(argument):
         return [_read_pipe(argument)]
@@ -118,12 +119,16 @@ def _members(argument: str, *, only: bool) -> list[Any]:
             return list(SampleSource(argument).members)
         sample_image(argument)
         return [argument]
-    if is_existing_folder(argument):
+    path, _ = split_address(argument)
+    if is_existing_folder(path):
         from convscope.engine.data.sources import FolderSource
 
-        return [str(path) for path in FolderSource(Path(argument).expanduser()).paths]
-    if only or not _is_file(argument):
-        require_file(argument)
+        folder = path.expanduser()
+        if is_one_input(folder, 3) and not any(folder.glob("*.[jpJP]*[gG]")):  # slices, which have no other ending
+            return [argument]
+        return [str(file) for file in FolderSource(folder, extensions=input_extensions()).paths]
+    if only or not _is_file(str(path)):
+        require_file(path)
     return [argument]
 
 

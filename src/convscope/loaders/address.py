@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from convscope.engine.network.labels import label_names
 from convscope.errors import LoadError, UnknownName, did_you_mean
 from convscope.loaders.file_formats import find_file_format
+from convscope.loaders.input_options import INPUT_OPTIONS, configure_measured_input
 from convscope.loaders.labels import read_labels
 from convscope.loaders.preprocessing import PREPROCESSING_OPTIONS, configure_preprocessing, format_preprocessing
 from convscope.loaders.weights import ALL_EXTENSIONS
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 SAMPLING_OPTIONS = ("spacing", "rate")
 """Options for the sampling distance of volumes and the sampling rate of signals."""
-ADDRESS_OPTIONS = ("weights", "output", "layout", *SAMPLING_OPTIONS, "labels", *PREPROCESSING_OPTIONS)
+ADDRESS_OPTIONS = ("weights", "output", "layout", *SAMPLING_OPTIONS, "labels", *PREPROCESSING_OPTIONS, *INPUT_OPTIONS)
 """All options of an address."""
 
 
@@ -120,7 +121,10 @@ def collect_settings(
 
 def apply_settings(model: "Model", options: Mapping[str, str], settings: Mapping[str, Any]) -> None:
     """Apply options and settings to a model, and add them to its source, so that it can be opened again."""
-    preprocessing = {name: settings[name] for name in PREPROCESSING_OPTIONS if name in settings}
+    measured = configure_measured_input(model, options)
+    preprocessing = {
+        name: settings[name] for name in PREPROCESSING_OPTIONS if name in settings and name not in measured
+    }
     configure_preprocessing(model, preprocessing)
     labels = settings.get("labels")
     if isinstance(labels, (str, Path)):
@@ -131,8 +135,9 @@ def apply_settings(model: "Model", options: Mapping[str, str], settings: Mapping
         model.output = int(output) if output.isdecimal() else output
     if "layout" in options:
         model.layouts |= _parse_layouts(options["layout"])
-    _set_sampling(model, options)
-    query = {name: options[name] for name in ("output", "layout", *SAMPLING_OPTIONS) if options.get(name)}
+    if not measured:
+        _set_sampling(model, options)
+    query = {name: options[name] for name in ("output", "layout", *SAMPLING_OPTIONS) if options.get(name)} | measured
     query |= format_preprocessing(preprocessing)
     query |= {"labels": model.labels_from} if model.labels_from else {}
     address, separator, weights = model.source.partition(" with ")

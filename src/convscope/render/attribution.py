@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from convscope.render import captions, colour_bar, header_footer
 from convscope.render.canvas import GAP, MARGIN, Canvas
-from convscope.render.panels import Panel, panels_of, uncertainty_panels
+from convscope.render.panel import Panel
+from convscope.render.panels import further_panels, panels_of, uncertainty_panels
 from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Legend, legend_of, scale_of
 from convscope.values import Attribution
@@ -26,14 +27,15 @@ def draw_attribution(
     scale = scale_of([attribution], limit)
     legend, panels = legend_of(scale), panels_of(attribution, scale, PANEL)
     uncertainty = uncertainty_panels(attribution, PANEL)
+    further_rows = further_panels(attribution, scale, PANEL)
     canvas = Canvas(theme, bare=bare)
     content_width = sum(panel.width + GAP for panel in panels) + colour_bar.vertical_width(canvas, legend)
     canvas.width = max(0 if bare else MIN_WIDTH, round(2 * MARGIN + content_width))
     header_footer.draw_header(canvas, attribution)
     _draw_panels(canvas, panels, legend)
-    if uncertainty:
+    for row in (*further_rows, *([uncertainty] if uncertainty else [])):
         canvas.y += GAP
-        _draw_row(canvas, uncertainty)
+        _draw_row(canvas, row)
     canvas.y += 16
     header_footer.draw_footer(canvas, attribution, scale=scale)
     return canvas.to_picture(captions.alt(attribution, scale))

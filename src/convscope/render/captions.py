@@ -91,7 +91,7 @@ def notes(value: Value, scale: Scale | None = None) -> list[Note]:
         result.append(Note(text, warning=True))
     if scale is not None and scale.clipped:
         result.append(Note(scale.clipping_note()))
-    if len(set(value.record.spacing)) > 1 and isinstance(value, SPATIAL_VALUES):
+    if len(set(value.record.spacing)) > 1 and isinstance(value, SPATIAL_VALUES) and value.record.kind != "video":
         sides = format_sides(value.record.spacing)
         result.append(Note(Fact("Drawn in the proportions of its voxels, {sides}.", sides=sides)))
     facts = dict(value.notes)

@@ -11,20 +11,13 @@ import numpy as np
 
 from convscope.render import captions, colour_bar, non_image_input
 from convscope.render.canvas import BODY, GAP, MARGIN, SMALL, TITLE, Canvas
-from convscope.render.panels import (
-    Panel,
-    band_panel,
-    enlarge_slice,
-    input_slice,
-    panels_of,
-    peak_position,
-    raw_channel_count,
-    slice_over_input,
-    voxel_size,
-)
+from convscope.render.input_geometry import raw_channel_count, voxel_size
+from convscope.render.panel import Panel
+from convscope.render.panels import band_panel, panels_of
 from convscope.render.raster import enlarge, map_pixels, photo_pixels
 from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Numbers, Scale, format_number, legend_of, scale_of
+from convscope.render.volume_panels import enlarge_slice, input_slice, peak_position, slice_over_input
 from convscope.values import Attribution, Comparison, Record
 
 CELL, MAX_COLUMNS = 224, 6

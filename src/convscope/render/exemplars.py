@@ -5,8 +5,8 @@ from PIL import Image
 
 from convscope.render import captions, header_footer, non_image_input
 from convscope.render.canvas import BODY, MARGIN, SMALL, Canvas
+from convscope.render.input_geometry import voxel_size
 from convscope.render.palette import Pixels
-from convscope.render.panels import voxel_size
 from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Numbers, format_number
 from convscope.render.signal_axis import format_position

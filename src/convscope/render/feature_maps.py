@@ -5,8 +5,9 @@ from PIL import Image
 
 from convscope.render import captions, header_footer, tile_grid
 from convscope.render.canvas import GAP, MARGIN, SMALL, Canvas
+from convscope.render.input_geometry import voxel_size
 from convscope.render.palette import Pixels
-from convscope.render.panels import input_panel, voxel_size
+from convscope.render.panels import input_panel
 from convscope.render.raster import overlay_pixels, photo_pixels
 from convscope.render.rendered_picture import Picture
 from convscope.render.scale import PERCENTILE, Numbers, Scale, format_number

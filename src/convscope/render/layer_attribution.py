@@ -3,7 +3,8 @@
 from convscope.render import captions, colour_bar, header_footer
 from convscope.render.canvas import GAP, MARGIN, SMALL, Canvas
 from convscope.render.palette import SCALES
-from convscope.render.panels import Panel, panels_of
+from convscope.render.panel import Panel
+from convscope.render.panels import panels_of
 from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Scale, format_number, legend_of, scale_of
 from convscope.values import Attribution, LayerAttribution

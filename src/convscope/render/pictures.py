@@ -9,8 +9,10 @@ from convscope.errors import ParameterError
 from convscope.render import captions, header_footer, non_image_input
 from convscope.render.canvas import GAP, MARGIN, Canvas
 from convscope.render.curves import draw_curves
+from convscope.render.input_geometry import voxel_size
 from convscope.render.palette import Pixels, line_colours
-from convscope.render.panels import Panel, signal_panel, voxel_size
+from convscope.render.panel import Panel
+from convscope.render.panels import signal_panel
 from convscope.render.raster import enlarge, map_pixels, photo_pixels
 from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Scale, format_number

@@ -1,6 +1,7 @@
 """Maps and photos as pixels without text, for pictures, reports and web pages."""
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,12 @@ def enlarge(
         return pixels.repeat(factor, 0).repeat(factor, 1)
     size = (max(1, round(width * zoom)), max(1, round(height * zoom)))
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+
+
+def side_by_side(pictures: Sequence[Pixels], gap: int = 4) -> Pixels:
+    """Pixels of the same height next to each other, with white gaps."""
+    space = np.full((pictures[0].shape[0], gap, 3), 255, np.uint8)
+    return np.concatenate([part for picture in pictures for part in (picture, space)][:-1], 1)
 
 
 def heat_png(attribution: Attribution, scale: Scale, max_side: int | None = None) -> bytes:

@@ -4,8 +4,8 @@ import numpy as np
 
 from convscope.render import captions, colour_bar, header_footer
 from convscope.render.canvas import BODY, GAP, MARGIN, SMALL, Canvas
+from convscope.render.input_geometry import voxel_size
 from convscope.render.palette import Pixels
-from convscope.render.panels import voxel_size
 from convscope.render.raster import enlarge, map_pixels
 from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Numbers, Scale, legend_of

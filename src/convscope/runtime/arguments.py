@@ -65,6 +65,11 @@ class Arguments:
             return self.images.names
         return ("" if self.data is None else self.data.name,)
 
+    def grid_facts(self) -> tuple[dict[str, Any], ...]:
+        """The fields of the record of each value that say where its input lies in time or space."""
+        grids = () if self.images is None else self.images.grids
+        return tuple(grid.facts() for grid in grids) or ({},) * len(self.names())
+
     def input_facts(self) -> dict[str, Any]:
         """The fields of a record that describe the input: its kind, and the distance between neighboring samples."""
         spec, data = self.model.input, self.data
@@ -75,7 +80,7 @@ class Arguments:
             axes = 2
         elif spec.shape or data is not None:
             axes = len(spec.shape) - 1 if spec.shape else data.first().tensor.ndim - 2  # type: ignore[union-attr]
-        facts: dict[str, Any] = {"kind": INPUT_KINDS.get(-1 if axes is None else axes, "")}
+        facts: dict[str, Any] = {"kind": spec.kind or INPUT_KINDS.get(-1 if axes is None else axes, "")}
         if isinstance(spec, TensorInput) and spec.spacing and axes in (None, len(spec.spacing)):
             facts["spacing"] = spec.spacing
         if isinstance(spec, TensorInput) and spec.rate and axes == 1:

@@ -112,7 +112,8 @@ def _call_with_network(
     record = _record(declaration, parameters | prepared.recorded_inputs(), cost, model)
     caveats = (*record.caveats, *prepared.remarks(), *surroundings.caveats())
     record = replace(record, caveats=caveats, **input_facts)
-    finished = [_with_record(value, record, name) for value, name in zip(values, prepared.names(), strict=False)]
+    inputs = zip(values, prepared.names(), prepared.grid_facts(), strict=False)
+    finished = [_with_record(value, replace(record, **grid), name) for value, name, grid in inputs]
     return finished[0] if not declaration.each_image or (prepared.images and prepared.images.single) else finished
 
 

@@ -72,9 +72,11 @@ def stream_of(
         UnknownName: there is no such target.
         OutputError: the targets are not as many as the images, or need all images at once.
     """
-    if not declaration.each_image or not is_data_set(arguments["image"]):
+    if not declaration.each_image:
         return None
     model = as_model(arguments["model"])
+    if not is_data_set(arguments["image"], model.input):
+        return None
     data = as_dataset(arguments["image"], model)
     target = arguments.get("target", TOP1)
     targets = _targets_per_image(target)

@@ -52,6 +52,30 @@ HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True)
+class InputFormat:
+    """The declaration of one format of input files, and the function that reads them.
+
+    Attributes:
+        extensions: endings of such files, which decide where no content is recognized.
+        recognizes: ``recognizes(path, head)`` decides by the content, of which ``head`` is the first `HEAD_BYTES`; a
+            folder has an empty head.
+        function: ``function(path, options) -> RawInput``, the numbers with the names of their axes.
+        options: the options that an address of such a file may have, such as ``frame`` in ``scan.nii?frame=3``.
+        folder_axes: the number of axes of an input that a whole folder holds, such as 3 for a series of slices; 0 if a
+            folder is none.
+    """
+
+    name: str
+    title: str
+    extensions: tuple[str, ...]
+    recognizes: Callable[[Path, bytes], bool]
+    function: Callable[[Path, Mapping[str, str]], Any]
+    options: tuple[str, ...] = ()
+    folder_axes: int = 0
+    extra: str = ""
+
+
+@dataclass(frozen=True)
 class SampleSpec:
     """The declaration of one source of sample inputs: ``sample:NAME/KEY``."""
 
@@ -120,6 +144,10 @@ FILE_FORMATS: Table[FileFormat] = Table(
     "format of model files", "'convscope models' lists what can be loaded", lambda: ("convscope.loaders",)
 )
 
+INPUT_FORMATS: Table[InputFormat] = Table(
+    "format of input files", "docs/inputs.md lists them", lambda: ("convscope.engine.inputs.readers",)
+)
+
 SAMPLES: Table[SampleSpec] = Table(
     "sample", "there are sample:digits/3, sample:shapes/7 and sample:photo/china", lambda: ("convscope.samples",)
 )
@@ -177,6 +205,35 @@ def file_format(
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
         spec = FileFormat(name, title, example, extensions, recognizes, function, options, extra, takes_weights)
         FILE_FORMATS.add(name, spec)
+        return function
+
+    return declare
+
+
+def input_format(
+    *,
+    name: str,
+    title: str,
+    extensions: tuple[str, ...],
+    recognizes: Callable[[Path, bytes], bool],
+    options: tuple[str, ...] = (),
+    folder_axes: int = 0,
+    extra: str = "",
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare a function ``(path, options) -> RawInput`` that reads input files of one format.
+
+    Args:
+        name: a short name of the format.
+        title: what it reads, in words.
+        extensions: endings of such files, with the dot.
+        recognizes: ``recognizes(path, head)`` decides by the content; see `InputFormat`.
+        options: the options that an address of such a file may have.
+        folder_axes: the number of axes of an input that a whole folder holds; see `InputFormat`.
+        extra: the extra of this package that installs the required libraries.
+    """
+
+    def declare(function: Callable[..., Any]) -> Callable[..., Any]:
+        INPUT_FORMATS.add(name, InputFormat(name, title, extensions, recognizes, function, options, folder_axes, extra))
         return function
 
     return declare

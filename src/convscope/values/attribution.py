@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from convscope.values.base import Cost, Value
@@ -35,6 +36,7 @@ class Attribution(Value):
     """
 
     is_map = attributes = is_batched = True
+    writers: ClassVar[Mapping[str, str]] = {**Value.writers, ".nii.gz": "_save_nifti", ".nii": "_save_nifti"}
     arrays: ClassVar[tuple[str, ...]] = ("values", "layer_values", "channels", "uncertainty", "photo")
 
     values: Tensor
@@ -69,6 +71,11 @@ class Attribution(Value):
         lines = [f"explains {self.target}{score}"] if self.target else []
         lines += [f"at layer {', '.join(self.layers)}"] if self.layers else []
         return [*lines, f"values {float(self.values.min()):.3g} to {float(self.values.max()):.3g}"]
+
+    def _save_nifti(self, path: Path) -> None:
+        from convscope.values.nifti import write_nifti
+
+        write_nifti(self.values, self.record, path)
 
     @classmethod
     def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:

@@ -74,6 +74,9 @@ class Record:
     spacing: tuple[float, ...] = ()
     """The distance between neighbouring samples along each axis of the input, in ``unit``; empty if unknown."""
     unit: str = ""
+    affine: tuple[tuple[float, ...], ...] = ()
+    """For volumes, the 4 × 4 matrix from the index of a voxel to its position in millimeters, as in NIfTI."""
+    channel_names: tuple[str, ...] = ()
 
     def adapt_wording(self, text: str) -> str:
         """``text``, written about images, adapted to the kind of input of this value."""
@@ -159,7 +162,7 @@ class Value:
         Raises:
             CannotWrite: values of this class cannot be written as this file type.
         """
-        name = cls.writers.get(path.suffix.lower())
+        name = next((cls.writers[end] for end in cls.writers if path.name.lower().endswith(end)), None)
         if name is None:
             extensions = ", ".join(cls.writers)
             raise CannotWrite(
@@ -195,7 +198,8 @@ class Value:
                 packed = {name: stored[name] for name in stored.files if name != "manifest"}
             kind = Value.kind_named(manifest.pop("kind"))
             record = manifest.pop("record")
-            record |= {name: tuple(record.get(name, ())) for name in ("caveats", "spacing")}
+            record |= {name: tuple(record.get(name, ())) for name in ("caveats", "spacing", "channel_names")}
+            record["affine"] = tuple(map(tuple, record.get("affine", ())))
             record = Record(**{**record, "cost": Cost(**record["cost"])})
             value = kind(**kind._restore_fields({**manifest, **_unpack(packed)}), record=record)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:

@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,8 +35,10 @@ from convscope.engine.data.sources import (
     is_one_class,
     labels_of,
 )
+from convscope.engine.inputs.grid import Grid
 from convscope.engine.inputs.image_io import is_existing_folder
-from convscope.engine.inputs.specs import Images, TensorInput, read_images
+from convscope.engine.inputs.preparation import read_images
+from convscope.engine.inputs.specs import Images, InputSpec, TensorInput
 from convscope.engine.targets.classes import class_index
 from convscope.errors import InputError, UnknownName
 from convscope.values.facts import Fact
@@ -58,7 +60,8 @@ class Chunk(Images):
         """The consecutive images ``rows`` of this chunk."""
         span = slice(int(rows[0]), int(rows[-1]) + 1)
         names, labels, indices = self.names[span], self.labels[span], self.indices[span]
-        return Chunk(self.tensor[span], names, False, self.spec, labels, indices, remark=self.remark)
+        remark, grids = self.remark, self.grids[span]
+        return Chunk(self.tensor[span], names, False, self.spec, labels, indices, remark=remark, grids=grids)
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class _Member:
     tensor: Tensor | None
     label: Label = None
     reason: str = ""
+    grid: Grid = field(default_factory=Grid)
 
 
 class Dataset:
@@ -197,7 +201,7 @@ class Dataset:
             raise InputError(f"{name} holds {len(images)} images where a single one was expected")
         if not isinstance(source, BatchSource):  # whose remark is known already
             self.remark = self.remark or images.remark
-        return _Member(index, name, images.tensor[0], label)
+        return _Member(index, name, images.tensor[0], label, grid=images.grids[0] if images.grids else Grid())
 
     def _streamed_chunks(self, stream: IterableSource) -> Iterator[Chunk]:
         """Chunks of a stream: batches are split, single inputs are collected."""
@@ -228,7 +232,8 @@ class Dataset:
         prepared = self._model.prepare(torch.stack([member.tensor for member in members if member.tensor is not None]))
         names, labels = tuple(member.name for member in members), tuple(member.label for member in members)
         indices = tuple(member.index for member in members)
-        return Chunk(prepared.tensor, names, False, prepared.spec, labels, indices, remark=self.remark)
+        grids = tuple(member.grid for member in members)
+        return Chunk(prepared.tensor, names, False, prepared.spec, labels, indices, remark=self.remark, grids=grids)
 
     def _chunk_size(self, image: Tensor) -> int:
         return chunk_size(
@@ -262,19 +267,20 @@ def named_images(members: Sequence[Any], names: Sequence[str], model: "Model") -
     Raises:
         InputError: the network takes no images, or ``members`` is empty.
     """
-    _require_image_input(model)
-    return Dataset(NamedSource(members, names), model)
+    _require_file_input(model)
+    return Dataset(NamedSource(members, names, model.input.open), model)
 
 
-def is_data_set(data: Any) -> bool:
+def is_data_set(data: Any, spec: InputSpec) -> bool:
     """Whether ``data`` is a stream of inputs: a folder, a range of samples, a torch data set or loader, an iterable.
 
-    One image, a list of images and a tensor are not; a list that contains folders or ranges is.
+    One image, a list of images and a tensor are not; a list that contains folders or ranges is. A folder that holds the
+    slices of one volume or the frames of one clip is a single input, if ``spec`` takes such inputs.
     """
-    if isinstance(data, Dataset) or _is_collection(data):
+    if isinstance(data, Dataset) or _is_collection(data, spec):
         return True
     if isinstance(data, (list, tuple)):
-        return any(_is_collection(member) for member in data)
+        return any(_is_collection(member, spec) for member in data)
     if isinstance(data, (str, Path, Pillow.Image, np.ndarray, Tensor, Images, Mapping, bytes)):
         return False
     return hasattr(data, "__iter__") or (hasattr(data, "__getitem__") and hasattr(data, "__len__"))
@@ -285,13 +291,14 @@ def _make_source(data: Any, model: "Model") -> Source | IterableSource:
         return BatchSource(data)
     if isinstance(data, Tensor) or (isinstance(data, np.ndarray) and data.ndim == 4):
         return BatchSource(model.prepare(data))
-    if _is_collection(data) and str(data).startswith("sample:"):
-        return SampleSource(str(data))
-    if _is_collection(data):
-        _require_image_input(model)
-        return FolderSource(Path(data).expanduser())
+    spec = model.input
+    if _is_collection(data, spec) and str(data).startswith("sample:"):
+        return SampleSource(str(data), spec.open)
+    if _is_collection(data, spec):
+        _require_file_input(model)
+        return FolderSource(Path(data).expanduser(), spec.open, spec.file_extensions())
     if isinstance(data, (str, Path, Pillow.Image, np.ndarray)):
-        return ListSource([data])
+        return ListSource([data], spec.open)
     if isinstance(data, (list, tuple)):
         return _list_source(data, model)
     indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (Mapping, bytes))
@@ -309,21 +316,21 @@ def _list_source(data: Sequence[Any], model: "Model") -> Source | IterableSource
     """The source for a list: of images, of collections, or a stream for a list of pairs or of batches."""
     if data and isinstance(data[0], (tuple, list)):
         return IterableSource(data)
-    if any(_is_collection(member) for member in data):
+    if any(_is_collection(member, model.input) for member in data):
         sources = [_make_source(member, model) for member in data]
         if len(sources) == 1:
             return sources[0]
         return ConcatSource([source for source in sources if not isinstance(source, IterableSource)])
     batches = data and isinstance(data[0], Tensor) and len(model.prepare(data[0])) > 1
-    return IterableSource(data) if batches else ListSource(data)
+    return IterableSource(data) if batches else ListSource(data, model.input.open)
 
 
-def _is_collection(data: Any) -> bool:
-    """Whether ``data`` is a folder, ``sample:NAME`` or a range ``sample:NAME/0-99``."""
+def _is_collection(data: Any, spec: InputSpec) -> bool:
+    """Whether ``data`` is a folder of inputs, ``sample:NAME`` or a range ``sample:NAME/0-99``."""
     if isinstance(data, str) and data.startswith("sample:"):
         key = data.partition("/")[2]
         return not key or "-" in key
-    return isinstance(data, (str, Path)) and is_existing_folder(data)
+    return isinstance(data, (str, Path)) and is_existing_folder(data) and not spec.takes_folder(data)
 
 
 def _read_ahead(read_member: Callable[[int], _Member], count: int, most: int | None) -> Iterator[_Member]:
@@ -362,6 +369,7 @@ def _class_of(label: Label, model: "Model") -> int | None:
         return None
 
 
-def _require_image_input(model: "Model") -> None:
-    if isinstance(model.input, TensorInput):
+def _require_file_input(model: "Model") -> None:
+    """Refuse files for a network of which nothing says how they are prepared."""
+    if not model.input.file_extensions():
         model.input.prepare(Pillow.new("L", (8, 8)))

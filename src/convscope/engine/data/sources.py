@@ -4,13 +4,11 @@ All but the stream open a member by its index, any number of times. Nothing is p
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-from PIL import Image as Pillow
 from torch import Tensor
 
 from convscope.engine.inputs.image_io import image_extensions, open_image
@@ -48,13 +46,21 @@ class Source(Protocol):
 
 
 class FolderSource:
-    """All images below a folder, in the order of their paths; the class is the name of the first subfolder."""
+    """All images below a folder, in the order of their paths; the class is the name of the first subfolder.
 
-    def __init__(self, root: Path) -> None:
-        extensions = image_extensions()
+    Args:
+        open_file: opens a member.
+        extensions: the endings of the files that count; those of pictures by default.
+    """
+
+    def __init__(
+        self, root: Path, open_file: Callable[[Path], Any] = open_image, extensions: Collection[str] = ()
+    ) -> None:
+        self._open_file = open_file
+        endings = tuple(extensions or image_extensions())
         files = [path for path in root.rglob("*") if not path.name.startswith(".") and path.is_file()]
         self.root, self.name = root, str(root)
-        self.paths = sorted(path for path in files if path.suffix.lower() in extensions)
+        self.paths = sorted(path for path in files if path.name.lower().endswith(endings))
         if not self.paths:
             content = f"it holds {len(files)} other file{'s' if len(files) > 1 else ''}" if files else "it is empty"
             raise InputError(
@@ -75,13 +81,14 @@ class FolderSource:
     def open(self, index: int) -> OpenedMember:
         """The decoded image."""
         parents = self.paths[index].relative_to(self.root).parts[:-1]
-        return OpenedMember(open_image(self.paths[index]), parents[0] if parents else None)
+        return OpenedMember(self._open_file(self.paths[index]), parents[0] if parents else None)
 
 
 class ListSource:
     """A list of images of any kind that a model prepares; samples have a class."""
 
-    def __init__(self, members: Sequence[Any]) -> None:
+    def __init__(self, members: Sequence[Any], open_file: Callable[[str | Path], Any] = open_image) -> None:
+        self._open_file = open_file
         if not len(members):
             raise InputError("there is no image: the list is empty")
         self.members = members
@@ -103,16 +110,18 @@ class ListSource:
         """The member, decoded if it is a file."""
         member = self.members[index]
         if isinstance(member, str) and member.startswith("sample:"):
-            return _sample(member)
-        return OpenedMember(open_image(member) if isinstance(member, (str, Path)) else member, None)
+            return _sample(member, self._open_file)
+        return OpenedMember(self._open_file(member) if isinstance(member, (str, Path)) else member, None)
 
 
 class NamedSource(ListSource):
     """Named images; if there are several, those that cannot be read are skipped."""
 
-    def __init__(self, members: Sequence[Any], names: Sequence[str]) -> None:
+    def __init__(
+        self, members: Sequence[Any], names: Sequence[str], open_file: Callable[[str | Path], Any] = open_image
+    ) -> None:
         self.names = names
-        super().__init__(members)
+        super().__init__(members, open_file)
         if len(members) > 1:
             self.name = "the named images"
 
@@ -128,7 +137,7 @@ class NamedSource(ListSource):
 class SampleSource(ListSource):
     """A collection of samples, ``sample:shapes``, or a range of it, ``sample:shapes/0-99``."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, open_file: Callable[[str | Path], Any] = open_image) -> None:
         name, _, range_text = address.removeprefix("sample:").partition("/")
         collection = SAMPLES.find(name)
         first, dash, last = range_text.partition("-")
@@ -137,7 +146,7 @@ class SampleSource(ListSource):
             if not (first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
                 raise InputError(f"a range of samples is written sample:{name}/0-99, got {address!r}")
             keys = range(int(first), int(last) + 1)
-        super().__init__(_SampleAddresses(name, keys))
+        super().__init__(_SampleAddresses(name, keys), open_file)
         self.name = f"sample:{name}/{range_text}" if dash else f"sample:{name}"
 
 
@@ -305,8 +314,7 @@ def is_one_class(label: Any) -> bool:
     return isinstance(label, (int, str)) or getattr(label, "ndim", None) == 0
 
 
-def _sample(address: str) -> OpenedMember:
-    """The pixels and the class of a sample."""
+def _sample(address: str, open_file: Callable[[str | Path], Any]) -> OpenedMember:
+    """The content and the class of a sample."""
     name, _, key = address.removeprefix("sample:").partition("/")
-    sample = SAMPLES.find(name).function(key)
-    return OpenedMember(Pillow.fromarray(np.asarray(sample.image)), sample.label)
+    return OpenedMember(open_file(address), SAMPLES.find(name).function(key).label)

@@ -1,1 +1,1 @@
-"""Input specifications, batches of prepared images, readers of picture files, noise."""
+"""Input specifications, readers of input files, batches of prepared inputs, noise."""

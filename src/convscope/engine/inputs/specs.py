@@ -1,13 +1,12 @@
-"""Input specifications, and the conversion of paths, Pillow images, arrays and tensors to a prepared batch.
+"""Input specifications for images and prepared tensors, and the batch of prepared inputs.
 
 `ImageInput` specifies the preprocessing of a network; `Images` is the prepared batch with its names.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,18 +14,22 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 from torch import Tensor
 
+from convscope.engine.inputs.grid import Grid, Sample
 from convscope.engine.inputs.image_io import (
     FILTERS,
     MAX_PIXELS,
-    apply_orientation,
     center_crop,
     check_size,
     convert_mode,
+    image_extensions,
     image_from_array,
     open_image,
 )
+from convscope.engine.inputs.input_files import read_input
+from convscope.engine.inputs.number_checks import finite_numbers, whole_numbers
+from convscope.engine.inputs.raw_input import RawInput, as_numbers
 from convscope.errors import InputError
-from convscope.values.facts import Fact
+from convscope.values.input_kinds import INPUT_KINDS
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,12 @@ class ImageInput:
     interpolation: Literal["bilinear", "bicubic", "nearest", "lanczos"] = "bilinear"
     crop_margin: Literal["floor"] | None = None
 
+    kind: ClassVar[str] = "image"
+    batch_ndim: ClassVar[int] = 4
+    """An array with so many axes is a batch, and not a single input."""
+
     def __post_init__(self) -> None:
-        size = _whole_numbers("size", self.size)
+        size = whole_numbers("size", self.size)
         size = size * 2 if len(size) == 1 else size
         if len(size) != 2:
             raise InputError(f"size must be (height, width) in pixels, got {self.size!r}")
@@ -67,9 +74,9 @@ class ImageInput:
             raise InputError(f"crop_margin must be floor or None, got {self.crop_margin!r}")
         for name in ("resize", "channels"):
             value = getattr(self, name)
-            if value is not None and len(_whole_numbers(name, value)) != 1:
+            if value is not None and len(whole_numbers(name, value)) != 1:
                 raise InputError(f"{name} must be a whole number, got {value!r}")
-        mean, std = _numbers("mean", self.mean), _numbers("std", self.std)
+        mean, std = finite_numbers("mean", self.mean), finite_numbers("std", self.std)
         channels = self.channels or len(mean or std or (0, 0, 0))
         mean, std = mean or (0.0,) * channels, std or (1.0,) * channels
         for name, values in (("mean", mean), ("std", std)):
@@ -79,6 +86,28 @@ class ImageInput:
             raise InputError(f"std must not hold a zero, got {std}")
         for name, value in (("size", size), ("mean", mean), ("std", std), ("channels", channels)):
             object.__setattr__(self, name, value)
+
+    def open(self, address: str | Path) -> Pillow.Image:
+        """Read an image file or a sample, without preparing it."""
+        return open_image(address)
+
+    def takes_folder(self, path: str | Path) -> bool:
+        """Whether a folder is one input, as for a series of slices: no, it is a data set of images."""
+        return False
+
+    def file_extensions(self) -> tuple[str, ...]:
+        """The endings of the files in a folder that are inputs."""
+        return tuple(image_extensions())
+
+    def prepare_array(self, array: np.ndarray[Any, Any]) -> Sample:
+        """Prepare an array of pixels (height, width) or (height, width, channels)."""
+        picture = image_from_array(array)
+        check_size(picture.size, "the image")
+        return Sample(self.prepare(picture))
+
+    def prepare_raw(self, raw: RawInput) -> Sample:
+        """Raise `InputError`: the network takes pictures."""
+        raise InputError(f"{raw.title} is no picture, and this network takes pictures: see cs.BandsInput and others")
 
     def prepare(self, picture: Pillow.Image) -> Tensor:
         """Convert a Pillow image to a prepared tensor (channels, height, width)."""
@@ -147,7 +176,7 @@ class TensorInput:
 
     def __post_init__(self) -> None:
         if self.shape is not None:
-            object.__setattr__(self, "shape", _whole_numbers("shape", self.shape))
+            object.__setattr__(self, "shape", whole_numbers("shape", self.shape))
             if len(self.shape) < 2:
                 raise InputError(f"shape is (channels, …) of one sample without the batch, got {self.shape!r}")
         self._check_spacing()
@@ -156,7 +185,7 @@ class TensorInput:
         """Validate ``spacing`` and ``rate``, also against the shape."""
         axes = None if self.shape is None else len(tuple(self.shape)) - 1
         if self.rate is not None:
-            rate = _numbers("rate", (self.rate,))[0]
+            rate = finite_numbers("rate", (self.rate,))[0]
             if rate <= 0 or self.spacing is not None or axes not in (None, 1):
                 raise InputError(
                     f"rate is how many samples a second a signal (channels, samples) has, above 0 and without "
@@ -164,11 +193,56 @@ class TensorInput:
                 )
             object.__setattr__(self, "rate", rate)
         if self.spacing is not None:
-            spacing = _numbers("spacing", self.spacing)
+            spacing = finite_numbers("spacing", self.spacing)
             if min(spacing) <= 0 or axes not in (None, len(spacing)):
                 expected = "one for each axis" if axes is None else f"{axes} for this shape {tuple(self.shape or ())}"
                 raise InputError(f"spacing is made of numbers above 0, {expected}, got {self.spacing!r}")
             object.__setattr__(self, "spacing", spacing)
+
+    @property
+    def kind(self) -> str:
+        """The kind of input, as a record states it; empty if unknown."""
+        return "" if self.shape is None else INPUT_KINDS.get(len(self.shape) - 1, "")
+
+    @property
+    def batch_ndim(self) -> int | None:
+        """An array with so many axes is a batch, and not a single input; None if unknown."""
+        return None if self.shape is None else len(self.shape) + 1
+
+    def open(self, address: str | Path) -> Any:
+        """Read a file of numbers, or a picture, which `prepare` refuses."""
+        if str(address).startswith("sample:") or str(address).lower().endswith(tuple(image_extensions())):
+            return open_image(address)
+        return read_input(address)
+
+    def takes_folder(self, path: str | Path) -> bool:
+        """Whether a folder is one input, as a series of slices is, and not a data set."""
+        return False
+
+    def file_extensions(self) -> tuple[str, ...]:
+        """The endings of the files in a folder that are inputs: none, since files need a specification."""
+        return ()
+
+    def prepare_array(self, array: Any) -> Sample:
+        """An array of prepared numbers, of the shape that the network takes, as a tensor; others are refused."""
+        if self.shape is None or array.shape not in (self.shape, self.shape[1:]):
+            self.prepare(image_from_array(array))
+        return self.prepare_raw(RawInput(as_numbers(array, "the array"), title="the array"))
+
+    def prepare_raw(self, raw: RawInput) -> Sample:
+        """The numbers of a file as they are; nothing specifies how they are scaled.
+
+        Raises:
+            InputError: the shape does not fit.
+        """
+        if self.shape is not None and not raw.axes and raw.values.shape == self.shape[1:] and self.shape[0] == 1:
+            raw = RawInput(raw.values[None], title=raw.title)
+        if self.shape is not None and raw.values.shape != self.shape:
+            raise InputError(f"{raw.title} has the shape {raw.values.shape}, this network takes {self.shape}")
+        if raw.values.ndim < 2:
+            raise InputError(f"{raw.title} has the shape {raw.values.shape}: an input is (channels, …)")
+        grid = Grid(raw.spacing, raw.unit, raw.affine, raw.channel_names)
+        return Sample(torch.from_numpy(np.ascontiguousarray(raw.values)), grid)
 
     def prepare(self, picture: Pillow.Image) -> Tensor:
         """Raise `InputError`: nothing specifies how an image is converted to this network's input."""
@@ -215,6 +289,8 @@ class Images:
     spec: InputSpec = field(default_factory=TensorInput)
     remark: str = field(default="", kw_only=True)
     """A warning, such as that they seem not to be prepared."""
+    grids: tuple[Grid, ...] = field(default=(), kw_only=True)
+    """Where each input lies in time or space; empty if unknown."""
 
     def __len__(self) -> int:
         return len(self.tensor)
@@ -242,146 +318,6 @@ class Images:
     def photo(self, index: int) -> Photo:
         """Image ``index`` as a displayable photo."""
         return Photo(self.tensor[index].detach().clone(), self.spec)
-
-
-def read_images(images: Any, spec: InputSpec, *, device: torch.device, dtype: torch.dtype) -> Images:
-    """Prepare images for a network.
-
-    Args:
-        images: one image, a list of images, or a prepared tensor, (C, …) for one or (N, C, …) for a batch.
-        spec: the input specification of the network.
-    """
-    single = not isinstance(images, (list, tuple))
-    if isinstance(images, Tensor):
-        members: list[Any] = [images]
-        tensor, single = _with_batch_axis(images, spec)
-        names: tuple[str, ...] = tuple("tensor" if single else f"tensor[{i}]" for i in range(len(tensor)))
-    elif isinstance(images, np.ndarray) and images.ndim == 4:
-        return read_images(list(images), spec, device=device, dtype=dtype)
-    else:
-        members = [images] if single else list(images)
-        if not members:
-            raise InputError("there is no image: the list is empty")
-        tensor = torch.stack(_check_equal_shapes([_prepare_one(member, spec) for member in members]))
-        names = tuple(_name(member, i) for i, member in enumerate(members))
-    _check_finite(tensor, "the input holds")
-    prepared = tensor.to(device=device, dtype=dtype)
-    if dtype not in (tensor.dtype, torch.float64, torch.float32):
-        _check_finite(prepared, f"in the network's {str(dtype).removeprefix('torch.')} the input holds")
-    remark = _unprepared_warning(tensor, spec) if any(isinstance(member, Tensor) for member in members) else ""
-    return Images(prepared, names, single, spec, remark=remark)
-
-
-def _unprepared_warning(tensor: Tensor, spec: InputSpec) -> str:
-    """A warning for tensors whose range is that of raw pixels, 0 … 255 or 0 … 1; empty for prepared images.
-
-    A prepared photograph has negative values wherever it is darker than the mean.
-    """
-    if not isinstance(spec, ImageInput):
-        return ""
-    black, white = float(spec.level(0).min()), float(spec.level(1).max())
-    low, high = (float(end) for end in torch.aminmax(tensor))
-    is_raw = high > max(_MIN_RAW_VALUE, 4 * white)
-    is_unit_range = high <= 1 and _UNIT_RANGE_ENDS[0] <= high and low <= _UNIT_RANGE_ENDS[1] and black < -0.5
-    if low < 0 or not (is_raw or is_unit_range):
-        return ""
-    return Fact(
-        "the tensor holds numbers from {low} to {high}, and images prepared for this model lie between {black} and "
-        "{white}: it seems not to be prepared (pixels in an array are prepared for you)",
-        low=f"{low:.3g}",
-        high=f"{high:.3g}",
-        black=f"{black:.3g}",
-        white=f"{white:.3g}",
-    )
-
-
-_MIN_RAW_VALUE = 20
-"""A value larger than any in a prepared image."""
-_UNIT_RANGE_ENDS = (0.5, 0.1)
-"""Pixels scaled to 0 … 1 have a maximum of at least the first, and a minimum of at most the second."""
-
-
-def _prepare_one(image: Any, spec: InputSpec) -> Tensor:
-    if isinstance(image, Tensor):
-        tensor, single = _with_batch_axis(image, spec)
-        if not single:
-            remedy = "; say what one sample is: input=cs.TensorInput(shape=…)" if isinstance(spec, TensorInput) else ""
-            raise InputError(f"a list holds single images, got a batch of shape {tuple(image.shape)} in it{remedy}")
-        return tensor[0]
-    if isinstance(image, (str, Path)):
-        image = open_image(image)
-    if isinstance(image, np.ndarray):
-        image = image_from_array(image)
-    if not isinstance(image, Pillow.Image):
-        raise InputError(f"an image is a path, a Pillow image, an array or a tensor, got {type(image).__name__}")
-    check_size(image.size, "the image")
-    return spec.prepare(apply_orientation(image))
-
-
-def _with_batch_axis(tensor: Tensor, spec: InputSpec) -> tuple[Tensor, bool]:
-    """A prepared tensor with a batch axis, and whether it is a single image."""
-    if tensor.layout is not torch.strided or tensor.is_meta:
-        kind = "meta" if tensor.is_meta else str(tensor.layout).removeprefix("torch.")
-        raise InputError(f"a prepared tensor is dense and holds numbers, got a {kind} tensor")
-    if not tensor.is_floating_point():
-        kind = str(tensor.dtype).removeprefix("torch.")
-        raise InputError(f"a prepared tensor holds floating-point numbers, got {kind}; pass raw pixels as an array")
-    sample_ndim = 3 if isinstance(spec, ImageInput) else len(spec.shape) if spec.shape else None
-    if sample_ndim is not None and tensor.ndim not in (sample_ndim, sample_ndim + 1):
-        axes = "(C, H, W) or (N, C, H, W)" if sample_ndim == 3 else f"{sample_ndim} or {sample_ndim + 1} axes"
-        raise InputError(f"a prepared tensor for this model is {axes}, got shape {tuple(tensor.shape)}")
-    if tensor.ndim < 2 or 0 in tensor.shape:
-        raise InputError(f"a prepared tensor is (N, C, …) without empty axes, got shape {tuple(tensor.shape)}")
-    if sample_ndim is not None and tensor.ndim == sample_ndim:
-        tensor = tensor[None]
-    channels = spec.channels if isinstance(spec, ImageInput) else spec.shape[0] if spec.shape else None
-    if channels is not None and tensor.shape[1] != channels:
-        raise InputError(f"this model takes {channels} channels, got {tensor.shape[1]} (shape {tuple(tensor.shape)})")
-    if tensor.is_inference():  # made under inference_mode: autograd can record only a copy of it
-        tensor = tensor.clone()
-    return tensor.detach(), len(tensor) == 1
-
-
-def _check_finite(tensor: Tensor, subject: str) -> None:
-    if math.isfinite(float(tensor.sum())):  # a cheap test: the sum is finite only if every number is
-        return
-    finite = torch.isfinite(tensor)
-    if not bool(finite.all()):
-        index = tuple((~finite).nonzero()[0].tolist())
-        raise InputError(f"{subject} NaN or infinite numbers, the first at {index}")
-
-
-def _whole_numbers(name: str, value: Any) -> tuple[int, ...]:
-    """One number or several as a tuple of positive integers."""
-    numbers = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    if not numbers or any(isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 1 for n in numbers):
-        raise InputError(f"{name} must be made of whole numbers above zero, got {value!r}")
-    return tuple(n.__index__() for n in numbers)
-
-
-def _numbers(name: str, value: Any) -> tuple[float, ...]:
-    """One finite number per channel or axis as a tuple."""
-    if value is None:
-        return ()
-    try:
-        numbers = tuple(float(n) for n in value)
-    except (TypeError, ValueError):
-        numbers = (math.nan,)
-    if not numbers or not all(math.isfinite(n) for n in numbers):
-        unit = {"spacing": " per axis", "rate": ""}.get(name, " per channel")
-        raise InputError(f"{name} is one finite number{unit}, got {value!r}")
-    return numbers
-
-
-def _check_equal_shapes(tensors: list[Tensor]) -> list[Tensor]:
-    shapes = {tuple(t.shape) for t in tensors}
-    if len(shapes) > 1:
-        raise InputError(f"tensors of one call have one shape, got {' and '.join(map(str, sorted(shapes)))}")
-    return tensors
-
-
-def _name(image: Any, index: int) -> str:
-    return str(image) if isinstance(image, (str, Path)) else f"{type(image).__name__.lower()}[{index}]"
 
 
 def _to_uint8(pixels: Tensor) -> np.ndarray[Any, Any]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.context.metering import count_passes
-from convscope.engine.inputs.specs import ImageInput, Images, InputSpec, TensorInput, read_images
+from convscope.engine.inputs.preparation import read_images
+from convscope.engine.inputs.specs import ImageInput, Images, InputSpec, TensorInput
 from convscope.engine.network.accepted_networks import accept, is_accepted
 from convscope.engine.network.cache import CacheEntry, NetworkCache, cache_of
 from convscope.engine.network.conversion import Conversion

@@ -1,0 +1,57 @@
+"""NumPy files: ``.npy`` with one array, ``.npz`` with several."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convscope.engine.inputs.raw_input import RawInput, as_numbers, check_count
+from convscope.errors import InputError, did_you_mean
+from convscope.spec import input_format
+
+
+@input_format(
+    name="npy",
+    title="a NumPy array",
+    extensions=(".npy",),
+    recognizes=lambda path, head: head.startswith(b"\x93NUMPY"),
+)
+def read_npy(path: Path, options: Mapping[str, str]) -> RawInput:
+    """Read an array; its axes are not named in the file."""
+    array = np.load(path, mmap_mode="r", allow_pickle=False)  # the size is known before the numbers are read
+    check_count(array.shape, repr(path.name))
+    return RawInput(as_numbers(array, repr(path.name)), title=repr(path.name))
+
+
+@input_format(
+    name="npz",
+    title="an archive of NumPy arrays",
+    extensions=(".npz",),
+    recognizes=lambda path, head: head.startswith(b"PK") and path.suffix.lower() == ".npz",
+    options=("key",),
+)
+def read_npz(path: Path, options: Mapping[str, str]) -> RawInput:
+    """Read one array of an archive: the one that ``key`` names, or the only one with axes."""
+    with zipfile.ZipFile(path) as archive:  # an archive may declare more than fits into memory
+        sizes = {member.filename.removesuffix(".npy"): member.file_size for member in archive.infolist()}
+    with np.load(path, allow_pickle=False) as arrays:
+        key = options.get("key") or _only_key(arrays, sizes, path)
+        if key not in sizes:
+            raise InputError(f"{path.name!r} has no array {key!r}{did_you_mean(key, sizes)} (it has {_list(sizes)})")
+        check_count((sizes[key],), f"{path.name!r}")
+        return RawInput(as_numbers(arrays[key], f"{key!r} in {path.name!r}"), title=f"{key!r} in {path.name!r}")
+
+
+def _only_key(arrays: Any, sizes: Mapping[str, int], path: Path) -> str:
+    """The only array of an archive that is no single number."""
+    small = {key for key, size in sizes.items() if size < 4096 and arrays[key].ndim == 0}
+    keys = [key for key in sizes if key not in small]
+    if len(keys) != 1:
+        raise InputError(f"{path.name!r} holds {len(keys)} arrays: say which, as {path.name}?key=… ({_list(keys)})")
+    return keys[0]
+
+
+def _list(keys: Any) -> str:
+    return ", ".join(keys)

@@ -1,0 +1,74 @@
+"""NIfTI volumes: ``.nii``, ``.nii.gz`` and pairs of ``.hdr`` and ``.img``."""
+
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convscope.engine.inputs.raw_input import RawInput, check_count
+from convscope.errors import InputError, MissingExtra
+from convscope.spec import input_format
+
+_MAGIC = (b"n+1\0", b"ni1\0", b"n+2\0", b"ni2\0")
+
+
+def _is_nifti(path: Path, head: bytes) -> bool:
+    if head.startswith(b"\x1f\x8b"):
+        try:
+            head = zlib.decompressobj(wbits=31).decompress(head, 400)
+        except zlib.error:
+            return False
+    return head[344:348] in _MAGIC or head[4:8] in _MAGIC
+
+
+@input_format(
+    name="nifti",
+    title="a NIfTI volume",
+    extensions=(".nii.gz", ".nii", ".hdr"),
+    recognizes=_is_nifti,
+    options=("frame",),
+    extra="medical",
+)
+def read_nifti(path: Path, options: Mapping[str, str]) -> RawInput:
+    """Read a volume with its voxels in the order of the file, and the matrix that places them in space.
+
+    A file with several frames needs ``frame``, an index or ``all`` (a channel each). Colors become three channels.
+    """
+    try:
+        import nibabel
+    except ImportError as error:
+        raise MissingExtra("nibabel", "medical") from error
+    image: Any = nibabel.load(path)
+    shape = tuple(int(size) for size in image.shape)
+    check_count(shape, repr(path.name))
+    if len(shape) < 3:
+        raise InputError(f"{path.name!r} has the shape {shape}: a volume has three axes")
+    frames = shape[3:] if max(shape[3:], default=1) > 1 else ()
+    if "frame" in options and not frames:
+        raise InputError(f"{path.name!r} holds a single volume: leave out ?frame={options['frame']}")
+    values = _frame(image, frames, options.get("frame"), path)
+    spacing = tuple(float(size) for size in np.linalg.norm(image.affine[:3, :3], axis=0))
+    return RawInput(values, ("x", "y", "z"), spacing, "mm", np.asarray(image.affine, np.float64), title=repr(path.name))
+
+
+def _frame(image: Any, frames: tuple[int, ...], frame: str | None, path: Path) -> np.ndarray[Any, Any]:
+    """The numbers (channels, x, y, z) of a volume or of the chosen frame; only this frame is read."""
+    data = image.dataobj
+    if not frames:
+        array = np.asanyarray(data).reshape(*image.shape[:3])
+        if array.dtype.names:  # colors
+            return np.stack([array[name].astype(np.float32) for name in array.dtype.names])
+        return np.asarray(array, np.float32)[None]
+    if len(frames) > 1:
+        raise InputError(f"{path.name!r} has the shape {tuple(image.shape)}: at most one axis of frames is read")
+    if frame == "all":
+        return np.ascontiguousarray(np.moveaxis(np.asarray(data, np.float32), 3, 0))
+    if frame is None or not frame.isdecimal() or int(frame) >= frames[0]:
+        got = "" if frame is None else f", got {frame!r}"
+        raise InputError(
+            f"{path.name!r} holds {frames[0]} frames: say which, as {path.name}?frame=0 to {frames[0] - 1}, or "
+            f"?frame=all for a channel each{got}"
+        )
+    return np.asarray(data[..., int(frame)], np.float32)[None]

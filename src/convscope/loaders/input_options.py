@@ -1,0 +1,104 @@
+"""Options of an address that say how signals, bands, volumes and clips are read from files and prepared."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from convscope.errors import InputError, LoadError, did_you_mean
+
+if TYPE_CHECKING:
+    from convscope.engine.network.model import Model
+
+INPUT_OPTIONS = ("input", "shape", "window", "standardize", "orientation", "keep", "shown", "fit")
+"""The options of this file; ``mean``, ``std``, ``rate`` and ``spacing`` belong to them where ``input`` is given."""
+
+_SHARED_OPTIONS = ("mean", "std", "rate", "spacing")
+
+
+def configure_measured_input(model: "Model", options: Mapping[str, str]) -> dict[str, str]:
+    """Set the input of a model to signals, bands, volumes or clips, as the options of its address say.
+
+    Args:
+        model: the model; the shape that its file tells is kept where ``shape`` is not given.
+        options: all options of the address.
+
+    Returns:
+        The options that were used, for the source of the model; none if ``input`` is not among them.
+
+    Raises:
+        LoadError: there is no such kind of input, or it has no such option, or an option cannot be read.
+    """
+    if "input" not in options:
+        if extra := next((name for name in INPUT_OPTIONS if name in options), None):
+            raise LoadError(f"?{extra}={options[extra]} needs the kind of input: ?input= {', '.join(_kinds())}")
+        return {}
+    kinds, kind = _kinds(), options["input"]
+    if kind not in kinds:
+        raise LoadError(f"no kind of input {kind!r}{did_you_mean(kind, kinds)} (there are {', '.join(kinds)})")
+    chosen = {name: options[name] for name in (*INPUT_OPTIONS[1:], *_SHARED_OPTIONS) if name in options}
+    accepted = {field.name for field in fields(kinds[kind])}
+    for name in chosen:
+        if name not in accepted:
+            raise LoadError(f"?input={kind} has no option {name!r}{did_you_mean(name, accepted)}")
+    settings = {name: _parse(name, text) for name, text in chosen.items()}
+    known = {name: getattr(model.input, name, None) for name in ("shape", "rate", "spacing")}
+    settings = {name: value for name, value in known.items() if value and name in accepted} | settings
+    try:
+        model.input = kinds[kind](**settings)
+    except InputError as error:
+        raise LoadError(f"?input={kind}: {error}") from error
+    return {"input": kind, **chosen}
+
+
+def _kinds() -> dict[str, Any]:
+    """The kinds of inputs that are read from files of numbers, by the name of the option."""
+    from convscope.engine.inputs.measured_inputs import BandsInput, SignalInput, VideoInput, VolumeInput
+
+    return {"signal": SignalInput, "bands": BandsInput, "volume": VolumeInput, "video": VideoInput}
+
+
+def _parse(name: str, text: str) -> Any:
+    try:
+        return _PARSERS.get(name, str)(text)
+    except ValueError:
+        raise LoadError(f"?{name}={text} is not of the form {_FORMS[name]}") from None
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    numbers = tuple(float(part) for part in text.split(","))
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError(text)
+    return numbers
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.lower().replace("x", ",").split(","))
+
+
+def _yes_or_no(text: str) -> bool:
+    if text.lower() not in ("yes", "no"):
+        raise ValueError(text)
+    return text.lower() == "yes"
+
+
+_PARSERS: Mapping[str, Callable[[str], Any]] = {
+    "shape": _whole_numbers,
+    "shown": _whole_numbers,
+    "window": _numbers,
+    "mean": _numbers,
+    "std": _numbers,
+    "spacing": _numbers,
+    "rate": float,
+    "standardize": _yes_or_no,
+}
+_FORMS = {
+    "shape": "?shape=1,64,64,64",
+    "shown": "?shown=2,1,0",
+    "window": "?window=-1000,400",
+    "mean": "?mean=0.4",
+    "std": "?std=0.2",
+    "spacing": "?spacing=5,1,1",
+    "rate": "?rate=360",
+    "standardize": "?standardize=yes",
+}
