@@ -16,6 +16,10 @@ from convscope.catalogue import load as load
 from convscope.catalogue import recommend as recommend
 from convscope.engine.context.metering import watching as watching
 from convscope.engine.context.progress_bar import show_progress as show_progress
+from convscope.engine.inputs.measured_inputs import BandsInput as BandsInput
+from convscope.engine.inputs.measured_inputs import SignalInput as SignalInput
+from convscope.engine.inputs.measured_inputs import VideoInput as VideoInput
+from convscope.engine.inputs.measured_inputs import VolumeInput as VolumeInput
 from convscope.engine.inputs.specs import ImageInput as ImageInput
 from convscope.engine.inputs.specs import TensorInput as TensorInput
 from convscope.engine.layers.addresses import LayerAddress

@@ -10,7 +10,7 @@ import torch
 import convscope as cs
 from convscope import render
 from convscope.render.canvas import Canvas
-from convscope.render.panels import Panel
+from convscope.render.panel import Panel
 from convscope.render.raster import enlarge, overlay_pixels
 from convscope.render.scale import scale_of
 from convscope.values import Attribution, Comparison, Exemplar, Exemplars, UnitExemplars

@@ -26,7 +26,7 @@ def write_nifti(values: Any, record: Record, path: Path) -> None:
         raise MissingExtra("nibabel", "medical") from error
     spacing = record.spacing if len(record.spacing) == 3 else (1.0, 1.0, 1.0)
     affine = np.asarray(record.affine) if record.affine else np.diag([*spacing, 1.0])
-    image = nibabel.Nifti1Image(array, affine)
+    image: Any = nibabel.Nifti1Image(array, affine)  # type: ignore[no-untyped-call]
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = f"ConvScope {record.lens}"[:79].encode("ascii", "replace")
     content = image.to_bytes()

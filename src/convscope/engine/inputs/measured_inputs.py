@@ -116,7 +116,7 @@ class MeasuredInput(TensorInput):
         """The numbers of a file as the network takes them."""
         if self.window is not None:
             low, high = self.window
-            values = (values.clip(low, high) - low) / (high - low)
+            values = (values.clip(low, high) - np.float32(low)) / np.float32(high - low)
         if self.standardize:
             values = (values - values.mean()) / max(float(values.std()), 1e-12)
         if self.mean is not None:
@@ -320,7 +320,7 @@ class VideoInput(MeasuredInput):
             raise InputError(f"fit must be crop or stretch, got {self.fit!r}")
 
     def _on_grid(self, raw: RawInput) -> tuple[Numbers, Grid, str]:
-        values, remark = raw.values / 255, ""
+        values, remark = raw.values / np.float32(255), ""
         grid = Grid(raw.spacing, channel_names=raw.channel_names)
         if self.shape is not None:
             frames, count = self.shape[1], values.shape[1]

@@ -77,7 +77,8 @@ def as_numbers(array: Any, title: str) -> Numbers:
     if array.ndim == 0 or array.size == 0:
         raise InputError(f"{title} has the shape {array.shape}: there are no numbers in it")
     check_count(array.shape, title)
-    return array.astype(np.float32)
+    numbers: Numbers = array.astype(np.float32)
+    return numbers
 
 
 def check_count(shape: tuple[int, ...], title: str) -> None:

@@ -1,5 +1,6 @@
 """NIfTI volumes: ``.nii``, ``.nii.gz`` and pairs of ``.hdr`` and ``.img``."""
 
+import gzip
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ from convscope.engine.inputs.raw_input import RawInput, check_count
 from convscope.errors import InputError, MissingExtra
 from convscope.spec import input_format
 
+_ENDINGS = (".nii", ".nii.gz", ".hdr", ".img")
+"""The names by which nibabel knows these files."""
 _MAGIC = (b"n+1\0", b"ni1\0", b"n+2\0", b"ni2\0")
 
 
@@ -40,7 +43,7 @@ def read_nifti(path: Path, options: Mapping[str, str]) -> RawInput:
         import nibabel
     except ImportError as error:
         raise MissingExtra("nibabel", "medical") from error
-    image: Any = nibabel.load(path)
+    image: Any = nibabel.load(path) if path.name.lower().endswith(_ENDINGS) else _by_content(path, nibabel)
     shape = tuple(int(size) for size in image.shape)
     check_count(shape, repr(path.name))
     if len(shape) < 3:
@@ -51,6 +54,15 @@ def read_nifti(path: Path, options: Mapping[str, str]) -> RawInput:
     values = _frame(image, frames, options.get("frame"), path)
     spacing = tuple(float(size) for size in np.linalg.norm(image.affine[:3, :3], axis=0))
     return RawInput(values, ("x", "y", "z"), spacing, "mm", np.asarray(image.affine, np.float64), title=repr(path.name))
+
+
+def _by_content(path: Path, nibabel: Any) -> Any:
+    """A volume in a file of another name."""
+    content = path.read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
+    kind = nibabel.Nifti2Image if content[4:8] in _MAGIC else nibabel.Nifti1Image
+    return kind.from_bytes(content)
 
 
 def _frame(image: Any, frames: tuple[int, ...], frame: str | None, path: Path) -> np.ndarray[Any, Any]:
