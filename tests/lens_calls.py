@@ -53,7 +53,8 @@ def _second_image(image: Any, model: cs.Model) -> Any:
     if image is not None and isinstance(model.input, cs.ImageInput):
         side = model.input.size[0]
         return np.random.default_rng(9).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    return torch.randn(image[:1].shape, generator=torch.Generator().manual_seed(9))
+    shape = model.prepare(image).tensor[:1].shape
+    return torch.randn(shape, generator=torch.Generator().manual_seed(9))
 
 
 def collect_tensors(value: Any) -> dict[str, Tensor]:

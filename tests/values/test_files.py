@@ -127,7 +127,7 @@ def test_a_value_of_another_kind_is_refused(attribution: cs.Attribution, tmp_pat
         (".", r"^cannot write '.*': it is a folder$"),
         (
             "a.xyz",
-            r"^cannot tell the file type from 'a\.xyz': the extension must be one of \.png, \.jpg, .*, \.npz, \.json, \.nii\.gz, \.nii$",
+            r"^cannot tell the file type from 'a\.xyz': the extension must be one of \.png, .*, \.json, .*, \.nii$",
         ),
         ("a", r"^cannot tell the file type from 'a': the extension must be one of"),
         ("a.npz.", r"^cannot tell the file type from"),
