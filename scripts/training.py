@@ -1,4 +1,4 @@
-"""Shared by the two training scripts: the training loop, the accuracy, and saving weights with metadata.
+"""Shared by the training scripts: the training loop, the accuracy, and saving weights with metadata.
 
 Images are kept as uint8 (images, channels, height, width) until a batch is prepared, so that they fit in memory.
 """
@@ -42,7 +42,8 @@ def train(
     network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe, transform: Transform, report: Callable[[], str]
 ) -> None:
     """Train the network with a one-cycle learning rate schedule and leave it in evaluation mode."""
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    if images.ndim == 4:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     batches = len(images) // recipe.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from convscope.render.anatomical_view import view_of
+from convscope.render.band_panel import BandPanel
 from convscope.render.panels import further_panels, panels_of
 from convscope.render.scale import scale_of
 from convscope.values import Attribution, Record
@@ -54,6 +55,18 @@ def test_a_volume_has_slices_projections_and_a_strip() -> None:
     blocks = 120 // 12
     assert differing.sum() == 2 * blocks**2, "both spots are visible, which no single slice shows"
     assert strip[0].caption.startswith("slices 0, 2, 3, ")
+
+
+def test_bands_have_bars_for_their_sums() -> None:
+    channels = torch.zeros(6, 4, 4)
+    channels[2], channels[5] = 0.5, -0.25
+    kind = record(kind="image", channel_names=("blue", "green", "red"))
+    value = Attribution(values=channels.sum(0), channels=channels, record=kind)
+    ((bars,),) = further_panels(value, scale_of([value]), 100)
+    assert isinstance(bars, BandPanel)
+    assert bars.bands[2] == ("red (67%)", 8.0)
+    assert bars.bands[5] == ("band 5 (33%)", -4.0)
+    assert further_panels(Attribution(values=torch.zeros(4, 4), channels=channels[:3]), scale_of([value]), 100) == []
 
 
 def test_a_clip_is_a_strip_with_its_strongest_frame_and_a_curve() -> None:

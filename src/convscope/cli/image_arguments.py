@@ -106,8 +106,8 @@ def report_skipped(skipped: Mapping[str, str], total: int) -> bool:
 
 def _members(argument: str, *, only: bool) -> list[Any]:
     """The images that one argument stands for."""
-    from convscope.engine.inputs.image_io import is_existing_folder, require_file, sample_image
-    from convscope.engine.inputs.input_files import input_extensions, is_one_input, split_address
+    from convscope.engine.inputs.image_io import is_existing_folder, require_file
+    from convscope.engine.inputs.input_files import input_extensions, is_one_input, read_input, split_address
 
     if argument == STANDARD_INPUT or _is_pipe(argument):
         return [_read_pipe(argument)]
@@ -117,7 +117,7 @@ def _members(argument: str, *, only: bool) -> list[Any]:
             from convscope.engine.data.sources import SampleSource
 
             return list(SampleSource(argument).members)
-        sample_image(argument)
+        read_input(argument)
         return [argument]
     path, _ = split_address(argument)
     if is_existing_folder(path):

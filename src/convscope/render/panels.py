@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from convscope.render import non_image_input
+from convscope.render.band_panel import band_sums
 from convscope.render.input_geometry import raw_input, voxel_size
 from convscope.render.palette import Pixels
 from convscope.render.panel import Panel
@@ -31,9 +32,14 @@ def panels_of(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
 
 
 def further_panels(attribution: Attribution, scale: Scale, side: int) -> list[list[Panel]]:
-    """Rows of panels below the first: of a volume projections and a strip of slices, of a clip its curve."""
+    """Rows of panels below the first: of an image with many bands their sums, of a volume projections and a strip of
+    slices, of a clip its curve.
+    """
     if attribution.record.kind == "video":
         return [[frame_curve(attribution, 2 * side)]]
+    if attribution.values.ndim == 2:
+        bars = band_sums(attribution, 2 * side)
+        return [] if bars is None else [[bars]]
     if attribution.values.ndim != 3:
         return []
     return [projections(attribution, scale, side), [slice_strip(attribution, scale, side)]]

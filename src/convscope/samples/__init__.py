@@ -1,7 +1,8 @@
 """Inputs and small trained networks that are part of the package and need no download.
 
 The samples ``sample:digits/3`` and ``sample:shapes/7`` have labels, the latter also masks, and were not used for
-training; ``sample:photo/china`` and ``sample:photo/flower`` are for networks that take photographs.
+training; ``sample:photo/china`` and ``sample:photo/flower`` are for networks that take photographs. The samples
+``sample:beats/1`` (signals) and ``sample:nodules/1`` (volumes) have labels, and masks of what is abnormal.
 """
 
 from dataclasses import dataclass
@@ -12,8 +13,6 @@ import numpy as np
 from convscope.errors import UnknownName, did_you_mean
 from convscope.spec import SAMPLES, SampleSpec
 
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -21,16 +20,21 @@ class Sample:
 
     Attributes:
         name: the address, such as ``sample:digits/3``.
-        image: uint8, (height, width) or (height, width, 3).
+        image: uint8, (height, width) or (height, width, 3); signals and volumes are (channels, …).
         label: the true class, if known; ``index`` is its index.
-        mask: True at the pixels of the object, if known.
+        mask: True at the pixels of the object, or at the samples or voxels of what is abnormal, if known.
+        axes, spacing, unit: of signals and volumes, the names of the axes after the channels, and the distance between
+            neighbors along each of them.
     """
 
     name: str
-    image: Pixels
+    image: np.ndarray[Any, Any]
     label: str | None = None
     index: int | None = None
     mask: np.ndarray[Any, np.dtype[np.bool_]] | None = None
+    axes: tuple[str, ...] = ()
+    spacing: tuple[float, ...] = ()
+    unit: str = ""
 
 
 def sample(address: str) -> Sample:
@@ -67,6 +71,22 @@ def _scene(key: str) -> Sample:
     return Sample(f"sample:shapes/{key}", scene.image, shapes.CLASSES[scene.label], scene.label, scene.mask)
 
 
+def _beats(key: str) -> Sample:
+    from convscope.samples import beats
+
+    drawn = beats.recording(_parse_index(key, "beats", 1_000_000))
+    name, label = f"sample:beats/{key}", beats.CLASSES[drawn.label]
+    return Sample(name, drawn.signal, label, drawn.label, drawn.mask, ("time",), (1 / beats.RATE,), "s")
+
+
+def _nodules(key: str) -> Sample:
+    from convscope.samples import nodules
+
+    drawn = nodules.scan(_parse_index(key, "nodules", 1_000_000))
+    name, label, axes = f"sample:nodules/{key}", nodules.CLASSES[drawn.label], ("depth", "height", "width")
+    return Sample(name, drawn.volume[None], label, drawn.label, drawn.mask, axes, nodules.SPACING, "mm")
+
+
 def _photo(key: str) -> Sample:
     from convscope.samples import photos
 
@@ -86,6 +106,12 @@ def _parse_index(key: str, name: str, count: int) -> int:
 SAMPLES.add("digits", SampleSpec("digits", "handwritten digits, 8×8", _digit, ("3", "8", "14"), count=400))
 SAMPLES.add(
     "shapes", SampleSpec("shapes", "color scenes with one object and its mask", _scene, ("7", "12", "25"), count=200)
+)
+SAMPLES.add(
+    "beats", SampleSpec("beats", "heartbeats, of which one may be abnormal", _beats, ("1", "2", "3"), count=200)
+)
+SAMPLES.add(
+    "nodules", SampleSpec("nodules", "volumes, in which there may be a nodule", _nodules, ("1", "2", "4"), count=200)
 )
 SAMPLES.add("photo", SampleSpec("photo", "two photographs", _photo, ("china", "flower")))
 

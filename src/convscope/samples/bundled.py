@@ -1,6 +1,8 @@
-"""The loader of the networks in the package: ``bundled:digits`` and ``bundled:shapes``."""
+"""The loader of the networks in the package: ``bundled:digits``, ``bundled:shapes``, ``bundled:beats`` and others."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,10 +10,64 @@ from convscope.errors import LoadError, UnknownName, did_you_mean
 from convscope.spec import loader
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from convscope.engine.inputs.specs import InputSpec
     from convscope.engine.network.model import Model
 
-NAMES = ["digits", "shapes"]
 WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class _Bundled:
+    """A bundled network without its weights."""
+
+    module: "nn.Module"
+    input: "InputSpec"
+    labels: tuple[str, ...]
+
+
+def _digits() -> _Bundled:
+    from convscope.engine.inputs.specs import ImageInput
+    from convscope.samples import digits, networks
+
+    spec = ImageInput(size=32, mean=networks.DIGITS_MEAN, std=networks.DIGITS_STD, channels=1)
+    return _Bundled(networks.DigitsNet(), spec, digits.CLASSES)
+
+
+def _shapes() -> _Bundled:
+    from convscope.engine.inputs.specs import ImageInput
+    from convscope.samples import networks, shapes
+
+    spec = ImageInput(size=96, mean=networks.SHAPES_MEAN, std=networks.SHAPES_STD)
+    return _Bundled(networks.ShapesNet(), spec, shapes.CLASSES)
+
+
+def _beats() -> _Bundled:
+    from convscope.engine.inputs.measured_inputs import SignalInput
+    from convscope.samples import beats, networks
+
+    shape = (1, beats.LENGTH)
+    spec = SignalInput(shape=shape, rate=beats.RATE, mean=networks.BEATS_MEAN, std=networks.BEATS_STD, keep="start")
+    return _Bundled(networks.BeatsNet(), spec, beats.CLASSES)
+
+
+def _nodules() -> _Bundled:
+    from convscope.engine.inputs.measured_inputs import VolumeInput
+    from convscope.samples import networks, nodules
+
+    mean, std = networks.NODULES_MEAN, networks.NODULES_STD
+    spec = VolumeInput(shape=(1, *nodules.SHAPE), spacing=nodules.SPACING, mean=mean, std=std)
+    return _Bundled(networks.NodulesNet(), spec, nodules.CLASSES)
+
+
+_NETWORKS: dict[str, Callable[[], _Bundled]] = {
+    "digits": _digits,
+    "shapes": _shapes,
+    "beats": _beats,
+    "nodules": _nodules,
+}
+NAMES = [*_NETWORKS]
 
 
 @loader(
@@ -27,26 +83,21 @@ def bundled(name: str, *, chosen: str | None = None, weights: Any = None, trust:
 
     from convscope.engine.inputs.specs import ImageInput
     from convscope.engine.network.model import RANDOM_WEIGHTS, Model
-    from convscope.samples import digits, networks, shapes
 
     if name not in NAMES:
-        raise UnknownName(f"no bundled network {name!r}{did_you_mean(name, NAMES)} (there are {' and '.join(NAMES)})")
+        raise UnknownName(f"no bundled network {name!r}{did_you_mean(name, NAMES)} (there are {', '.join(NAMES)})")
     if weights is not None or chosen not in (None, "none"):
         raise LoadError(f"bundled:{name} comes with its weights; the only other choice is '?weights=none' (random)")
-    if name == "digits":
-        module: torch.nn.Module = networks.DigitsNet()
-        input_spec = ImageInput(size=32, mean=networks.DIGITS_MEAN, std=networks.DIGITS_STD, channels=1)
-        labels = digits.CLASSES
-    else:
-        module = networks.ShapesNet()
-        input_spec = ImageInput(size=96, mean=networks.SHAPES_MEAN, std=networks.SHAPES_STD)
-        labels = shapes.CLASSES
+    network = _NETWORKS[name]()
     if chosen is None:
-        module.load_state_dict(load_file(WEIGHTS / f"{name}.safetensors"))
+        network.module.load_state_dict(load_file(WEIGHTS / f"{name}.safetensors"))
+    module = network.module.eval()
+    if isinstance(network.input, ImageInput):
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(
-        module.eval().to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        input=input_spec,
-        labels=labels,
+        module,
+        input=network.input,
+        labels=network.labels,
         name=name,
         source=f"bundled:{name}" + ("?weights=none" if chosen else ""),
         caveats=RANDOM_WEIGHTS if chosen else (),

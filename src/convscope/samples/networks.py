@@ -87,3 +87,63 @@ class ShapesNet(nn.Module):
         x = self.layer3(x)
         scores: Tensor = self.fc(self.avgpool(x).flatten(1))
         return scores
+
+
+BEATS_MEAN, BEATS_STD = 0.06, 0.25
+
+
+class BeatsNet(nn.Module):
+    """Four convolutions along time for the generated heartbeats; the last feature map has 90 positions."""
+
+    def __init__(self, num_classes: int = 4) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            *_convolution_1d(1, 16, 9),
+            nn.MaxPool1d(2),
+            *_convolution_1d(16, 32, 9),
+            nn.MaxPool1d(2),
+            *_convolution_1d(32, 48, 9),
+            nn.MaxPool1d(2),
+            *_convolution_1d(48, 64, 5),
+        )
+        self.avgpool = nn.AdaptiveAvgPool1d(1)
+        self.fc = nn.Linear(64, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scores of a prepared batch."""
+        scores: Tensor = self.fc(self.avgpool(self.features(x)).flatten(1))
+        return scores
+
+
+def _convolution_1d(inputs: int, outputs: int, size: int) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv1d(inputs, outputs, size, padding=size // 2, bias=False)
+    return convolution, nn.BatchNorm1d(outputs), nn.ReLU(inplace=True)
+
+
+NODULES_MEAN, NODULES_STD = 75.0, 35.0
+
+
+class NodulesNet(nn.Module):
+    """Four convolutions in three dimensions for the generated volumes; the last feature map is 6 × 8 × 8."""
+
+    def __init__(self, num_classes: int = 3) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            *_convolution_3d(1, 12, 5, stride=2),
+            *_convolution_3d(12, 24, 3),
+            nn.MaxPool3d(2),
+            *_convolution_3d(24, 48, 3),
+            *_convolution_3d(48, 48, 3),
+        )
+        self.avgpool = nn.AdaptiveAvgPool3d(1)
+        self.fc = nn.Linear(48, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scores of a prepared batch."""
+        scores: Tensor = self.fc(self.avgpool(self.features(x)).flatten(1))
+        return scores
+
+
+def _convolution_3d(inputs: int, outputs: int, size: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv3d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+    return convolution, nn.BatchNorm3d(outputs), nn.ReLU(inplace=True)

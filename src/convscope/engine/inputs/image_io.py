@@ -135,8 +135,10 @@ def require_file(path: str | Path) -> Path:
 def sample_image(address: str) -> Pillow.Image:
     """The image at the address ``sample:NAME/KEY``."""
     name, _, key = address.removeprefix("sample:").partition("/")
-    sample = SAMPLES.find(name)
-    return Pillow.fromarray(sample.function(key).image)
+    sample = SAMPLES.find(name).function(key)
+    if sample.axes:
+        raise InputError(f"{address} is no picture, but has the axes {', '.join(sample.axes)}; this takes pictures")
+    return Pillow.fromarray(sample.image)
 
 
 def image_from_array(array: np.ndarray[Any, Any]) -> Pillow.Image:

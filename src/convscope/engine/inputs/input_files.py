@@ -45,8 +45,8 @@ def _read_sample(address: str) -> RawInput:
     name, _, key = address.removeprefix("sample:").partition("/")
     sample = SAMPLES.find(name).function(key)
     values = np.asarray(sample.image, np.float32)
-    if getattr(sample, "axes", ()):
-        return RawInput(values, sample.axes, sample.spacing, sample.unit, sample.affine, title=address)
+    if sample.axes:
+        return RawInput(values, sample.axes, sample.spacing, sample.unit, title=address)
     return RawInput(values[None] if values.ndim == 2 else values.transpose(2, 0, 1), ("height", "width"), title=address)
 
 

@@ -1,0 +1,39 @@
+"""Train the bundled network for heartbeats and measure it on other recordings: python scripts/train_beats.py"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from training import THREADS, Recipe, accuracy, save, train
+
+from convscope.samples import beats
+from convscope.samples.networks import BEATS_MEAN, BEATS_STD, BeatsNet
+
+RECIPE = Recipe(seed=0, epochs=12, batch_size=64, learning_rate=6e-3, weight_decay=0.01, label_smoothing=0.02)
+TRAINING, HELD_OUT = 8000, 1000
+
+
+def recordings(seeds: range) -> tuple[Tensor, Tensor]:
+    drawn = [beats.recording(seed) for seed in seeds]
+    return torch.from_numpy(np.stack([one.signal for one in drawn])), torch.tensor([one.label for one in drawn])
+
+
+def to_inputs(signals: Tensor) -> Tensor:
+    return (signals - BEATS_MEAN) / BEATS_STD
+
+
+def main() -> None:
+    torch.manual_seed(RECIPE.seed)
+    torch.set_num_threads(THREADS)
+    held_out = recordings(range(HELD_OUT))
+    network = BeatsNet()
+
+    def measure() -> float:
+        return accuracy(network, *held_out, to_inputs)
+
+    first = beats.FIRST_TRAINING_SEED
+    train(network, *recordings(range(first, first + TRAINING)), RECIPE, to_inputs, lambda: f"held out {measure():.4f}")
+    save(network, "beats", RECIPE, __file__, accuracy=measure(), held_out=HELD_OUT)
+
+
+if __name__ == "__main__":
+    main()
