@@ -55,8 +55,6 @@ def band_sums(attribution: Attribution, width: int) -> BandPanel | None:
         (f"{name} ({abs(sums[band]) / total:.0%})", float(sums[band]))
         for name, band in zip(names, strongest, strict=True)
     )
-    count = (
-        f"the {len(strongest)} strongest of {len(channels)} bands" if len(strongest) < len(channels) else "each band"
-    )
-    caption = f"sum of the map over {count}, and its share of all magnitudes"
+    shown = "each band" if len(strongest) == len(channels) else f"the strongest {MAX_BANDS} of {len(channels)} bands"
+    caption = f"sum of the map over {shown}, and its share of all magnitudes"
     return BandPanel(caption, np.zeros((_ROW * len(bands), width, 3), np.uint8), bands=bands)

@@ -32,9 +32,7 @@ def panels_of(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
 
 
 def further_panels(attribution: Attribution, scale: Scale, side: int) -> list[list[Panel]]:
-    """Rows of panels below the first: of an image with many bands their sums, of a volume projections and a strip of
-    slices, of a clip its curve.
-    """
+    """Rows of panels below the first: sums of many bands, projections and slices of a volume, the curve of a clip."""
     if attribution.record.kind == "video":
         return [[frame_curve(attribution, 2 * side)]]
     if attribution.values.ndim == 2:

@@ -1,8 +1,8 @@
 """Generated heartbeats with ground truth: four seconds of an electrocardiogram in which one beat may be abnormal.
 
-A recording is a function of its seed. Each beat is a sum of five bell curves, the waves P, Q, R, S and T. In an abnormal
-recording one beat differs, and the samples in which it differs are its mask: the map of a correct explanation lies
-there. Seeds below `FIRST_TRAINING_SEED` are for samples and evaluation; seeds from there on are for training.
+A recording is a function of its seed. Each beat is a sum of five bell curves, the waves P, Q, R, S and T. In an
+abnormal recording one beat differs, and the samples in which it differs are its mask: the map of a correct explanation
+lies there. Seeds below `FIRST_TRAINING_SEED` are for samples and evaluation; seeds from there on are for training.
 """
 
 from dataclasses import dataclass, replace
