@@ -8,7 +8,7 @@ from training import THREADS, Recipe, accuracy, save, train
 from convscope.samples import beats
 from convscope.samples.networks import BEATS_MEAN, BEATS_STD, BeatsNet
 
-RECIPE = Recipe(seed=0, epochs=12, batch_size=64, learning_rate=6e-3, weight_decay=0.01, label_smoothing=0.02)
+RECIPE = Recipe(seed=0, epochs=5, batch_size=64, learning_rate=6e-3, weight_decay=0.01, label_smoothing=0.02)
 TRAINING, HELD_OUT = 8000, 1000
 
 

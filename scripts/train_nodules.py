@@ -8,7 +8,7 @@ from training import THREADS, Recipe, accuracy, save, train
 from convscope.samples import nodules
 from convscope.samples.networks import NODULES_MEAN, NODULES_STD, NodulesNet
 
-RECIPE = Recipe(seed=0, epochs=8, batch_size=32, learning_rate=6e-3, weight_decay=0.01, label_smoothing=0.02)
+RECIPE = Recipe(seed=0, epochs=6, batch_size=32, learning_rate=6e-3, weight_decay=0.01, label_smoothing=0.02)
 TRAINING, HELD_OUT = 3600, 600
 
 

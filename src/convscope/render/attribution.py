@@ -32,7 +32,7 @@ def draw_attribution(
     content_width = sum(panel.width + GAP for panel in panels) + colour_bar.vertical_width(canvas, legend)
     canvas.width = max(0 if bare else MIN_WIDTH, round(2 * MARGIN + content_width))
     header_footer.draw_header(canvas, attribution)
-    _draw_panels(canvas, panels, legend)
+    _draw_panels(canvas, panels, legend if attribution.values.ndim else None)
     for row in (*further_rows, *([uncertainty] if uncertainty else [])):
         canvas.y += GAP
         _draw_row(canvas, row)
@@ -41,11 +41,12 @@ def draw_attribution(
     return canvas.to_picture(captions.alt(attribution, scale))
 
 
-def _draw_panels(canvas: Canvas, panels: Sequence[Panel], legend: Legend) -> None:
-    """Draw the panels side by side with their captions, and the colour bar at the end of the row."""
+def _draw_panels(canvas: Canvas, panels: Sequence[Panel], legend: Legend | None) -> None:
+    """Draw the panels side by side with their captions, and the colour bar at the end of the row if they need one."""
     top, height = canvas.y, max(panel.height for panel in panels)
     x = _draw_row(canvas, panels)
-    colour_bar.draw_vertical(canvas, x, top, height, legend)
+    if legend is not None:
+        colour_bar.draw_vertical(canvas, x, top, height, legend)
 
 
 def _draw_row(canvas: Canvas, panels: Sequence[Panel]) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from convscope.render.canvas import SMALL, Canvas
 from convscope.render.palette import SCALES
 from convscope.render.panel import Panel
-from convscope.render.scale import format_number
+from convscope.render.scale import Numbers, format_number
 from convscope.values import Attribution
 
 MAX_BANDS = 24
@@ -47,14 +47,26 @@ def band_sums(attribution: Attribution, width: int) -> BandPanel | None:
     if channels is None or len(channels) <= 3:
         return None
     sums = np.nan_to_num(channels.detach().float().cpu().numpy()).reshape(len(channels), -1).sum(1)
+    return _bars(sums, attribution, "band", width)
+
+
+def feature_bars(attribution: Attribution, width: int) -> BandPanel:
+    """The bars of an attribution to a vector: how much each of its numbers contributed."""
+    values = attribution.values if attribution.channels is None else attribution.channels
+    return _bars(np.nan_to_num(values.detach().float().cpu().numpy()).reshape(-1), attribution, "number", width)
+
+
+def _bars(sums: Numbers, attribution: Attribution, noun: str, width: int) -> BandPanel:
     strongest = sorted(np.abs(sums).argsort()[::-1][:MAX_BANDS].tolist())
     known = attribution.record.channel_names
-    names = [known[band] if band < len(known) else f"band {band}" for band in strongest]
+    names = [known[index] if index < len(known) else f"{noun} {index}" for index in strongest]
     total = float(np.abs(sums).sum()) or 1.0
     bands = tuple(
-        (f"{name} ({abs(sums[band]) / total:.0%})", float(sums[band]))
-        for name, band in zip(names, strongest, strict=True)
+        (f"{name} ({abs(sums[index]) / total:.0%})", float(sums[index]))
+        for name, index in zip(names, strongest, strict=True)
     )
-    shown = "each band" if len(strongest) == len(channels) else f"the strongest {MAX_BANDS} of {len(channels)} bands"
-    caption = f"sum of the map over {shown}, and its share of all magnitudes"
-    return BandPanel(caption, np.zeros((_ROW * len(bands), width, 3), np.uint8), bands=bands)
+    shown = f"each {noun}" if len(strongest) == len(sums) else f"the strongest {MAX_BANDS} of {len(sums)} {noun}s"
+    measure = "sum of the map over" if attribution.values.ndim else "value of"
+    caption = f"{measure} {shown}, and its share of all magnitudes"
+    pixels = np.zeros((_ROW * len(bands), width, 3), np.uint8)
+    return BandPanel(caption, pixels, blank=attribution.blank, bands=bands)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from convscope.render import non_image_input
-from convscope.render.band_panel import band_sums
+from convscope.render.band_panel import band_sums, feature_bars
 from convscope.render.input_geometry import raw_input, voxel_size
 from convscope.render.palette import Pixels
 from convscope.render.panel import Panel
@@ -41,6 +41,11 @@ def further_panels(attribution: Attribution, scale: Scale, side: int) -> list[li
     if attribution.values.ndim != 3:
         return []
     return [projections(attribution, scale, side), [slice_strip(attribution, scale, side)]]
+
+
+def _vector_panels(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
+    """A bar for each number of a vector."""
+    return [feature_bars(attribution, 2 * side)]
 
 
 def _image_panels(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
@@ -139,4 +144,4 @@ _Panels = Callable[[Attribution, Scale, int], list[Panel]]
 
 _PANELS: Mapping[str, _Panels] = {"video": frame_strip}
 """How maps are drawn that need more than the number of their axes tells, by the kind of input."""
-_PANELS_BY_AXES: Mapping[int, _Panels] = {1: _signal_panels, 2: _image_panels, 3: slice_panels}
+_PANELS_BY_AXES: Mapping[int, _Panels] = {0: _vector_panels, 1: _signal_panels, 2: _image_panels, 3: slice_panels}

@@ -93,18 +93,17 @@ BEATS_MEAN, BEATS_STD = 0.06, 0.25
 
 
 class BeatsNet(nn.Module):
-    """Four convolutions along time for the generated heartbeats; the last feature map has 90 positions."""
+    """Four convolutions along time for the generated heartbeats; each of the last 180 positions sees 0.2 s."""
 
     def __init__(self, num_classes: int = 4) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            *_convolution_1d(1, 16, 9),
+            *_convolution_1d(1, 16, 7),
             nn.MaxPool1d(2),
-            *_convolution_1d(16, 32, 9),
+            *_convolution_1d(16, 32, 5),
             nn.MaxPool1d(2),
-            *_convolution_1d(32, 48, 9),
-            nn.MaxPool1d(2),
-            *_convolution_1d(48, 64, 5),
+            *_convolution_1d(32, 48, 5),
+            *_convolution_1d(48, 64, 1),
         )
         self.avgpool = nn.AdaptiveAvgPool1d(1)
         self.fc = nn.Linear(64, num_classes)

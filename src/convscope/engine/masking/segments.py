@@ -1,5 +1,6 @@
 """Segmentations of an image whose segments are perturbed as a whole: superpixels, grids, or a given map."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -83,9 +84,11 @@ def multiscale_segments(images: Images, row: int) -> list[Tensor]:
 
     array, _ = _to_array(images, row)
     min_size = max(2, round(_MIN_AREA * array.shape[0] * array.shape[1]))
-    labels_at_scales = [
-        felzenszwalb(array, scale=scale, sigma=0.8, min_size=min_size, channel_axis=-1) for scale in _SCALES
-    ]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Got image with third dimension")  # more bands than three are meant
+        labels_at_scales = [
+            felzenszwalb(array, scale=scale, sigma=0.8, min_size=min_size, channel_axis=-1) for scale in _SCALES
+        ]
     return [
         _relabelled(torch.from_numpy(labels.astype(np.int64)), torch.device("cpu")).labels
         for labels in labels_at_scales
