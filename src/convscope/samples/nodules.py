@@ -1,7 +1,7 @@
 """Generated volumes with ground truth: tissue with vessels, in which there may be one solid or hollow nodule.
 
 A volume is a function of its seed; the voxels of the nodule are its mask, so that the map of a correct explanation lies
-there. Vessels and specks are as bright as nodules, so that brightness alone tells nothing. Seeds below
+there. Vessels and specks are as bright as nodules, so that the brightest voxel tells nothing. Seeds below
 `FIRST_TRAINING_SEED` are for samples and evaluation; seeds from there on are for training.
 """
 
