@@ -14,7 +14,7 @@ TRAINING, HELD_OUT = 8000, 1000
 
 def recordings(seeds: range) -> tuple[Tensor, Tensor]:
     drawn = [beats.recording(seed) for seed in seeds]
-    return torch.from_numpy(np.stack([one.signal for one in drawn])), torch.tensor([one.label for one in drawn])
+    return torch.from_numpy(np.stack([each.signal for each in drawn])), torch.tensor([each.label for each in drawn])
 
 
 def to_inputs(signals: Tensor) -> Tensor:

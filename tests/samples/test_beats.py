@@ -14,9 +14,10 @@ EVALUATED = 80
 
 
 def test_a_recording_follows_from_its_seed_alone() -> None:
-    first, again = beats.recording(5), beats.recording(5)
-    assert np.array_equal(first.signal, again.signal)
-    assert (first.signal.shape, first.signal.dtype, first.mask.shape) == ((1, 720), np.float32, (720,))
+    first, repeated = beats.recording(5), beats.recording(5)
+    assert np.array_equal(first.signal, repeated.signal)
+    assert (first.signal.shape, first.mask.shape) == ((1, 720), (720,))
+    assert first.signal.dtype == np.float32
     assert not np.array_equal(first.signal, beats.recording(9).signal)
 
 

@@ -13,9 +13,10 @@ EVALUATED = 48
 
 
 def test_a_volume_follows_from_its_seed_alone() -> None:
-    first, again = nodules.scan(5), nodules.scan(5)
-    assert np.array_equal(first.volume, again.volume)
-    assert (first.volume.shape, first.volume.dtype) == (nodules.SHAPE, np.uint8)
+    first, repeated = nodules.scan(5), nodules.scan(5)
+    assert np.array_equal(first.volume, repeated.volume)
+    assert first.volume.shape == nodules.SHAPE
+    assert first.volume.dtype == np.uint8
     assert not np.array_equal(first.volume, nodules.scan(8).volume)
 
 

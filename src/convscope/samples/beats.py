@@ -87,7 +87,8 @@ def _varied(wave: _Wave, rng: Generator, share: float) -> _Wave:
 def _beat(time: float, waves: dict[str, _Wave]) -> NDArray[np.float64]:
     times = np.arange(LENGTH) / RATE - time
     curves = [wave.height * np.exp(-0.5 * ((times - wave.time) / wave.width) ** 2) for wave in waves.values()]
-    return np.sum(curves, 0)
+    beat: NDArray[np.float64] = np.sum(curves, 0)
+    return beat
 
 
 def _recorded(signal: NDArray[np.float64], rng: Generator) -> NDArray[np.float32]:

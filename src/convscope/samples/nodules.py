@@ -61,7 +61,8 @@ def _distance(center: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np
     """The distance of each voxel from a position, in millimeters."""
     offsets = [(np.arange(size) - place) * step for size, place, step in zip(shape, center, SPACING, strict=True)]
     depth, height, width = np.ix_(*offsets)
-    return np.sqrt(depth**2 + height**2 + width**2)
+    distances: NDArray[np.float64] = np.sqrt(depth**2 + height**2 + width**2)
+    return distances
 
 
 def _inside(distance: NDArray[np.float64], radius: float) -> NDArray[np.float64]:
@@ -80,4 +81,5 @@ def _with_vessel(tissue: NDArray[np.float64], rng: Generator) -> NDArray[np.floa
 
 
 def _standardized(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (values - values.mean()) / values.std()
+    standardized: NDArray[np.float64] = (values - values.mean()) / values.std()
+    return standardized
