@@ -28,6 +28,7 @@ from benchmarks.contenders import (
     ours,
     plain,
 )
+from benchmarks.converted import converted
 from benchmarks.excitation import excitation
 from benchmarks.feature_maps import feature_maps
 from benchmarks.floor import floor
@@ -148,7 +149,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     for part in (
         grad_cam, family, gradients, modified_gradients, relevance, occlusion, score_cam, ablation_cam, rise, lime,
         kernel_shap, floor, bfloat16, structure, activation_statistics, top_inputs, feature_maps, ascent, excitation,
-        web, pages, memory, start,
+        converted, web, pages, memory, start,
     )
 }  # fmt: skip
 

@@ -51,5 +51,5 @@ def _convscope(words: list[str], environment: dict[str, str] | None = None) -> W
 
 def _python(code: str, environment: dict[str, str] | None = None) -> None:
     command = [sys.executable, "-c", code]
-    environment = {**os.environ, **(environment or {})}
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(environment or {})}  # compiled once, as for a user
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)

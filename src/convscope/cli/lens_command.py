@@ -26,6 +26,7 @@ from convscope.cli.result_paths import (
     target_slug,
     unique_stems,
 )
+from convscope.cli.torch_import import import_torch
 from convscope.errors import ParameterError
 from convscope.request import Request
 from convscope.spec import SMOOTH_OF, InputKind, LensSpec, Parameter, inputs_with
@@ -68,6 +69,7 @@ def run_lens(spec: LensSpec, *, out: str | None, as_json: bool, **arguments: Any
     input_files = [*opener.files, *model_files(request.inputs.get("model"), request.model_options)]
     paths = _output_paths(spec, images, out, as_json, request, input_files)
     writer = _ResultWriter(spec, images, paths, as_json)
+    import_torch()
     with request.opened(opener) as call_lens, track_progress(spec.title) as stopped:
         result = call_lens()
         for index, value in result.indexed() if spec.each_image else [(0, result)]:

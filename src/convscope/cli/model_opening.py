@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from convscope.cli import options
 from convscope.cli.console import print_message
 from convscope.cli.image_arguments import ImageArguments, parse_images
+from convscope.cli.torch_import import import_torch
 from convscope.errors import InputError
 from convscope.request import Opener, Request
 from convscope.spec import InputKind, LensSpec, inputs_with
@@ -73,6 +74,7 @@ def open_model(address: str, arguments: Mapping[str, Any], *, beside: bool = Fal
         arguments: the arguments of the command, including the values of `OPENING_OPTIONS`.
         beside: whether this is a further model to compare with, which takes only the device and ``trust``.
     """
+    import_torch()
     from convscope.catalogue import load
 
     chosen = {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -189,6 +188,8 @@ class Value:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Load a value that `save` wrote to an NPZ file."""
+        from zipfile import BadZipFile
+
         import numpy as np
 
         try:
@@ -202,7 +203,7 @@ class Value:
             record["affine"] = tuple(map(tuple, record.get("affine", ())))
             record = Record(**{**record, "cost": Cost(**record["cost"])})
             value = kind(**kind._restore_fields({**manifest, **_unpack(packed)}), record=record)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, BadZipFile) as error:
             raise InputError(f"{str(path)!r} is not a value saved as .npz ({type(error).__name__}: {error})") from error
         if not isinstance(value, cls):
             raise InputError(f"{str(path)!r} holds {kind.__name__}, not {cls.__name__}")

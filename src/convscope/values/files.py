@@ -1,7 +1,6 @@
 """Atomic file writes: into a temporary file in the same folder, which is renamed when it is complete."""
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +40,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         CannotWrite: the operating system refuses, for example because the disk is full.
     """
     target = path.resolve()  # a symbolic link is kept and its target replaced
-    draft = target.with_name(f".{secrets.token_hex(6)}{path.suffix}")
+    draft = target.with_name(f".{os.urandom(6).hex()}{path.suffix}")
     try:
         yield draft
         draft.replace(target)

@@ -160,7 +160,7 @@ class FeatureLayout:
         numbers = self._flatten_positions(numbers)
         return numbers.flatten(1) if numbers.shape[2] == 1 else numbers
 
-    @property
+    @cached_property
     def _is_map(self) -> bool:
         """Whether it is a map, possibly of a single position."""
         single_position = not self.no_map and len(self.shape) == len(self.grid) + 2

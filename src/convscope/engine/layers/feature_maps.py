@@ -82,8 +82,7 @@ def read_maps(
     for address in layers:
         if address not in readings:
             raise LayerError(_not_read_message(model, address, blocking_operations))
-    for address, reading in readings.items():
-        _check_finite(address, reading)
+    _check_finite(readings)
     return readings
 
 
@@ -119,7 +118,8 @@ def _to_reading(tensor: Tensor, keep: int, colours: bool, where: str) -> MapRead
     strengths = (sums / max(1, math.prod(tensor.shape[2:]))).float()
     count = min(keep or strengths.shape[1], strengths.shape[1])
     channels = strengths.topk(count, dim=1).indices
-    maps = [_to_result(tensor[row].index_select(0, channels[row])) for row in range(len(tensor))]
+    rows = zip(tensor.unbind(), channels.unbind(), strict=True)
+    maps = [_to_result(image.index_select(0, strongest)) for image, strongest in rows]
     projected, shares = _components(tensor) if colours and spatial else (None, None)
     return MapReading(maps, channels.cpu(), _to_result(strengths), projected, shares, where)
 
@@ -147,11 +147,14 @@ def _components(tensor: Tensor) -> tuple[Tensor, Tensor]:
     return projected.reshape(len(tensor), count, *tensor.shape[2:]).float(), shares.float()
 
 
-def _check_finite(address: str, reading: MapReading) -> None:
-    broken = int((~torch.isfinite(reading.strengths)).any(0).sum())
-    if broken:
-        total = reading.strengths.shape[1]
-        raise NotFinite(f"layer {address!r} gives NaN or infinite numbers in {broken} of {total} channels")
+def _check_finite(readings: Mapping[str, MapReading]) -> None:
+    if torch.isfinite(torch.cat([reading.strengths for reading in readings.values()], dim=1)).all():
+        return
+    for address, reading in readings.items():
+        broken = int((~torch.isfinite(reading.strengths)).any(0).sum())
+        if broken:
+            total = reading.strengths.shape[1]
+            raise NotFinite(f"layer {address!r} gives NaN or infinite numbers in {broken} of {total} channels")
 
 
 def _not_read_message(model: "Model", address: str, blocking_operations: Mapping[str, str]) -> str:

@@ -38,7 +38,8 @@ def input_dtype(module: nn.Module, runs: Callable[[torch.dtype], bool] | None = 
 
 def _float_dtypes(module: nn.Module) -> tuple[torch.dtype, ...]:
     """The floating-point dtypes of parameters and buffers, that of the first kernel first."""
-    tensors: list[Tensor] = [t for m in module.modules() for t in m._parameters.values() if t is not None]
+    modules = tuple(module.modules())
+    tensors: list[Tensor] = [t for m in modules for t in m._parameters.values() if t is not None]
     kernels = [t for t in tensors if t.ndim > 1]
-    tensors += [t for m in module.modules() for t in m._buffers.values() if t is not None]
+    tensors += [t for m in modules for t in m._buffers.values() if t is not None]
     return tuple(dict.fromkeys(t.dtype for t in (*kernels, *tensors) if t.is_floating_point()))

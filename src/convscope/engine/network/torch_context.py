@@ -6,7 +6,7 @@ are therefore off inside `without_caller_settings`, and `caller_settings` switch
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -76,12 +76,17 @@ def current_settings(device_type: str) -> Callable[[], AbstractContextManager[No
     def restored() -> Iterator[None]:
         dtypes = dict(settings.autocast)
         with ExitStack() as stack:
-            stack.enter_context(settings.device or torch.device("cpu"))
+            stack.enter_context(_default_device(settings.device or torch.device("cpu")))
             for name in _autocast_types(device_type):
                 stack.enter_context(torch.autocast(name, dtype=dtypes.get(name), enabled=name in dtypes))
             yield
 
     return restored
+
+
+def _default_device(device: torch.device) -> AbstractContextManager[object]:
+    """``device`` as the default; nothing where it is already, because such a context slows down every operation."""
+    return nullcontext() if torch.get_default_device() == device else device
 
 
 def _read_settings(device_type: str) -> TorchSettings:

@@ -189,6 +189,7 @@ class _Evaluator:
     ) -> None:
         self.model, self.objective, self.network, self.folded = model, objective, network, folded
         self.transform, self.penalties = transform, penalties
+        self.dtype = model.dtype  # read once: it takes a walk over all parameters
 
     def gradients(
         self, pictures: Tensor, parameters: Sequence[Tensor], generator: Generator
@@ -207,7 +208,7 @@ class _Evaluator:
     def scores(self, pictures: Tensor) -> Tensor:
         """The objective of the pictures without transformation."""
         with torch.no_grad():
-            batch = self.model.input_copy(pictures.to(self.model.dtype))
+            batch = self.model.input_copy(pictures.to(self.dtype))
             return self.objective.score(self.network.activations(batch)).detach()
 
     def _input_gradient(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -224,7 +225,7 @@ class _Evaluator:
         return scores, gradient
 
     def _run(self, inputs: Tensor, objective: Objective, rules: RuleMode | None = None) -> tuple[Tensor, Tensor]:
-        leaf = self.model.input_copy(inputs.to(self.model.dtype)).requires_grad_(True)
+        leaf = self.model.input_copy(inputs.to(self.dtype)).requires_grad_(True)
         activations: dict[str, Tensor] = {}
 
         def run() -> Tensor:
