@@ -20,13 +20,16 @@ from tests.lens_calls import DrawnText
 from tests.marks import longest_files_first, mark_by_use
 from tests.nets import LABELS, MEAN, SIDE, STD, PlainNet, seeded
 
-CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""The first draws pages only, the others also a window around them, which doubles the CPU time."""
+CHROMIUM = next((path for name in BROWSERS if (path := shutil.which(name))), None)
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-background-networking",
     "--disable-component-update",
     "--no-first-run",
+    "--renderer-process-limit=1",  # pages of one site share a process, and with it their compiled scripts
 ]
 
 ASSETS = Path(__file__).parents[2] / "shared/assets"
