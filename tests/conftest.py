@@ -68,11 +68,11 @@ def peers(torchvision: ModuleType) -> ModuleType:
     return peers
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """A headless Chromium."""
+    """A headless Chromium. This thread then has a running event loop, so that ``asyncio.run`` needs another one."""
     if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine (apt-get install chromium)")
+        pytest.skip("there is no Chromium on this machine (apt-get install chromium-headless-shell)")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
