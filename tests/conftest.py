@@ -20,13 +20,16 @@ from tests.lens_calls import DrawnText
 from tests.marks import longest_files_first, mark_by_use
 from tests.nets import LABELS, MEAN, SIDE, STD, PlainNet, seeded
 
-CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+"""The first draws pages only, the others also a window around them, which doubles the CPU time."""
+CHROMIUM = next((path for name in BROWSERS if (path := shutil.which(name))), None)
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-background-networking",
     "--disable-component-update",
     "--no-first-run",
+    "--renderer-process-limit=1",  # pages of one site share a process, and with it their compiled scripts
 ]
 
 ASSETS = Path(__file__).parents[2] / "shared/assets"
@@ -65,11 +68,11 @@ def peers(torchvision: ModuleType) -> ModuleType:
     return peers
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """A headless Chromium."""
+    """A headless Chromium. This thread then has a running event loop, so that ``asyncio.run`` needs another one."""
     if CHROMIUM is None:
-        pytest.skip("there is no Chromium on this machine (apt-get install chromium)")
+        pytest.skip("there is no Chromium on this machine (apt-get install chromium-headless-shell)")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)

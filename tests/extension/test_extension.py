@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.web.browsing import visit, workbench
+from tests.web.browsing import visit, warm_context, workbench
+from tests.web.server_processes import Forker
 
-__all__ = ["visit"]
+__all__ = ["visit", "warm_context"]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -186,8 +187,10 @@ def test_the_http_api_lists_and_runs_it(site: Path, in_python: Any) -> None:
 def address(site: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A workbench that has the package."""
     monkeypatch.syspath_prepend(str(site))
-    with workbench() as server:
+    forker = Forker()
+    with workbench(forker=forker) as server:
         yield server.address
+    forker.close()
 
 
 def test_a_page_shows_its_picture_and_a_field_for_its_input(visit: Any, address: str) -> None:

@@ -11,7 +11,10 @@ from convscope.web.jobs.workers import JobManager
 from convscope.web.requests.models_and_images import Library
 from convscope.web.requests.services import Services
 from convscope.web.server.app import MODELS, SAMPLES, build
+from tests.web.browsing import address, bundled_workbench, visit, warm_context
 from tests.web.image_files import picture_file
+
+__all__ = ["address", "bundled_workbench", "visit", "warm_context"]
 
 HERE = "http://127.0.0.1:8000"
 

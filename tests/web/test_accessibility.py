@@ -4,8 +4,6 @@ from typing import Any
 
 import pytest
 
-from tests.web.browsing import address, visit  # noqa: F401
-
 pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
 RULES = ["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa", "best-practice"]
 
@@ -43,7 +41,7 @@ PAGES = {
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 1440), ("light", 390)])
 @pytest.mark.parametrize("link", PAGES)
-def test_no_accessibility_violations(visit: Any, link: str, theme: str, width: int) -> None:  # noqa: F811
+def test_no_accessibility_violations(visit: Any, link: str, theme: str, width: int) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     page = visit(link, theme=theme, viewport={"width": width, "height": 900})

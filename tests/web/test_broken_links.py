@@ -12,7 +12,6 @@ import pytest
 from convscope.web.api import API_PREFIX
 from convscope.web.frame.page_registry import pages
 from tests.waiting import TIMEOUT
-from tests.web.browsing import address, visit  # noqa: F401
 
 pytest.importorskip("nicegui")
 
@@ -60,7 +59,7 @@ SAID = {
 
 
 @pytest.mark.parametrize("path", [page.path for page in pages()])
-def test_every_page_reports_unknown_names_in_its_link(visit: Any, address: str, path: str) -> None:  # noqa: F811
+def test_every_page_reports_unknown_names_in_its_link(visit: Any, address: str, path: str) -> None:
     page = visit(path)
     for link, sentence in SAID.items():
         if not link.startswith(path):
@@ -72,7 +71,7 @@ def test_every_page_reports_unknown_names_in_its_link(visit: Any, address: str, 
         assert page.get_by_role("link", name="Compare").is_visible(), "the page is there, with the way on"
 
 
-def test_unknown_page_shows_links_to_existing_ones(browser: Any, address: str) -> None:  # noqa: F811
+def test_unknown_page_shows_links_to_existing_ones(browser: Any, address: str) -> None:
     page = browser.new_page()
     for path in ("/nothing", "/look/deeper", "/%3Cb%3E"):
         assert page.goto(f"{address}{path}?model=bundled:digits").status == 404
@@ -83,7 +82,7 @@ def test_unknown_page_shows_links_to_existing_ones(browser: Any, address: str) -
     page.close()
 
 
-def test_unknown_page_gives_json_to_programs(address: str) -> None:  # noqa: F811
+def test_unknown_page_gives_json_to_programs(address: str) -> None:
     for path in ("/nothing", "/_nicegui/nothing", f"{API_PREFIX}/nothing"):
         with pytest.raises(HTTPError) as refused:
             urlopen(f"{address}{path}", timeout=TIMEOUT)
@@ -92,7 +91,7 @@ def test_unknown_page_gives_json_to_programs(address: str) -> None:  # noqa: F81
             assert json.loads(error.read()) == {"error": f"there is nothing at {path!r}"}
 
 
-def test_switch_shows_the_value_of_the_link(visit: Any) -> None:  # noqa: F811
+def test_switch_shows_the_value_of_the_link(visit: Any) -> None:
     for text in ("true", "false"):
         page = visit(f"/compare?{HERE}&lens=grad-cam&p.relu={text}")
         page.locator("summary", has_text="Parameters").click()
@@ -101,7 +100,7 @@ def test_switch_shows_the_value_of_the_link(visit: Any) -> None:  # noqa: F811
         assert switch.get_attribute("aria-checked") == text
 
 
-def test_browser_that_disconnects_early_causes_no_error(address: str) -> None:  # noqa: F811
+def test_browser_that_disconnects_early_causes_no_error(address: str) -> None:
     host, _, port = address.removeprefix("http://").partition(":")
     with urlopen(f"{address}/look", timeout=TIMEOUT) as response:
         fetched = re.findall(r"/_nicegui/[^\"' ]+\.(?:js|css)", response.read().decode())

@@ -13,7 +13,6 @@ from convscope.spec import LensSpec
 from convscope.values import Arithmetic, Kernels, Pictures, Value
 from convscope.web.i18n import catalogue, translate
 from tests.lens_calls import call_lens
-from tests.web.browsing import address, visit  # noqa: F401
 
 MODEL, IMAGE = "bundled:shapes", "sample:shapes/3"
 
@@ -112,7 +111,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_page_shows_english(visit: Any, terms: frozenset[str], name: str) -> None:  # noqa: F811
+def test_no_page_shows_english(visit: Any, terms: frozenset[str], name: str) -> None:
     link, last = PAGES[name]
     page = visit(link, lang="zh")
     if name == "learned":
@@ -124,7 +123,7 @@ def test_no_page_shows_english(visit: Any, terms: frozenset[str], name: str) -> 
     assert english(page.evaluate(READ), terms) == []
 
 
-def test_tabs_of_a_layer_are_translated(visit: Any, terms: frozenset[str]) -> None:  # noqa: F811
+def test_tabs_of_a_layer_are_translated(visit: Any, terms: frozenset[str]) -> None:
     page = visit(PAGES["inside"][0], lang="zh")
     for tab, selector in (("卷积核", '.maps img[alt*="卷积核"]'), ("分布", ".module svg.histogram")):
         page.get_by_role("tab", name=tab).click()

@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.waiting import TIMEOUT
-from tests.web.browsing import address, visit, workbench  # noqa: F401
+from tests.web.browsing import workbench
 
 pytest.importorskip("nicegui")
 
@@ -105,7 +105,7 @@ def test_client_that_leaves_early_causes_no_output(stage: Any) -> None:
     assert server.error_output() == "nothing"
 
 
-def test_upload_that_ends_after_its_page_was_closed_is_ignored(visit: Any, address: str) -> None:  # noqa: F811
+def test_upload_that_ends_after_its_page_was_closed_is_ignored(visit: Any, address: str) -> None:
     page = visit("/look?lens=grad-cam")
     page.wait_for_selector("img.heat")
     path = upload_path(page.content())

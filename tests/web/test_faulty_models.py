@@ -15,7 +15,7 @@ from convscope.web.server.app import MODELS, SAMPLES, build
 from tests.waiting import TIMEOUT
 from tests.web import faulty_networks as faulty
 from tests.web import hanging_network as hanging
-from tests.web.browsing import visit, workbench  # noqa: F401
+from tests.web.browsing import workbench
 from tests.web.conftest import HERE
 
 pytest.importorskip("nicegui")
@@ -116,7 +116,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_every_page_shows_the_error(visit: Any, path: str) -> None:  # noqa: F811
+def test_every_page_shows_the_error(visit: Any, path: str) -> None:
     for name in ("leaves", "dictionary", "broken"):
         page = visit(f"{path}?{urlencode({'model': named(name), 'image': 'sample:shapes/3', **PAGES[path]})}")
         if path == "/learned":
@@ -127,7 +127,7 @@ def test_every_page_shows_the_error(visit: Any, path: str) -> None:  # noqa: F81
     page.wait_for_selector("figure, .maps button, .empty")
 
 
-def test_refused_lens_suggests_alternatives(visit: Any) -> None:  # noqa: F811
+def test_refused_lens_suggests_alternatives(visit: Any) -> None:
     link = {"model": named("backward"), "image": "sample:shapes/3", "lens": "saliency"}
     page = visit(f"/compare?{urlencode(link)}")
     page.get_by_text(SAYS["backward"]).first.wait_for()

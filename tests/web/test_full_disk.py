@@ -16,7 +16,7 @@ from convscope.values import Attribution
 from convscope.web.api import API_PREFIX
 from convscope.web.requests import export
 from tests.waiting import TIMEOUT
-from tests.web.browsing import visit, workbench  # noqa: F401
+from tests.web.browsing import workbench
 from tests.web.image_files import png
 
 pytest.importorskip("nicegui")
@@ -63,7 +63,7 @@ def test_uploads_need_no_disk_space(address: str) -> None:
     assert status == 201, content
 
 
-def test_look_shows_the_error_and_goes_on(visit: Any) -> None:  # noqa: F811
+def test_look_shows_the_error_and_goes_on(visit: Any) -> None:
     page = visit("/look?lens=grad-cam&model=bundled:shapes&image=sample:shapes/3")
     page.wait_for_selector(".card figure")
     page.locator("summary", has_text="How it was computed").click()
@@ -79,7 +79,7 @@ def test_look_shows_the_error_and_goes_on(visit: Any) -> None:  # noqa: F811
     page.wait_for_selector(".card figure")
 
 
-def test_learned_and_compare_show_the_error(visit: Any) -> None:  # noqa: F811
+def test_learned_and_compare_show_the_error(visit: Any) -> None:
     page = visit("/learned?lens=activation-maximization&unit=layer2%5B15%5D&p.steps=16")
     page.get_by_role("button", name="Draw", exact=True).click()
     page.get_by_role("button", name="Download NPZ").click()

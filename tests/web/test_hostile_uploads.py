@@ -16,7 +16,6 @@ from PIL import Image, PngImagePlugin
 from convscope.web.api import API_PREFIX
 from convscope.web.requests.models_and_images import MAX_UPLOAD
 from tests.waiting import TIMEOUT
-from tests.web.browsing import address, visit  # noqa: F401
 from tests.web.image_files import png
 
 pytest.importorskip("nicegui")
@@ -127,7 +126,7 @@ def test_api_accepts_the_upload(client: TestClient, name: str) -> None:
     assert client.get(f"{API_PREFIX}/images/{key}").status_code == 200
 
 
-def test_file_of_100_mb_is_refused_with_a_readable_error(address: str) -> None:  # noqa: F811
+def test_file_of_100_mb_is_refused_with_a_readable_error(address: str) -> None:
     import http.client
 
     wire = http.client.HTTPConnection(address.removeprefix("http://"), timeout=TIMEOUT)
@@ -147,7 +146,7 @@ def test_file_names_have_no_effect(client: TestClient) -> None:
     assert "at most 500 characters" in response.json()["error"]
 
 
-def test_page_shows_the_error_and_goes_on(visit: Any, tmp_path: Path) -> None:  # noqa: F811
+def test_page_shows_the_error_and_goes_on(visit: Any, tmp_path: Path) -> None:
     page = visit("/look?lens=grad-cam&model=bundled:shapes&image=sample:shapes/3")
     page.wait_for_selector(".card figure")
     notices = page.locator(".q-notification")

@@ -8,11 +8,10 @@ import pytest
 
 import convscope as cs
 from convscope.values import FeatureMaps
-from tests.web.browsing import address, visit  # noqa: F401
 
 
 @pytest.fixture
-def inside(visit: Any) -> Any:  # noqa: F811
+def inside(visit: Any) -> Any:
     """Opens the page at a link and waits for the graph."""
 
     def opened(query: str = "", **options: Any) -> Any:

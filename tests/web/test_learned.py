@@ -16,7 +16,7 @@ from convscope.catalogue import lenses
 from convscope.web.i18n import translate
 from convscope.web.pages.learned import page as learned
 from tests.waiting import TIMEOUT
-from tests.web.browsing import address, visit  # noqa: F401
+from tests.web.browsing import overflowing
 from tests.web.test_pages import meet
 
 pytest.importorskip("nicegui")
@@ -38,7 +38,7 @@ def downloaded(page: Any, name: str) -> bytes:
     return content
 
 
-def test_picture_has_the_same_numbers_as_in_python(visit: Any, tmp_path: Any) -> None:  # noqa: F811
+def test_picture_has_the_same_numbers_as_in_python(visit: Any, tmp_path: Any) -> None:
     page = visit(QUICK)
     draw(page)
     file = tmp_path / "drawn.npz"
@@ -55,7 +55,7 @@ def test_picture_has_the_same_numbers_as_in_python(visit: Any, tmp_path: Any) ->
     assert all(alt for alt in card.locator("img").evaluate_all("all => all.map(one => one.alt)"))
 
 
-def test_stopping_keeps_the_best_picture(visit: Any) -> None:  # noqa: F811
+def test_stopping_keeps_the_best_picture(visit: Any) -> None:
     page = visit(LONG)
     page.get_by_role("button", name="Draw", exact=True).click()
     page.wait_for_selector(".live .tile img")
@@ -70,7 +70,7 @@ def test_stopping_keeps_the_best_picture(visit: Any) -> None:  # noqa: F811
     assert page.get_by_role("button", name="Draw", exact=True).is_enabled()
 
 
-def test_gallery_survives_a_reload_and_can_be_emptied(visit: Any) -> None:  # noqa: F811
+def test_gallery_survives_a_reload_and_can_be_emptied(visit: Any) -> None:
     page = visit(QUICK)
     draw(page)
     page.get_by_label("Language").select_option("zh")
@@ -81,7 +81,7 @@ def test_gallery_survives_a_reload_and_can_be_emptied(visit: Any) -> None:  # no
     assert page.get_by_text(translate("No pictures yet", "zh")).is_visible()
 
 
-def test_every_lens_of_the_family_has_a_form(visit: Any) -> None:  # noqa: F811
+def test_every_lens_of_the_family_has_a_form(visit: Any) -> None:
     family = [spec for spec in lenses() if spec.family == "learned"]
     assert len(family) >= 7
     for spec in family:
@@ -95,7 +95,7 @@ def test_every_lens_of_the_family_has_a_form(visit: Any) -> None:  # noqa: F811
             assert name.replace("_", " ") in page.locator(".side .q-field__label").all_inner_texts(), spec.name
 
 
-def test_choosing_a_lens_updates_the_link(visit: Any) -> None:  # noqa: F811
+def test_choosing_a_lens_updates_the_link(visit: Any) -> None:
     page = visit(QUICK)
     page.locator(".side .q-field").first.click()
     page.get_by_role("option", name="DeepDream").click()
@@ -110,7 +110,7 @@ def test_choosing_a_lens_updates_the_link(visit: Any) -> None:  # noqa: F811
     ).wait_for()
 
 
-def test_page_shows_the_error_message_of_python(visit: Any) -> None:  # noqa: F811
+def test_page_shows_the_error_message_of_python(visit: Any) -> None:
     page = visit("/learned?lens=activation-maximization&unit=layer9%5B3%5D")
     page.get_by_role("button", name="Draw", exact=True).click()
     with pytest.raises(cs.ConvScopeError) as refusal:
@@ -118,7 +118,7 @@ def test_page_shows_the_error_message_of_python(visit: Any) -> None:  # noqa: F8
     page.get_by_role("alert").get_by_text(str(refusal.value)).wait_for()
 
 
-def test_animation_can_be_downloaded(visit: Any) -> None:  # noqa: F811
+def test_animation_can_be_downloaded(visit: Any) -> None:
     page = visit("/learned?lens=deep-dream&image=sample:shapes/7&p.steps=2&p.octaves=2&p.frames=4")
     draw(page)
     with Image.open(io.BytesIO(downloaded(page, "GIF"))) as moving:
@@ -127,16 +127,15 @@ def test_animation_can_be_downloaded(visit: Any) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
-@pytest.mark.parametrize("width", [390, 768, 1440])
-def test_nothing_overflows_at_any_width(visit: Any, width: int, lang: str) -> None:  # noqa: F811
-    page = visit(QUICK, lang=lang, viewport={"width": width, "height": 844})
+def test_nothing_overflows_at_any_width(visit: Any, lang: str) -> None:
+    page = visit(QUICK, lang=lang, viewport={"width": 390, "height": 844})
     page.get_by_role("button", name=translate("Draw", lang), exact=True).click()
     page.wait_for_selector("article.card")
     page.locator("summary").first.click()
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert overflowing(page, [390, 768, 1440]) == []
 
 
-def test_suggested_unit_is_drawn_with_one_click(visit: Any) -> None:  # noqa: F811
+def test_suggested_unit_is_drawn_with_one_click(visit: Any) -> None:
     page = visit("/learned?p.steps=8")
     page.locator(".empty .chip").nth(3).click()
     page.wait_for_selector(".drawn .card")
@@ -145,14 +144,20 @@ def test_suggested_unit_is_drawn_with_one_click(visit: Any) -> None:  # noqa: F8
 
 
 def test_suggested_units_of_another_network_are_marked_stale(monkeypatch: pytest.MonkeyPatch) -> None:
-    suggestions, opened = vars(learned)["suggestions"], threading.Event()
+    suggestions, mark_current = vars(learned)["suggestions"], vars(learned)["mark_current"]
+    opened, shown = threading.Event(), asyncio.Event()
     opened.set()
 
     def slow(*arguments: Any) -> list[str]:
         opened.wait(TIMEOUT)
         return suggestions(*arguments)
 
+    def mark_and_tell(*elements: Any) -> None:
+        mark_current(*elements)
+        shown.set()
+
     monkeypatch.setattr(learned, "suggestions", slow)
+    monkeypatch.setattr(learned, "mark_current", mark_and_tell)
 
     is_stale: dict[str, bool] = {}
 
@@ -162,16 +167,17 @@ def test_suggested_units_of_another_network_are_marked_stale(monkeypatch: pytest
 
     async def check_suggestions(user: User) -> None:
         await user.open("/learned")
-        await user.should_see(marker="offer", retries=100)
+        await shown.wait()
         offers = marked(user, "offer")[0].parent_slot.parent
         before = {element.content for element in marked(user, "offer")}
         is_stale["at first"] = "busy" in offers.classes
         opened.clear()
         marked(user, "model")[0].set_value("bundled:digits")
         is_stale["while others are looked for"] = "busy" in offers.classes
+        shown.clear()
         opened.set()
-        while before & {element.content for element in marked(user, "offer")}:
-            await asyncio.sleep(0.01)
+        await shown.wait()
+        assert not before & {element.content for element in marked(user, "offer")}
         is_stale["with others"] = "busy" in offers.classes
 
     meet(check_suggestions)

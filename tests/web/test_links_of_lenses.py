@@ -21,9 +21,6 @@ from convscope.web.pages.learned import page as learned
 from convscope.web.pages.look import page as look
 from convscope.web.requests.url_state import View
 from tests.waiting import TIMEOUT
-from tests.web.browsing import address, visit
-
-__all__ = ["address", "visit"]
 
 pytest.importorskip("nicegui")
 

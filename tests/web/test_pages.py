@@ -84,6 +84,6 @@ def test_broken_link_is_reported_on_the_page(path: str, query: str, message: str
     async def visit(user: User) -> None:
         await user.open(f"{path}?{query}")
         await user.should_see(pages()[0].title)
-        await user.should_see(message, retries=30)
+        await user.should_see(message, retries=600)
 
     meet(visit)

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -182,6 +183,12 @@ def test_large_request_is_refused_regardless_of_its_declared_length(path, most):
     assert client.post(path, content=b"\0" * 1000).json() == {"bytes": 1000}
 
 
+def run(coroutine):
+    """Run a coroutine in a thread, since this one may hold the event loop of a browser."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, coroutine).result()
+
+
 def test_body_is_read_up_to_the_limit_only():
     """An endless body is read up to the limit only."""
     received = []
@@ -200,7 +207,7 @@ def test_body_is_read_up_to_the_limit_only():
         responses.append(message)
 
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [(b"host", b"localhost")]}
-    asyncio.run(security.AccessControl(swallow, token=None, host="127.0.0.1", port=1)(scope, endless, send))
+    run(security.AccessControl(swallow, token=None, host="127.0.0.1", port=1)(scope, endless, send))
     assert sum(received) <= security.MAX_BODY + 2**16
     assert responses[0]["status"] == 413
 
@@ -219,7 +226,7 @@ def run_until_disconnect(error):
         raise AssertionError("nobody is there to receive a response")
 
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [(b"host", b"localhost")]}
-    asyncio.run(security.AccessControl(application, token=None, host="127.0.0.1", port=1)(scope, disconnect, send))
+    run(security.AccessControl(application, token=None, host="127.0.0.1", port=1)(scope, disconnect, send))
 
 
 @pytest.mark.parametrize("error", [ClientDisconnect(), RuntimeError(security.NO_RESPONSE)], ids=repr)

@@ -16,12 +16,10 @@ from convscope.render.distribution import explain_histograms, layer_histogram
 from convscope.web.i18n import translate
 from convscope.web.pages.inside.unit_drawing import LESS, MORE
 from tests.web import barriers
-from tests.web.browsing import visit, workbench
+from tests.web.browsing import workbench
 from tests.web.image_files import png
 
 pytest.importorskip("nicegui")
-
-__all__ = ["visit"]
 
 TRAINED, RANDOM = "bundled:shapes", "bundled:shapes?weights=none"
 RANDOM_IN_LINKS = "bundled:shapes%3Fweights%3Dnone"
@@ -125,21 +123,23 @@ def test_histogram_matches_its_description(visit: Any) -> None:
     assert any("square root" in explanation for explanation in explain_histograms(ridge.outside))
 
 
-@pytest.mark.parametrize(
-    ("link", "ready"),
-    [
-        (f"/look?lens=saliency&model={RANDOM_IN_LINKS}&image=sample:shapes/7", ".card .heat"),
-        (f"/inside?model={RANDOM_IN_LINKS}&image=sample:shapes/7", ".maps img"),
-        (f"/learned?model={RANDOM_IN_LINKS}", ".empty .chip"),
-        (f"/compare?lens=saliency&image=sample:shapes/7&model={TRAINED}&beside={RANDOM_IN_LINKS}", ".gallery .heat"),
-    ],
-)
+OF_RANDOM_WEIGHTS = {
+    f"/look?lens=saliency&model={RANDOM_IN_LINKS}&image=sample:shapes/7": ".card .heat",
+    f"/inside?model={RANDOM_IN_LINKS}&image=sample:shapes/7": ".maps img",
+    f"/learned?model={RANDOM_IN_LINKS}": ".empty .chip",
+    f"/compare?lens=saliency&image=sample:shapes/7&model={TRAINED}&beside={RANDOM_IN_LINKS}": ".gallery .heat",
+}
+"""Links to pages about the network of random weights, and a selector that exists once the page is complete."""
+
+
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_random_weights_warning_names_the_network(visit: Any, link: str, ready: str, lang: str) -> None:
-    page = visit(link, lang=lang)
-    page.wait_for_selector(ready)
-    page.get_by_text(f"{RANDOM} · {translate(RANDOM_SAID, lang)}", exact=True).wait_for()
-    assert page.get_by_text(f"{TRAINED} · ").count() == 0
+def test_random_weights_warning_names_the_network(visit: Any, address: str, lang: str) -> None:
+    page = visit("/look", lang=lang)
+    for link, ready in OF_RANDOM_WEIGHTS.items():
+        page.goto(f"{address}{link}")
+        page.wait_for_selector(ready)
+        page.get_by_text(f"{RANDOM} · {translate(RANDOM_SAID, lang)}", exact=True).wait_for()
+        assert page.get_by_text(f"{TRAINED} · ").count() == 0, link
 
 
 def test_notes_on_compare_are_shown_at_their_cell(visit: Any) -> None:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from convscope.web.api import API_PREFIX
-from tests.web.browsing import Workbench, visit, workbench  # noqa: F401
+from tests.web.browsing import Workbench, workbench
 
 pytest.importorskip("nicegui")
 
@@ -35,7 +35,7 @@ def step(page: Any) -> int:
     return int(page.locator(".live .asks").inner_text().split()[1])
 
 
-def test_stopping_a_shared_drawing_stops_it_for_one_tab(visit: Any) -> None:  # noqa: F811
+def test_stopping_a_shared_drawing_stops_it_for_one_tab(visit: Any) -> None:
     first, second = visit(LEARNED.format(4001)), visit(LEARNED.format(4001))
     for page in (first, second):
         page.get_by_role("button", name="Draw", exact=True).click()
@@ -52,12 +52,12 @@ def test_stopping_a_shared_drawing_stops_it_for_one_tab(visit: Any) -> None:  # 
     assert "stopped after" in second.locator("article.card").inner_text()
 
 
-def test_closing_a_tab_leaves_a_shared_drawing_running(visit: Any) -> None:  # noqa: F811
+def test_closing_a_tab_leaves_a_shared_drawing_running(visit: Any) -> None:
     first, second = visit(LEARNED.format(4002)), visit(LEARNED.format(4002))
     for page in (first, second):
         page.get_by_role("button", name="Draw", exact=True).click()
         page.wait_for_selector(".live .tile img")
-    first.context.close()
+    first.close()
     before = step(second)
     second.wait_for_function(
         "n => Number(document.querySelector('.live .asks').innerText.split(' ')[1]) > n", arg=before
@@ -73,17 +73,17 @@ def running(address: str) -> list[str]:
     return [job["id"] for job in known if job["state"] in ("waiting", "running")]
 
 
-def test_closing_the_last_tab_stops_the_job(visit: Any, server: Workbench) -> None:  # noqa: F811
+def test_closing_the_last_tab_stops_the_job(visit: Any, server: Workbench) -> None:
     page = visit(LEARNED.format(4003))
     page.get_by_role("button", name="Draw", exact=True).click()
     page.wait_for_selector(".live .tile img")
     (job,) = running(server.address)
-    page.context.close()
+    page.close()
     server.wait_for_finished_job(job)
     assert running(server.address) == []
 
 
-def test_shared_drawing_on_inside(visit: Any) -> None:  # noqa: F811
+def test_shared_drawing_on_inside(visit: Any) -> None:
     pages = [visit(INSIDE), visit(INSIDE)]
     for page in pages:
         page.get_by_label("Steps").click()

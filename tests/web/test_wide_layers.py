@@ -10,7 +10,7 @@ import pytest
 
 from tests.web import barriers
 from tests.web import wide_network as wide
-from tests.web.browsing import visit, workbench  # noqa: F401
+from tests.web.browsing import workbench
 from tests.web.image_files import picture_file
 from tests.web.wide_network import CHANNELS
 
@@ -40,7 +40,7 @@ def address(network: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def inside(visit: Any, network: Path) -> Any:  # noqa: F811
+def inside(visit: Any, network: Path) -> Any:
     """Opens the page at a layer of the network."""
 
     def opened(lang: str = "en", **link: str) -> Any:
@@ -129,7 +129,7 @@ def test_paging_is_translated(inside: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["/inside", "/compare"])
-def test_all_images_can_be_listed(visit: Any, path: str) -> None:  # noqa: F811
+def test_all_images_can_be_listed(visit: Any, path: str) -> None:
     page = visit(path)
     page.get_by_role("button", name="All images").click()
     page.get_by_role("button", name="All images").wait_for(state="detached")
@@ -137,12 +137,12 @@ def test_all_images_can_be_listed(visit: Any, path: str) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize("path", ["/look", "/compare"])
-def test_incomplete_suggestions_are_announced(visit: Any, path: str) -> None:  # noqa: F811
+def test_incomplete_suggestions_are_announced(visit: Any, path: str) -> None:
     page = visit(f"{path}?lens=grad-cam")
     page.get_by_text("The first 2,000 of 2,100 are suggested; the others can be typed.").wait_for()
 
 
-def test_too_many_pins_in_a_link_are_reported(visit: Any) -> None:  # noqa: F811
+def test_too_many_pins_in_a_link_are_reported(visit: Any) -> None:
     pinned = [urlencode({"lens": "saliency", "image": "sample:shapes/1", "target": n}) for n in range(13)]
     page = visit(f"/look?{urlencode({'lens': 'saliency', 'image': 'sample:shapes/1', 'pinned': pinned}, doseq=True)}")
     page.get_by_text("The link pins 13 maps; the first 12 are shown.").wait_for()

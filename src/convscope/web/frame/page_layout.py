@@ -114,7 +114,7 @@ def _head(lang: str, theme: str, dark: bool) -> str:
         "scheme": SCHEME,
     }
     return (
-        f"<style>{_variables()}{_text('workbench.css')}</style>"
+        f"<style>{_variables()}{_text('reset.css')}{_text('workbench.css')}</style>"
         f"<script>window.convscope = {json.dumps(settings)};{_text('workbench.js')}</script>"
     )
 
