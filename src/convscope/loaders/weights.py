@@ -112,7 +112,7 @@ def check_archive(path: Path) -> None:
             if file.read(len(ZIP)) != ZIP:
                 return
         with zipfile.ZipFile(path) as archive:
-            check_sizes(archive, path)
+            check_sizes(archive, str(path), path.stat().st_size)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise LoadError(f"{str(path)!r} cannot be read as weights: {error}") from error
 

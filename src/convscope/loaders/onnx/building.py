@@ -40,7 +40,7 @@ class NetworkBuilder:
         network: what was built so far.
         quantized: whether a node rounds to whole numbers.
         layers: the address of each node's module, and the name of the value that it computes.
-        output_shapes: the shape of each output for the example.
+        outputs: what the graph gives for the example, by name.
         opset: the version of the operators in what is being built.
     """
 
@@ -49,7 +49,7 @@ class NetworkBuilder:
         self.network = OnnxNetwork()
         self.quantized = False
         self.layers: list[tuple[str, str]] = []
-        self.output_shapes: list[tuple[int, ...]] = []
+        self.outputs: dict[str, Tensor] = {}
         self.opset = stored.opset
         self._nodes = self._depth = 0
 
@@ -79,7 +79,7 @@ class NetworkBuilder:
         self.network.outputs = {
             info.name: self._number(value) for info, value in zip(graph.output, outputs, strict=True)
         }
-        self.output_shapes = [tuple(value.example.shape) for value in outputs]
+        self.outputs = {info.name: value.example for info, value in zip(graph.output, outputs, strict=True)}
         self._mark_last_uses()
         return self.network.eval()
 

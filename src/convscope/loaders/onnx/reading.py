@@ -19,7 +19,7 @@ _MAX_FILE_SIZE = 2**31
 """Protocol buffers hold at most 2 GiB; larger networks keep their weights in files beside them."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class StoredModel:
     """A network as its file holds it.
 
@@ -36,6 +36,22 @@ class StoredModel:
     opset: int
     functions: dict[tuple[str, str], Any]
     is_changed: bool = False
+
+    def release_weights(self) -> None:
+        """Free the memory of the content, except for its outputs and metadata; ``read_model`` reads it again."""
+        if self.is_changed:
+            return
+        rest = type(self.proto)()
+        rest.graph.output.extend(self.proto.graph.output)
+        rest.metadata_props.extend(self.proto.metadata_props)
+        self.proto, self.functions = rest, {}
+
+    @functools.cached_property
+    def size(self) -> int:
+        """The bytes of the file and of the weights beside it."""
+        tensors = [tensor for graph in (self.proto.graph, *self.proto.functions) for tensor in _stored_tensors(graph)]
+        beside = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
+        return self.path.stat().st_size + sum((self.folder / name).stat().st_size for name in beside)
 
     @property
     def folder(self) -> Path:
