@@ -1,6 +1,6 @@
 # Everything a person or a machine does with this repository. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-fast coverage fuzz check format generate pictures bench constraints clean
+.PHONY: help demo serve test test-fast coverage fuzz fuzz-files check format generate pictures bench constraints clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -39,6 +39,11 @@ SEEDS ?= 2000
 
 fuzz: $(VENV)/.dev  ## hold lenses to slow versions and to the peers on random networks: SEEDS=2000
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(SEEDS)
+
+FILES ?= 20000
+
+fuzz-files: $(VENV)/.dev  ## open mutated model files of all formats: FILES=20000
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz.files $(FILES)
 
 check: $(VENV)/.dev  ## format, lint, plain words, types, import contract
 	$(BIN)/ruff format --check .

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from convscope.engine.network.labels import label_names
+from convscope.errors import LoadError
 from convscope.loaders.labels import read_labels
 
 
@@ -26,3 +27,10 @@ def test_names_are_found_in_the_usual_forms_of_json(content: Any, tmp_path: Path
     path = tmp_path / "labels.json"
     path.write_text(json.dumps(content))
     assert label_names(read_labels(path)) == ("cat", "dog")
+
+
+def test_json_nested_beyond_all_measure_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(LoadError, match="is not JSON: maximum recursion depth exceeded"):
+        read_labels(path)

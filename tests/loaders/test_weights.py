@@ -1,6 +1,7 @@
 """Weight files of every format: opened without running code, or refused with the reason."""
 
 import pickle
+import zipfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -280,3 +281,12 @@ def test_published_weights_are_explained(assets: Path) -> None:
     attribution = cs.grad_cam(model, picture)
     assert attribution.target == "zebra"
     assert not attribution.blank
+
+
+def test_an_archive_that_unpacks_to_far_more_than_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}.")
+        archive.writestr("archive/data/0", bytes(40 * 2**20))
+    with pytest.raises(LoadError, match=r"is refused: its [\d,]+ bytes would unpack to 41,943,044 in 2 records"):
+        read_state(path, trust=False)

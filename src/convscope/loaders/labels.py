@@ -29,7 +29,7 @@ def read_labels(path: str | Path) -> Any:
         return [line.strip() for line in text.rstrip().splitlines()]
     try:
         names = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LoadError(f"labels={str(path)!r} is not JSON: {error}") from error
     if not isinstance(names, (list, dict)):
         raise LoadError(f"labels={str(path)!r} holds {type(names).__name__}: a list of names or an object is required")

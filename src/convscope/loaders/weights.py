@@ -1,6 +1,7 @@
 """Weight files: read without running code, and loaded into a network."""
 
 import warnings
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -98,8 +99,27 @@ def _read_safetensors(path: Path) -> State:
         raise LoadError(f"{str(path)!r} is not a complete safetensors file: {error}") from error
 
 
+def check_archive(path: Path) -> None:
+    """Refuse a zip archive of PyTorch whose records would unpack to far more than the file; other files pass.
+
+    Raises:
+        LoadError: it would, or it is damaged.
+    """
+    from convscope.loaders.torch_files.archives import ZIP, check_sizes
+
+    try:
+        with path.open("rb") as file:
+            if file.read(len(ZIP)) != ZIP:
+                return
+        with zipfile.ZipFile(path) as archive:
+            check_sizes(archive, str(path), path.stat().st_size)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise LoadError(f"{str(path)!r} cannot be read as weights: {error}") from error
+
+
 def read_pickle(path: Path, *, trust: bool) -> State:
     """The state dict in a pickle of torch."""
+    check_archive(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about TorchScript archives before it refuses them

@@ -258,3 +258,32 @@ def test_names_that_torch_does_not_have(tmp_path: Path):
         output="training",
     )
     assert cs.load(with_config(tmp_path, config)).layers() == ["a_b", "forward_", "group/part", "training_"]
+
+
+@pytest.mark.parametrize("change", [{"paths": None}, {"weights": None}, {"paths": ["weights.bin"] * 2}, None])
+def test_tfjs_weights_listed_in_another_form(tmp_path: Path, change: Any):
+    content = handmade.tfjs_content()
+    (group,) = content["weightsManifest"]
+    content["weightsManifest"] = [None if change is None else {**group, **change}]
+    assert "in a form that is unreadable" in refusal(handmade.write_tfjs(tmp_path / "web", content))
+
+
+def test_tfjs_weights_of_a_scale_that_is_no_number(tmp_path: Path):
+    content = handmade.tfjs_content()
+    content["weightsManifest"][0]["weights"][0]["quantization"] = {"dtype": "float32", "scale": None}
+    assert "in a form that is unreadable" in refusal(handmade.write_tfjs(tmp_path / "web", content))
+
+
+def test_a_record_that_unpacks_to_more_than_it_states_is_not_unpacked(tmp_path: Path):
+    path = tmp_path / "net.keras"
+    whole = bytearray(handmade.archive_bytes())
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, record in records.items():
+            archive.writestr(name, record)
+    content = bytearray(path.read_bytes())
+    stated = content.rfind(b"config.json") - 46 + 24  # where the directory holds the unpacked size
+    content[stated : stated + 4] = (10).to_bytes(4, "little")
+    path.write_bytes(content)
+    assert "is not a complete .keras archive" in refusal(path) or "config.json" in refusal(path)

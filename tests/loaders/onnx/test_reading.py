@@ -149,6 +149,19 @@ def test_external_data_only_in_the_folder_of_the_file(tmp_path: Path) -> None:
         cs.load(stored_at("weights.bin", offset=4))
 
 
+def test_sparse_weights_and_those_of_functions_lie_in_the_folder_too(proto: Any, tmp_path: Path) -> None:
+    outside = onnx.TensorProto(name="w", data_type=1, dims=[3], data_location=onnx.TensorProto.EXTERNAL)
+    entry = outside.external_data.add()
+    entry.key, entry.value = "location", "../secret.bin"
+    sparse = onnx.ModelProto.FromString(proto.SerializeToString())
+    sparse.graph.sparse_initializer.add().values.CopyFrom(outside)
+    within = onnx.ModelProto.FromString(proto.SerializeToString())
+    node = within.functions.add(domain="own", name="Own").node.add(op_type="Constant")
+    node.attribute.add(name="value", type=onnx.AttributeProto.TENSOR).t.CopyFrom(outside)
+    for changed in (sparse, within):
+        assert "external data at '../secret.bin' is refused" in refused(changed, tmp_path)
+
+
 def test_sizes_are_checked_before_memory_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     nodes = [*flat_mean()[:1], helper.make_node("Flatten", ["mean"], ["f"]), helper.make_node("Mul", ["f", "w"], ["y"])]

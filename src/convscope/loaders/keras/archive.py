@@ -16,6 +16,7 @@ from convscope.errors import LoadError
 from convscope.loaders.keras.config import Layer, Network, parse_layer
 from convscope.loaders.keras.hdf5_file import Hdf5File, open_hdf5
 from convscope.loaders.keras.weights import Array, LayerWeights
+from convscope.loaders.zip_records import read_record
 
 WEIGHTS_MEMBER = "model.weights.h5"
 _MAX_EXPANSION = 20
@@ -146,4 +147,4 @@ def _member(archive: zipfile.ZipFile, member: str, path: Path, *, limit: int | N
             f"{member} in {str(path)!r} declares {info.file_size:,} bytes and stores {info.compress_size:,}: it is "
             "not read"
         )
-    return archive.read(member)
+    return read_record(archive, member)

@@ -53,10 +53,11 @@ def read_shards(path: Path, content: Mapping[str, Any], network: Network) -> Lay
         raise LoadError(f"{str(path)!r} lists no files of weights")
     owners = {name: layer.name for layer in network.layers for name in {*names_within(layer), layer.name}}
     for group in manifest:
-        if not isinstance(group, Mapping):
+        shards, entries = (group.get("paths"), group.get("weights")) if isinstance(group, Mapping) else (None, None)
+        if not isinstance(shards, list) or not isinstance(entries, list) or len({*map(str, shards)}) < len(shards):
             raise LoadError(f"{str(path)!r} lists its weights in a form that is unreadable")
-        data = b"".join(_shard(path, shard) for shard in group.get("paths", ()))
-        for name, array in _arrays(data, group.get("weights", ()), path):
+        data = b"".join(_shard(path, shard) for shard in shards)
+        for name, array in _arrays(data, entries, path):
             owner = next((owners[part] for part in name.split("/")[:-1] if part in owners), name.split("/")[0])
             groups.setdefault(owner, []).append((name, array))
     return assign_by_layer(groups, network, repr(str(path)))
@@ -92,7 +93,10 @@ def _arrays(data: bytes, entries: Any, path: Path) -> NamedArrays:
         array: Array = np.frombuffer(data, dtype, count, position).reshape(shape)
         position += count * dtype.itemsize
         if isinstance(quantization, Mapping) and "scale" in quantization:
-            array = array.astype(np.float32) * float(quantization["scale"]) + float(quantization.get("min", 0))
+            scale, least = quantization["scale"], quantization.get("min", 0)
+            if not isinstance(scale, (int, float)) or not isinstance(least, (int, float)):
+                raise LoadError(f"{str(path)!r} describes the array {entry['name']!r} in a form that is unreadable")
+            array = array.astype(np.float32) * float(scale) + float(least)
         arrays.append((entry["name"], array))
     if position != len(data):
         raise LoadError(f"the weights of {str(path)!r} have {len(data) - position:,} bytes more than model.json lists")

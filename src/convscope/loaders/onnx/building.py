@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import ConvScopeError, LoadError
-from convscope.loaders.onnx import control_flow, functions
+from convscope.loaders.onnx import control_flow, functions, sequences  # noqa: F401 - the first and last declare expansions
+from convscope.loaders.onnx.expansion import EXPANSIONS
 from convscope.loaders.onnx.graph import MAX_DEPTH, Node, decode_node, needed, ordered, readers_of
 from convscope.loaders.onnx.network import OnnxNetwork, Operation, Step
 from convscope.loaders.onnx.operators.declaration import FUNCTIONS, IGNORED_ATTRIBUTES, TRANSLATORS
@@ -39,7 +40,8 @@ class NetworkBuilder:
         network: what was built so far.
         quantized: whether a node rounds to whole numbers.
         layers: the address of each node's module, and the name of the value that it computes.
-        output_shapes: the shape of each output for the example.
+        outputs: what the graph gives for the example, by name.
+        opset: the version of the operators in what is being built.
     """
 
     def __init__(self, stored: StoredModel, *, fixed_shape: bool) -> None:
@@ -47,8 +49,8 @@ class NetworkBuilder:
         self.network = OnnxNetwork()
         self.quantized = False
         self.layers: list[tuple[str, str]] = []
-        self.output_shapes: list[tuple[int, ...]] = []
-        self._opset = stored.opset
+        self.outputs: dict[str, Tensor] = {}
+        self.opset = stored.opset
         self._nodes = self._depth = 0
 
     def build(self, input_name: str, example: Tensor, fixed: Mapping[str, Tensor]) -> OnnxNetwork:
@@ -71,10 +73,13 @@ class NetworkBuilder:
         scope: Scope = {input_name: Value(input_name, example, Dependence.INPUT, self.network.input)}
         scope.update({name: Value(name, tensor, Dependence.NOTHING) for name, tensor in fixed.items()})
         outputs = self.run_graph(graph, scope)
+        not_tensors = [value.name for value in outputs if not isinstance(value.example, Tensor)]
+        if not_tensors:
+            raise LoadError(f"the output {not_tensors[0]!r} of the graph is a sequence: export the scores as a tensor")
         self.network.outputs = {
             info.name: self._number(value) for info, value in zip(graph.output, outputs, strict=True)
         }
-        self.output_shapes = [tuple(value.example.shape) for value in outputs]
+        self.outputs = {info.name: value.example for info, value in zip(graph.output, outputs, strict=True)}
         self._mark_last_uses()
         return self.network.eval()
 
@@ -116,12 +121,17 @@ class NetworkBuilder:
     def _run_node(self, node: Node, consumer: Node | None, scope: Scope, prefix: str) -> bool:
         """Translate one node; whether it computes the node that reads its output, too."""
         self.quantized |= node.kind in QUANTIZED
-        if node.kind in control_flow.EXPANSIONS and not node.domain:
-            control_flow.EXPANSIONS[node.kind](self, node, scope, prefix)
+        if node.kind in EXPANSIONS and not node.domain:
+            self._run_expansion(node, scope, prefix)
             return False
         values = [scope[name] if name else None for name in node.inputs]
         if node.domain or node.kind not in FUNCTIONS:
             self._run_function(node, values, scope, prefix)
+            return False
+        if any(value is not None and not isinstance(value.example, Tensor) for value in values):
+            if node.kind != "Identity":
+                raise UnsupportedOperator(f"{node.kind} of a sequence")
+            scope[node.outputs[0]] = scope[node.inputs[0]]
             return False
         try:
             constant = all(value is None or value.dependence is Dependence.NOTHING for value in values)
@@ -138,6 +148,16 @@ class NetworkBuilder:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             shapes = [tuple(v.example.shape) for v in values if v is not None and isinstance(v.example, Tensor)]
             raise LoadError(f"node {node.name!r} ({node.kind}) cannot run on tensors {shapes}: {reason}") from error
+
+    def _run_expansion(self, node: Node, scope: Scope, prefix: str) -> None:
+        """Replace a node by others, whose outputs are added to the scope."""
+        try:
+            EXPANSIONS[node.kind](self, node, scope, prefix)
+        except ConvScopeError:
+            raise
+        except Exception as error:  # whatever Python raises for inputs and attributes that do not fit
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise LoadError(f"node {node.name!r} ({node.kind}) cannot be read: {reason}") from error
 
     def _fold(self, node: Node, values: Sequence[Value | None], scope: Scope) -> None:
         """Compute a node whose inputs are constants."""
@@ -156,7 +176,7 @@ class NetworkBuilder:
             raise UnsupportedOperator(f"{node.kind} with the attribute {unknown[0]}")
         attributes = {name: value for name, value in node.attributes.items() if name in declared.attributes}
         if "opset" in declared.extras:
-            attributes["opset"] = self._opset
+            attributes["opset"] = self.opset
         if "outputs" in declared.extras:
             attributes["outputs"] = len(node.outputs)
         arguments: list[Any] = []
@@ -214,7 +234,7 @@ class NetworkBuilder:
         view = NodeView(
             node.kind,
             node.attributes,
-            self._opset,
+            self.opset,
             [None if value is None else value.example for value in values],
             [None if value is None else value.constant for value in values],
             parameter,
@@ -225,7 +245,7 @@ class NetworkBuilder:
 
     def _run_function(self, node: Node, values: Sequence[Value | None], scope: Scope, prefix: str) -> None:
         """Replace a node by the nodes of the function that defines its operator."""
-        function = functions.definition(self.stored, node, values, self._opset)
+        function = functions.definition(self.stored, node, values, self.opset)
         if function is None:
             raise UnsupportedOperator(functions.operator_name(node))
         inner: Scope = {name: value for name, value in zip(function.input, values, strict=False) if value is not None}
@@ -235,9 +255,9 @@ class NetworkBuilder:
             left_out = {name: "" for name in function.input if name not in inner}
             inputs = tuple(left_out.get(name, name) for name in inner_node.inputs)
             nodes.append(replace(inner_node, inputs=inputs))
-        outer, self._opset = self._opset, functions.opset(function, self._opset)
+        outer, self.opset = self.opset, functions.opset(function, self.opset)
         self.run_nodes(nodes, list(function.output)[: len(node.outputs)], inner, f"{prefix}{node.name}/")
-        self._opset = outer
+        self.opset = outer
         for name, own in zip(node.outputs, function.output, strict=False):
             if name and own in inner:
                 scope[name] = inner[own]

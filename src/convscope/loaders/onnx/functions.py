@@ -6,13 +6,12 @@ from typing import Any
 
 from torch import Tensor
 
+from convscope.loaders.onnx.expansion import EXPANSIONS
 from convscope.loaders.onnx.graph import MAX_DEPTH, Node
 from convscope.loaders.onnx.operators.declaration import FUNCTIONS
 from convscope.loaders.onnx.reading import StoredModel, onnx_package
 from convscope.loaders.onnx.tensors import ELEMENT_TYPES
-from convscope.loaders.onnx.values import Value
-
-CONTROL_FLOW = frozenset({"If", "Loop"})
+from convscope.loaders.onnx.values import SequenceValue, Value
 
 
 def operator_name(node: Any) -> str:
@@ -66,6 +65,9 @@ def _schema(kind: str, version: int) -> Any:
 def _type_of(value: Value | None) -> bytes:
     """The type of a value, as the standard's functions ask for it."""
     helper = onnx_package().helper
+    if isinstance(value, SequenceValue):
+        tensor = onnx_package().TypeProto.FromString(_type_of(next(iter(value.example), None)))
+        return bytes(helper.make_sequence_type_proto(tensor).SerializeToString())
     if value is None or not isinstance(value.example, Tensor):
         return bytes(onnx_package().TypeProto().SerializeToString())
     element = next(number for number, dtype in ELEMENT_TYPES.items() if dtype == value.example.dtype)
@@ -113,7 +115,7 @@ def _is_known(stored: StoredModel, node: Any) -> bool:
         return True
     if node.domain not in ("", "ai.onnx"):
         return False
-    if node.op_type in FUNCTIONS or node.op_type in CONTROL_FLOW:
+    if node.op_type in FUNCTIONS or node.op_type in EXPANSIONS:
         return True
     schema = _schema(node.op_type, stored.opset)
     return schema is not None and (schema.has_function or schema.has_context_dependent_function)

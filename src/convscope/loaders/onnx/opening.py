@@ -23,6 +23,7 @@ from convscope.loaders.onnx.outputs import check_outputs, first_scores
 from convscope.loaders.onnx.reading import StoredModel, read_model
 from convscope.loaders.onnx.runtime import RuntimeNetwork, engine_name, is_installed, layer_outputs
 from convscope.loaders.onnx.single_precision import in_single_precision
+from convscope.loaders.size_guard import bounded_sizes
 from convscope.values.facts import Fact
 
 if TYPE_CHECKING:
@@ -55,13 +56,18 @@ def open_model(path: Path, options: Mapping[str, str]) -> "Model":
     if widened:  # processors compute with half precision many times slower; ONNX Runtime widens it there too
         stored = in_single_precision(stored)
         graph_input = replace(graph_input, dtype=torch.float32)
+    inputs = 2 * math.prod(graph_input.shape)
     try:
-        translated = _translate(stored, graph_input)
+        with bounded_sizes(stored.size, inputs):
+            translated = _translate(stored, graph_input)
     except UnsupportedOperator as error:
         return _open_scores_only(as_stored, stored_input, source, error.reason)
     network, builder, caveats = translated
     caveats += (SINGLE_PRECISION,) if widened else ()
-    model = _model(network, stored, graph_input, source, caveats, builder.output_shapes)
+    model = _model(
+        network, stored, graph_input, source, caveats, [tuple(output.shape) for output in builder.outputs.values()]
+    )
+    stored.release_weights()
     if is_installed():
         _check_with_runtime(model, stored, graph_input, builder)
     return model
@@ -78,11 +84,12 @@ def _translate(stored: StoredModel, graph_input: GraphInput) -> tuple[OnnxNetwor
         counted = [f"{kind} ({count} node{'s' * (count > 1)})" for kind, count in unsupported.most_common()]
         raise UnsupportedOperator(", ".join(counted))
     size = graph_input.batch_size or 1
-    example, pair = graph_input.for_graph(graph_input.examples(size)), graph_input.for_graph(graph_input.examples(2))
+    pair = graph_input.for_graph(graph_input.examples(2))
+    example = pair[1:].expand(size, *pair.shape[1:]).contiguous()
     for fixed_shape in (True, False):
         builder = NetworkBuilder(stored, fixed_shape=fixed_shape and graph_input.has_fixed_shape)
         network = builder.build(graph_input.name, example, graph_input.fixed)
-        in_parts = settle_batch_size(network, pair, size)
+        in_parts = settle_batch_size(network, pair, size, builder.outputs)
         if in_parts is None or not graph_input.has_fixed_shape:
             break
     network.channels_last = graph_input.channels_last
@@ -152,7 +159,7 @@ def _check_with_runtime(model: "Model", stored: StoredModel, graph_input: GraphI
     names = [info.name for info in stored.proto.graph.output]
     runtime = _in_runtime(stored, graph_input, names[0])
     try:
-        runtime.as_written = builder.quantized
+        runtime.as_written = True  # without copies of the weights that are laid out for speed
         runtime.open(stored)
         expected = dict(zip(names, runtime.run(inputs.numpy(), names), strict=True))
     except LoadError as error:

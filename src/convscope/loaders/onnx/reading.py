@@ -19,7 +19,7 @@ _MAX_FILE_SIZE = 2**31
 """Protocol buffers hold at most 2 GiB; larger networks keep their weights in files beside them."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class StoredModel:
     """A network as its file holds it.
 
@@ -36,6 +36,22 @@ class StoredModel:
     opset: int
     functions: dict[tuple[str, str], Any]
     is_changed: bool = False
+
+    def release_weights(self) -> None:
+        """Free the memory of the content, except for its outputs and metadata; ``read_model`` reads it again."""
+        if self.is_changed:
+            return
+        rest = type(self.proto)()
+        rest.graph.output.extend(self.proto.graph.output)
+        rest.metadata_props.extend(self.proto.metadata_props)
+        self.proto, self.functions = rest, {}
+
+    @functools.cached_property
+    def size(self) -> int:
+        """The bytes of the file and of the weights beside it."""
+        tensors = [tensor for graph in (self.proto.graph, *self.proto.functions) for tensor in _stored_tensors(graph)]
+        beside = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
+        return self.path.stat().st_size + sum((self.folder / name).stat().st_size for name in beside)
 
     @property
     def folder(self) -> Path:
@@ -72,8 +88,9 @@ def read_model(path: Path) -> StoredModel:
         raise LoadError(f"{str(path)!r} holds no network: its graph has no node")
     for part in (proto.graph, *proto.functions):
         _check_texts(part, path)
-    for tensor in _stored_tensors(proto.graph):
-        check_external_data(tensor, path.parent)
+    for graph in (proto.graph, *proto.functions):
+        for tensor in _stored_tensors(graph):
+            check_external_data(tensor, path.parent)
     functions = {(function.domain, function.name): function for function in proto.functions}
     return StoredModel(proto, path, _opset(package, proto, path), functions)
 
@@ -93,15 +110,21 @@ def _check_texts(graph: Any, path: Path, depth: int = 0) -> None:
 
 
 def _stored_tensors(graph: Any, depth: int = 0) -> Iterator[Any]:
-    """All tensors of a graph and of the graphs in its nodes."""
-    yield from graph.initializer
+    """All tensors of a graph or a function, and of the graphs in its nodes."""
+    yield from getattr(graph, "initializer", ())
+    sparse = list(getattr(graph, "sparse_initializer", ()))
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-            if attribute.HasField("g") and depth < MAX_DEPTH:
-                yield from _stored_tensors(attribute.g, depth + 1)
+            sparse += [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
+            sparse += attribute.sparse_tensors
+            if depth < MAX_DEPTH:
+                for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+                    yield from _stored_tensors(inner, depth + 1)
+    for tensor in sparse:
+        yield from (tensor.values, tensor.indices)
 
 
 def _opset(package: ModuleType, proto: Any, path: Path) -> int:

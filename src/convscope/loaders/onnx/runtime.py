@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from convscope.errors import LoadError, MissingExtra
-from convscope.loaders.onnx.reading import StoredModel
+from convscope.loaders.onnx.reading import StoredModel, read_model
 
 _SILENT = 4
 """The severity below which ONNX Runtime logs nothing: only what ends the process."""
@@ -99,7 +99,7 @@ class RuntimeNetwork:
     def with_values(self, stored: StoredModel, names: Iterable[str]) -> "RuntimeNetwork":
         """The same network with values between its nodes as further outputs."""
         proto = type(stored.proto)()
-        proto.CopyFrom(stored.proto)
+        proto.CopyFrom(stored.proto if stored.is_changed else read_model(stored.path).proto)
         present = {info.name for info in proto.graph.output}
         for name in names:
             if name not in present:

@@ -67,12 +67,13 @@ def read_tensor(stored: "onnx.TensorProto", folder: Path) -> Tensor:
     if stored.data_location == TensorProto.EXTERNAL:
         return _from_bytes(_external_bytes(stored, folder, elements * itemsize), dtype, shape)
     if stored.HasField("raw_data"):
-        if len(stored.raw_data) != elements * itemsize:
+        data = stored.raw_data  # a copy
+        if len(data) != elements * itemsize:
             raise LoadError(
                 f"the tensor {name!r} of shape {shape} needs {elements * itemsize:,} bytes, but "
-                f"{len(stored.raw_data):,} are stored"
+                f"{len(data):,} are stored"
             )
-        return _from_bytes(stored.raw_data, dtype, shape)
+        return _from_bytes(data, dtype, shape)
     if elements * itemsize > _EXPANSION * max(stored.ByteSize(), 64):
         raise LoadError(f"the tensor {name!r} of shape {shape} is larger than what the file stores of it")
     try:

@@ -1,8 +1,9 @@
 """The values between the nodes of a graph while a network is built from it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 
@@ -53,3 +54,13 @@ class Value:
     def as_input(self) -> Tensor:
         """A constant as a module's input: a parameter if it was trained, else a tensor."""
         return self.as_weight() if self.trained and self.example.numel() > 1 else self.example
+
+
+class SequenceValue(Value):
+    """A sequence, whose example is a tuple of the values that are its elements."""
+
+    @classmethod
+    def of(cls, name: str, elements: Iterable[Value]) -> Self:
+        """A sequence of these elements."""
+        members = tuple(elements)
+        return cls(name, members, max((value.dependence for value in members), default=Dependence.NOTHING))

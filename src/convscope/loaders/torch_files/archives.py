@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from convscope.errors import LoadError
+from convscope.loaders.zip_records import read_record
 
 Kind = Literal["exported", "scripted", "pickled"]
 
@@ -43,29 +44,33 @@ def _is_program(name: str) -> bool:
     return name.startswith("models/") and name.endswith(".json")
 
 
-def check_sizes(archive: zipfile.ZipFile, path: Path) -> None:
+def check_sizes(archive: zipfile.ZipFile, name: str, size: int) -> None:
     """Refuse an archive that unpacks to far more than its own size, or has a record twice.
+
+    Args:
+        archive: an open archive.
+        name: what messages call it.
+        size: its bytes.
 
     Raises:
         LoadError: it does.
     """
     records = archive.infolist()
-    size = path.stat().st_size
     unpacked = sum(record.file_size for record in records)
     if unpacked > 2 * size + _SMALL or len(records) > MAX_RECORDS:
         raise LoadError(
-            f"{str(path)!r} is refused: its {size:,} bytes would unpack to {unpacked:,} in {len(records):,} records"
+            f"{name!r} is refused: its {size:,} bytes would unpack to {unpacked:,} in {len(records):,} records"
         )
     names = [record.filename for record in records]
     if len({*names}) != len(names):
-        raise LoadError(f"{str(path)!r} is refused: it has two records of one name")
+        raise LoadError(f"{name!r} is refused: it has two records of one name")
 
 
 class Records:
     """The records of an archive by their names within its folder."""
 
     def __init__(self, archive: zipfile.ZipFile, path: Path) -> None:
-        check_sizes(archive, path)
+        check_sizes(archive, str(path), path.stat().st_size)
         self._archive, self._path = archive, path
         names = archive.namelist()
         folders = {name.partition("/")[0] + "/" for name in names if "/" in name}
@@ -87,6 +92,6 @@ class Records:
         if name not in self._names:
             raise LoadError(f"{str(self._path)!r} is incomplete: it has no record {name!r}")
         try:
-            return self._archive.read(self._names[name])
+            return read_record(self._archive, self._names[name])
         except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, RuntimeError) as error:
             raise LoadError(f"{str(self._path)!r} is damaged: {error}") from error

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from convscope.errors import LoadError
-from convscope.loaders.torch_files.archives import Records
+from convscope.loaders.torch_files.archives import ZIP, Records, check_sizes
 from convscope.loaders.torch_files.program_checks import check_program
 
 _LEGACY = {
@@ -91,7 +91,12 @@ def _restricted_load(content: bytes, name: str) -> Any:
     if not content:
         return None
     try:
+        if content.startswith(ZIP):  # an archive within the archive
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                check_sizes(archive, name, len(content))
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except LoadError:
+        raise
     except Exception as error:  # the restricted unpickler raises errors of many types for damaged files
         reason = " ".join(str(error).split())[:120]
         raise LoadError(f"its record {name!r} is refused: opening this pickle may run code ({reason})") from error

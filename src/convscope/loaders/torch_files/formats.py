@@ -46,7 +46,7 @@ def open_exported(path: Path, *, options: Mapping[str, str], weights: str | Path
     example = example_input(program)
     model = _model(network, path, weights, trust, None if example is None else tuple(example.shape))
     if weights is None and example is not None:
-        _check(model, example, functools.partial(run_program, program), f"torch.export {torch.__version__}")
+        _check(model, path, example, functools.partial(run_program, program), f"torch.export {torch.__version__}")
     if network.sizes and network.sizes[0] is not None and network.batch is None:
         model.caveats += (
             Fact("exported for {count} images at once, and run with other numbers of them", count=network.sizes[0]),
@@ -84,7 +84,7 @@ def open_scripted(path: Path, *, options: Mapping[str, str], weights: str | Path
     elif weights is None and script.example is not None:
         noise = torch.Generator().manual_seed(0)
         example = torch.randn(script.example, generator=noise, device="cpu", dtype=torch.float32)
-        _check(model, example, script.run_original, f"TorchScript of torch {torch.__version__}")
+        _check(model, path, example, script.run_original, f"TorchScript of torch {torch.__version__}")
     return model
 
 
@@ -131,14 +131,18 @@ def _input(example: tuple[int, ...]) -> "InputSpec | None":
     return TensorInput(example[1:]) if len(example) > 2 else None
 
 
-def _check(model: "Model", example: Any, run: Callable[[Any], Any], engine: str) -> None:
+def _check(model: "Model", path: Path, example: Any, run: Callable[[Any], Any], engine: str) -> None:
     """Compare the network with PyTorch's own run of the file, where it returns one tensor."""
     from torch import Tensor
 
     from convscope.loaders.conversion_check import check_conversion
+    from convscope.loaders.size_guard import bounded_sizes
 
     try:
-        expected = run(example.clone())
+        with bounded_sizes(path.stat().st_size, example.numel()):
+            expected = run(example.clone())
+    except LoadError as error:
+        raise LoadError(f"{str(path)!r} is refused: {error}") from error
     except Exception as error:  # the network itself raises it, in PyTorch too
         reason = " ".join(str(error).split())[:160]
         raise LoadError(f"{model.name} raises {type(error).__name__} on its own example input: {reason}") from error

@@ -14,6 +14,8 @@ from convscope.loaders.onnx.operators import (  # noqa: F401 - each declares its
     recurrent,
     recurrent_steps,
     reduction,
+    regions,
     resize,
     shapes,
+    spectral,
 )

@@ -132,6 +132,43 @@ def cumulative_sum(x: Tensor, axis: Any, *, exclusive: int = 0, reverse: int = 0
     return sums.flip(dim) if reverse else sums
 
 
+@operator("CumProd", numbers="axis")
+def cumulative_product(x: Tensor, axis: Any, *, exclusive: int = 0, reverse: int = 0) -> Tensor:
+    """The product of all elements up to each position, or from it on."""
+    dim = int(number(axis))
+    x = x.flip(dim) if reverse else x
+    if exclusive:
+        x = torch.cat([torch.ones_like(x.narrow(dim, 0, 1)), x.narrow(dim, 0, x.shape[dim] - 1)], dim)
+    products = x.cumprod(dim).to(x.dtype)
+    return products.flip(dim) if reverse else products
+
+
+@operator("Unique")
+def unique(x: Tensor, *, axis: int | None = None, sorted: int = 1) -> Any:
+    """The slices of an axis that differ, where each is first, which one stands at each position, and their number."""
+    x, dim = (x.flatten(), 0) if axis is None else (x, axis)
+    _, inverse, counts = torch.unique(x.detach(), return_inverse=True, return_counts=True, dim=dim)
+    positions = torch.arange(len(inverse), device=x.device)
+    first = torch.full_like(counts, len(inverse)).scatter_reduce(0, inverse, positions, "amin")
+    if not sorted:
+        order = first.argsort()
+        first, counts, inverse = first[order], counts[order], order.argsort()[inverse]
+    return x.index_select(dim, first), first, inverse, counts
+
+
+@operator("TensorScatter")
+def tensor_scatter(
+    x: Tensor, update: Tensor, start: Tensor | None = None, *, axis: int = -2, mode: str = "linear"
+) -> Tensor:
+    """A copy with a part of an axis replaced, which begins at a position of its own in each sample."""
+    dim, length = axis % x.ndim, update.shape[axis]
+    offsets = torch.zeros(len(x), dtype=torch.int64, device=x.device) if start is None else start
+    index = offsets[:, None] + torch.arange(length, device=x.device)
+    index = index % x.shape[dim] if mode == "circular" else index
+    shape = [len(x), *[1] * (dim - 1), length, *[1] * (x.ndim - dim - 1)]
+    return x.scatter(dim, index.reshape(shape).expand_as(update), update)
+
+
 @operator("ReverseSequence", numbers="lengths")
 def reverse_sequence(x: Tensor, lengths: Any, *, batch_axis: int = 1, time_axis: int = 0) -> Tensor:
     """The first elements of each sequence, in reversed order."""

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from convscope.loaders.onnx.operators.declaration import operator, translator
 from convscope.loaders.onnx.operators.numbers import check_elements, integers, number
-from convscope.loaders.onnx.operators.translation import NodeView, Translation
+from convscope.loaders.onnx.operators.translation import NodeView, Translation, UnsupportedOperator
 from convscope.loaders.onnx.tensors import torch_dtype
 
 
@@ -218,6 +218,15 @@ def size_of(x: Tensor) -> Tensor:
 def cast(x: Tensor, *, to: int, round_mode: str = "up") -> Tensor:
     """Another type."""
     return x.to(torch_dtype(to, "Cast"))
+
+
+@operator("BitCast")
+def bit_cast(x: Tensor, *, to: int) -> Tensor:
+    """The same bits, read as another type of the same size."""
+    dtype = torch_dtype(to, "BitCast")
+    if dtype.itemsize != x.element_size():
+        raise UnsupportedOperator(f"BitCast from {str(x.dtype)[6:]} to {str(dtype)[6:]}")
+    return x.view(dtype)
 
 
 @operator("CastLike")
