@@ -60,15 +60,17 @@ def build_model(parts: Parts) -> "Model":
 
     require_single_input(parts.network)
     specification, assumed = input_specification(parts.network, parts.layout)
+    shape, is_declared = example_shape(parts.network, parts.layout)
     module: Any
     try:
-        module, remarks = translate_network(parts.network, parts.weights, keras_major=parts.keras_major)
+        module, remarks = translate_network(
+            parts.network, parts.weights, keras_major=parts.keras_major, trust=parts.trust
+        )
+        if is_declared:
+            check_shapes(module, (1, *shape))
     except Untranslatable as error:
         module, remarks = _through_keras(parts, error), []
         return Model(module, input=specification, name=parts.name, source=parts.source, caveats=assumed)
-    shape, is_declared = example_shape(parts.network, parts.layout)
-    if is_declared:
-        check_shapes(module, (1, *shape))
     caveats = (*assumed, *remarks)
     model = Model(module, input=specification, name=parts.name, source=parts.source, caveats=caveats)
     if shape and parts.keras_model is not None:

@@ -12,6 +12,7 @@ from convscope.loaders.keras import engine
 from convscope.loaders.keras.config import Layer, Network
 from convscope.loaders.keras.inputs import declared_shape, vocabulary
 from convscope.loaders.keras.layout import Layout
+from convscope.loaders.keras.masks import READERS
 from convscope.loaders.keras.network import all_layers, is_channels_first
 
 if TYPE_CHECKING:
@@ -78,12 +79,19 @@ def engine_name(keras: Any) -> str:
 def computed_differently(layer: Layer, keras: Any, keras_major: int) -> bool:
     """Whether Keras computes a layer in another way than it was trained with.
 
-    Keras 3 has another hard sigmoid than Keras 2. On torch it repeats the border in averages with one-sided padding,
-    and crops the other side of transposed convolutions, unlike TensorFlow.
+    Keras 3 has another hard sigmoid than Keras 2, and gives recurrent layers no mask beside their first states. Newer
+    versions do not crop after training, against their documentation. On torch it has another cubic filter, repeats the
+    border in averages with one-sided padding, and crops the other side of transposed convolutions, unlike TensorFlow.
     """
     settings = layer.settings
     if keras_major < 3 and "hard_sigmoid" in (settings.get("activation"), settings.get("recurrent_activation")):
         return True
+    if keras_major < 3 and layer.kind in READERS and any("initial_state" in call.kwargs for call in layer.calls):
+        return True
+    if layer.kind == "RandomCrop":
+        return True
+    if keras.backend.backend() == "torch" and settings.get("interpolation") == "bicubic":
+        return not settings.get("antialias")
     if keras.backend.backend() != "torch" or settings.get("padding") != "same":
         return False
     if layer.kind.startswith("AveragePooling"):
