@@ -26,7 +26,8 @@ class Parts:
 
     Attributes:
         source: the address that opens it again.
-        keras_model: opens the network in Keras; None where Keras has no way to.
+        config: the configuration as it was read, from which Keras can build the network.
+        keras_model: opens the file in Keras; None where it is built from ``config``.
         trust: whether code in the file may run.
     """
 
@@ -35,8 +36,19 @@ class Parts:
     keras_version: str
     name: str
     source: str
+    config: Any = None
     keras_model: Callable[[], Any] | None = None
     trust: bool = False
+
+    def open_in_keras(self) -> Any:
+        """The network as Keras opens it.
+
+        Raises:
+            LoadError: it does not.
+        """
+        if self.keras_model is not None:
+            return self.keras_model()
+        return engine.build(self.config, self.weights, self.network, trust=self.trust)
 
     @property
     def keras_major(self) -> int:
@@ -73,8 +85,8 @@ def build_model(parts: Parts) -> "Model":
         return Model(module, input=specification, name=parts.name, source=parts.source, caveats=assumed)
     caveats = (*assumed, *remarks)
     model = Model(module, input=specification, name=parts.name, source=parts.source, caveats=caveats)
-    if shape and parts.keras_model is not None:
-        check_against_keras(model, parts.network, shape, parts.keras_model, keras_major=parts.keras_major)
+    if shape:
+        check_against_keras(model, parts.network, shape, parts.open_in_keras, keras_major=parts.keras_major)
     return model
 
 
@@ -87,12 +99,12 @@ def _through_keras(parts: Parts, error: Untranslatable) -> "ScoresOnly":
     """
     from convscope.engine.network.scores_only import ScoresOnly
 
-    if parts.keras_model is None or engine.library() is None:
+    if engine.library() is None:
         raise Untranslatable(
             f"{error} (where Keras is installed, such a network opens with its scores alone)"
         ) from error
     try:
-        model = parts.keras_model()
+        model = parts.open_in_keras()
     except LoadError as refusal:
         trusting = (
             "" if parts.trust or "Lambda" not in str(error) else "; trust=True runs it: only for files of your own"
