@@ -66,9 +66,9 @@ class Architecture:
         if self.description["reversed"]:
             network = _with_reversed_channels(network)
         original = partial(self._in_keras, arrays, imagenet=imagenet)
-        model = build_model(Parts(network, arrays, "3", self.name, source, keras_model=original))
+        caveats = RANDOM_WEIGHTS if weights is None else ()
+        model = build_model(Parts(network, arrays, "3", self.name, source, keras_model=original, caveats=caveats))
         model.input = self._input(model.input)
-        model.caveats = RANDOM_WEIGHTS if weights is None else ()
         model.assumed_from = "" if weights is None or imagenet else self.name
         if _outputs(arrays, network) == 1000:
             model.labels = label_names(imagenet_labels())
@@ -84,7 +84,8 @@ class Architecture:
 
     def _in_keras(self, arrays: LayerWeights, *, imagenet: bool) -> Any:
         """The network as Keras builds it, which takes the channels in the order red, green, blue as ours does."""
-        config = {"module": "keras.src.models.functional", "registered_name": "Functional", **self.description["config"]}
+        own = _with_rates(self.description["config"])
+        config = {"module": "keras.src.models.functional", "registered_name": "Functional", **own}
         for name in () if imagenet else self.description["imagenet_only"]:
             config = _config_without_layer(config, name)
         model = engine.build(config, arrays, self.network(imagenet=imagenet), trust=False)
@@ -203,6 +204,18 @@ def _without_layer(network: Network, name: str) -> Network:
         if layer.name != name
     )
     return replace(network, layers=layers)
+
+
+def _with_rates(config: Any) -> Any:
+    """A configuration with the rates of dropout, which the bundle leaves out as only training needs them."""
+    if isinstance(config, list):
+        return [*map(_with_rates, config)]
+    if not isinstance(config, dict):
+        return config
+    plain = {key: _with_rates(value) for key, value in config.items()}
+    if "Dropout" in str(plain.get("class_name")) and isinstance(plain.get("config"), dict):
+        plain["config"] = {"rate": 0.0, **plain["config"]}
+    return plain
 
 
 def _config_without_layer(config: Any, name: str) -> Any:

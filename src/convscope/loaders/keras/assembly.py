@@ -29,6 +29,7 @@ class Parts:
         config: the configuration as it was read, from which Keras can build the network.
         keras_model: opens the file in Keras; None where it is built from ``config``.
         trust: whether code in the file may run.
+        caveats: said instead of what a file leaves open about its input; None for a file.
     """
 
     network: Network
@@ -39,6 +40,7 @@ class Parts:
     config: Any = None
     keras_model: Callable[[], Any] | None = None
     trust: bool = False
+    caveats: tuple[str, ...] | None = None
 
     def open_in_keras(self) -> Any:
         """The network as Keras opens it.
@@ -72,6 +74,7 @@ def build_model(parts: Parts) -> "Model":
 
     require_single_input(parts.network)
     specification, assumed = input_specification(parts.network, parts.layout)
+    assumed = assumed if parts.caveats is None else parts.caveats
     shape, is_declared = example_shape(parts.network, parts.layout)
     module: Any
     try:

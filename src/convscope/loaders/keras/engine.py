@@ -126,7 +126,7 @@ def _set_weights(model: Any, weights: LayerWeights, network: Network) -> None:
     """Give each layer of a Keras model its arrays."""
     for layer in network.layers:
         own = weights.children.get(layer.name)
-        if own is None:
+        if own is None or not (own.arrays or own.children):
             continue
         built = model.get_layer(layer.name)
         if layer.network is not None:
@@ -138,6 +138,8 @@ def _set_weights(model: Any, weights: LayerWeights, network: Network) -> None:
                 getattr(built, role).set_weights(list(inner.arrays))
         elif own.arrays:
             built.set_weights(list(own.arrays))
+            if hasattr(built, "finalize_state"):
+                built.finalize_state()  # Normalization computes with copies of its statistics
 
 
 class KerasFunction:

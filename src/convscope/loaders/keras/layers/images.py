@@ -9,16 +9,16 @@ from convscope.loaders.keras.translation import LayerContext, translates
 
 
 class Affine(nn.Module):
-    """x·scale + offset, with numbers or one of them per element of the last axes of the Keras tensor."""
+    """x·scale + offset, with single numbers or one of them per element of an axis of the Keras tensor."""
 
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, scale: Tensor, offset: Tensor, layout: Layout) -> None:
+    def __init__(self, scale: Tensor, offset: Tensor, layout: Layout, axis: int = -1) -> None:
         super().__init__()
         self.register_buffer("scale", scale)
         self.register_buffer("offset", offset)
-        self.layout = layout
+        self.layout, self.axis = layout, axis
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale and shift."""
@@ -28,7 +28,10 @@ class Affine(nn.Module):
         """The numbers with the axes of the torch tensor."""
         if numbers.ndim == 0:
             return numbers
-        return self.layout.from_keras(numbers.view((1,) * (ndim - numbers.ndim) + tuple(numbers.shape)))
+        if numbers.ndim > 1:  # of the last axes
+            return self.layout.from_keras(numbers.view((1,) * (ndim - numbers.ndim) + tuple(numbers.shape)))
+        axis = self.layout.axis(self.axis, ndim)
+        return numbers.view(*(-1 if place == axis else 1 for place in range(ndim)))
 
 
 class AutoContrast(nn.Module):
@@ -77,10 +80,9 @@ def normalization(context: LayerContext) -> nn.Module:
     """Pixels without their mean, divided by their standard deviation."""
     axes = context.setting("axis", -1)
     axes = axes if isinstance(axes, (list, tuple)) else (axes,)
-    if axes not in ((-1,), [-1], (), []) and (
-        context.input_shape is None or list(axes) != [len(context.input_shape) - 1]
-    ):
-        raise context.refuse("it normalizes along another axis than the last")
+    if len(axes) > 1 or not all(type(axis) is int for axis in axes):
+        raise context.refuse("it normalizes along several axes")
+    axis = axes[0] if axes else -1
     if context.queue.remaining:
         mean, variance = context.tensor("mean"), context.tensor("variance")
         if context.queue.remaining:
@@ -90,8 +92,8 @@ def normalization(context: LayerContext) -> nn.Module:
     mean, variance = (numbers.flatten() if numbers.numel() > 1 else numbers.reshape(()) for numbers in (mean, variance))
     deviation = variance.sqrt().clamp_min(1e-7)
     if context.flag("invert"):
-        return Affine(deviation, mean, context.layout)
-    return Affine(1 / deviation, -mean / deviation, context.layout)
+        return Affine(deviation, mean, context.layout, axis)
+    return Affine(1 / deviation, -mean / deviation, context.layout, axis)
 
 
 @translates("AutoContrast")
