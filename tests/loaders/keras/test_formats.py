@@ -1,6 +1,7 @@
 """Files of all formats give the network that Keras saved in them."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ def test_weights_alone_open_with_an_architecture(small, tmp_path: Path, ending: 
         small.save(path)
     model = assert_opens(f"{tmp_path}/net.json?weights={path}", small)
     assert model.source == f"{tmp_path}/net.json with {path}"
+    assert model.conversion.difference < TOLERANCE
     if ending == ".weights.h5":
         assert_opens(f"{path}?arch={tmp_path}/net.json", small)
         with pytest.raises(LoadError, match=r"holds weights without the network.*\?arch=VGG16"):
@@ -81,7 +83,7 @@ def test_other_weights_replace_those_of_a_file(keras, small, tmp_path: Path):
     other = with_own_weights(keras.models.clone_model(small), seed=5)
     other.save_weights(tmp_path / "other.weights.h5")
     model = assert_opens(f"{tmp_path}/net.keras?weights={tmp_path}/other.weights.h5", other)
-    assert model.conversion is None, "Keras has no file with these weights"
+    assert model.conversion.difference < TOLERANCE, "Keras builds it from the configuration and these weights"
 
 
 def test_an_attribute_that_keras_splits_is_joined(tmp_path: Path):
@@ -156,7 +158,7 @@ def test_a_tfjs_model_opens_from_its_folder(keras, tmp_path: Path):
     stack = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten(), keras.layers.Dense(3)]
     original = with_own_weights(keras.Sequential([keras.Input((8, 8, 3)), *stack]))
     write_tfjs(original, tmp_path)
-    assert_opens(tmp_path, original)
+    assert assert_opens(tmp_path, original).conversion.difference < TOLERANCE
     assert_opens(tmp_path / "model.json", original)
 
 
@@ -209,3 +211,17 @@ def test_formats_are_recognized_by_their_content(small, tmp_path: Path):
     (tmp_path / "net.keras").rename(tmp_path / "net.anything")
     assert_opens(tmp_path / "net.anything", small)
     assert not formats._is_archive(tmp_path / "net.anything", b"PK\x03\x05")
+
+
+def test_classes_of_other_packages_are_not_imported_for_the_check(keras, tmp_path: Path):
+    """What Keras builds a network from could name any package."""
+    stack = [keras.layers.Conv2D(2, 3), keras.layers.GlobalAveragePooling2D()]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *stack])
+    model.save_weights(tmp_path / "net.weights.h5")
+    config = json.loads(model.to_json())
+    config["config"]["layers"][1]["module"] = "antigravity"
+    (tmp_path / "net.json").write_text(json.dumps(config))
+    opened = cs.load(f"{tmp_path}/net.weights.h5?arch={tmp_path}/net.json")
+    assert opened.conversion is None
+    assert any("names the package 'antigravity', which is not imported" in caveat for caveat in opened.caveats)
+    assert "antigravity" not in sys.modules

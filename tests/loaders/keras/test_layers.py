@@ -8,6 +8,7 @@ from convscope.loaders.keras import network  # noqa: F401 - declares the transla
 from convscope.loaders.keras.config import Layer
 from convscope.loaders.keras.layers.padding import pad_same
 from convscope.loaders.keras.layers.pooling import SameAveragePool
+from convscope.loaders.keras.layers.untranslated import REASONS
 from convscope.loaders.keras.layout import Layout
 from convscope.loaders.keras.translation import Conversion, LayerContext, translate_layer, translated_kinds
 from convscope.loaders.keras.weights import LayerWeights
@@ -133,6 +134,18 @@ CASES = [
     case("MultiHeadAttention", SIGNAL, num_heads=2, key_dim=3),
     case("MultiHeadAttention", IMAGE, num_heads=2, key_dim=3, value_dim=4, output_shape=5, use_bias=False),
     case("Masking", SIGNAL, mask_value=0.0),
+    case("GroupQueryAttention", SIGNAL, head_dim=3, num_query_heads=4, num_key_value_heads=2),
+    case("ConvLSTM1D", (4, 9, 3), filters=4, kernel_size=3, go_backwards=True, activation="relu", use_bias=False),
+    case("ConvLSTM2D", (4, 6, 5, 3), filters=4, kernel_size=3, padding="same", return_sequences=True),
+    case("ConvLSTM2D", (4, 6, 5, 3), filters=4, kernel_size=2, strides=2),
+    case("ConvLSTM3D", (3, 6, 5, 4, 2), filters=2, kernel_size=2, dilation_rate=2),
+    case("AutoContrast", (9, 8, 3), value_range=(0, 1)),
+    case("Solarization", (9, 8, 3)),
+    case("Discretization", VECTOR, bin_boundaries=[-1.0, 0.0, 0.5]),
+    case("Discretization", VECTOR, bin_boundaries=[-1.0, 0.0, 0.5], output_mode="one_hot"),
+    case("Resizing", IMAGE, height=4, width=5, antialias=True),
+    case("Resizing", (19, 18, 3), height=4, width=5, interpolation="bicubic", antialias=True),
+    case("Resizing", (9, 5, 3), height=6, width=6, pad_to_aspect_ratio=True, fill_value=0.3),
 ]  # fmt: skip
 
 
@@ -140,7 +153,7 @@ CASES = [
 def test_a_layer_gives_what_keras_gives(keras, kind, shape, settings):
     given = keras.Input(shape)
     layer = getattr(keras.layers, kind)(name="layer", **settings)
-    if kind == "MultiHeadAttention":
+    if kind in ("MultiHeadAttention", "GroupQueryAttention"):
         output = layer(given, given)
     else:
         output = layer([given, given]) if "Attention" in kind else layer(given)
@@ -233,6 +246,58 @@ def test_an_embedding_gives_what_keras_gives(keras):
     assert_equal_to_keras(with_own_weights(model), arrays=indices)
 
 
+@pytest.mark.parametrize("mode", ["one_hot", "multi_hot", "count"])
+def test_an_encoding_of_categories_gives_what_keras_gives(keras, mode):
+    model = keras.Sequential([keras.Input((7,)), keras.layers.CategoryEncoding(20, output_mode=mode)])
+    assert_equal_to_keras(model, arrays=np.random.default_rng(0).integers(0, 20, (3, 7)).astype(np.float32))
+
+
+@pytest.mark.parametrize("settings", [{}, {"tie_weights": False, "logit_soft_cap": 2.0}])
+def test_an_embedding_that_is_used_both_ways_gives_what_keras_gives(keras, settings):
+    given, layer = keras.Input((7,)), keras.layers.ReversibleEmbedding(20, 5, **settings)
+    model = with_own_weights(keras.Model(given, layer(keras.layers.Dense(5)(layer(given)), reverse=True)))
+    assert_equal_to_keras(model, arrays=np.random.default_rng(0).integers(0, 20, (3, 7)).astype(np.float32))
+
+
+def test_a_pipeline_gives_what_keras_gives(keras):
+    layers = keras.layers
+    assert_equal_to_keras(
+        keras.Sequential([keras.Input(IMAGE), layers.Pipeline([layers.RandomFlip(), layers.Resizing(4, 5)])])
+    )
+
+
+def test_a_random_crop_becomes_the_window_in_the_middle():
+    """As Keras documents it, and did until it left images as they are after training."""
+    layer = Layer("crop", "RandomCrop", {"height": 2, "width": 2})
+    module = translate_layer(LayerContext(layer, LayerWeights(), Conversion(Layout(), 3, [], translate_layer)))
+    x = torch.arange(12.0).view(1, 1, 2, 6)
+    assert module(x).tolist() == [[[[2, 3], [8, 9]]]]
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_weights_in_the_order_of_cudnn_are_those_of_the_plain_layer(kind):
+    """CuDNN keeps each gate's kernel transposed in memory, and two biases."""
+    generator, gates = np.random.default_rng(0), {"LSTM": 4, "GRU": 3}[kind]
+    kernel = generator.normal(size=(6, gates * 5)).astype(np.float32)
+    recurrent = generator.normal(size=(5, gates * 5)).astype(np.float32)
+    biases = generator.normal(size=(2, gates * 5)).astype(np.float32)
+    stored = (
+        np.hstack([block.ravel(order="F").reshape(block.shape) for block in np.hsplit(kernel, gates)]),
+        np.hstack([block.T for block in np.hsplit(recurrent, gates)]),
+        biases.ravel(),
+    )
+    conversion = Conversion(Layout(), 2, [], translate_layer)
+    plain = (kernel, recurrent, biases if kind == "GRU" else biases.sum(0))
+    usual = {"recurrent_activation": "sigmoid", "reset_after": True}
+    modules = [
+        translate_layer(LayerContext(Layer("layer", name, settings), LayerWeights(arrays), conversion))
+        for name, settings, arrays in ((kind, usual, plain), (f"CuDNN{kind}", {}, stored))
+    ]
+    x = torch.randn(2, 6, 9)
+    with torch.no_grad():
+        torch.testing.assert_close(modules[1](x), modules[0](x))
+
+
 def test_an_adapted_normalization_keeps_its_statistics(keras):
     layer = keras.layers.Normalization()
     layer.adapt(np.random.default_rng(0).normal(3, 2, (50, 4, 5, 3)).astype(np.float32))
@@ -254,7 +319,7 @@ def test_operations_of_the_graph_give_what_keras_gives(keras):
 def test_every_translated_kind_of_keras_is_compared_here(keras):
     """A new translator needs a case; old names, wrappers and random layers have none of their own."""
     tested = {case.values[0] for case in CASES}
-    current = {kind for kind in translated_kinds() if hasattr(keras.layers, kind)}
+    current = {kind for kind in translated_kinds() if hasattr(keras.layers, kind)} - set(REASONS)
     untested = {
         kind
         for kind in current - tested
@@ -266,4 +331,5 @@ def test_every_translated_kind_of_keras_is_compared_here(keras):
         "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot", "Bidirectional",
         "TimeDistributed", "SpectralNormalization", "RNN", "Embedding", "AlphaDropout", "GaussianDropout",
         "ActivityRegularization", "Identity", "InputLayer", "AugMix", "CutMix", "MixUp", "RandAugment",
+        "CategoryEncoding", "ReversibleEmbedding", "Pipeline", "Lambda", "Equalization",
     }  # fmt: skip

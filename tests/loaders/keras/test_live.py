@@ -14,8 +14,8 @@ import torch
 
 import convscope as cs
 from convscope.engine.network.scores_only import ScoresOnly
-from convscope.errors import ConvScopeError, InputError
-from convscope.loaders.keras import engine
+from convscope.errors import ConvScopeError, InputError, LoadError
+from convscope.loaders.keras import engine, live
 from convscope.loaders.keras.engine import KerasFunction
 from convscope.loaders.keras.layout import Layout
 from convscope.loaders.keras.live import as_module, is_keras_model
@@ -55,6 +55,33 @@ def test_a_model_in_memory_is_converted(original, model):
     assert model.input.size == (16, 16)
     assert_equal_to_keras(original, model.module)
     assert model.layers()[:3] == ["block1_conv1", "block1_conv1.conv", "block1_conv1.activation"]
+
+
+def test_a_model_in_memory_is_checked(original, model, picture):
+    assert model.conversion.engine.startswith("Keras 3")
+    assert 0 <= model.conversion.difference < 1e-5
+    assert cs.saliency(model, picture).record.model["conversion"] == vars(model.conversion)
+
+
+def test_a_wrong_conversion_of_a_model_in_memory_is_refused(original, monkeypatch: pytest.MonkeyPatch):
+    translate = live.translate_network
+
+    def wrong(*args, **kwargs):
+        module, remarks = translate(*args, **kwargs)
+        module.get_submodule("block2_conv1.conv").weight.data *= 1.5
+        return module, remarks
+
+    monkeypatch.setattr(live, "translate_network", wrong)
+    with pytest.raises(LoadError, match=r"converted wrongly: .* first at layer 'block2_conv1'"):
+        cs.Model(original)
+
+
+def test_an_original_that_fails_is_said(keras):
+    """The translation stands; what could not be checked is said."""
+    net = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Lambda(lambda x: x[:, ::-1], output_shape=(8, 8, 3))])
+    model = cs.Model(net)
+    assert model.conversion is None
+    assert any("could not be checked" in caveat for caveat in model.caveats)
 
 
 def test_a_layer_gives_what_keras_calls_its_output(keras, original, model, picture):

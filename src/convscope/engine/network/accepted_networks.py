@@ -1,7 +1,8 @@
 """What a `Model` accepts as its network: modules, exported programs, models of other libraries, functions of arrays."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -13,6 +14,9 @@ from convscope.engine.network.scores_only import ScoresOnly
 from convscope.engine.network.unwrapping import unwrapped
 from convscope.errors import InputError
 
+if TYPE_CHECKING:
+    from convscope.engine.network.model import Model
+
 
 @dataclass(frozen=True)
 class AcceptedNetwork:
@@ -20,6 +24,7 @@ class AcceptedNetwork:
 
     Attributes:
         input: what the network says about its input; None if it says nothing.
+        check: compares the finished model with the original that it was converted from.
     """
 
     module: nn.Module
@@ -27,6 +32,7 @@ class AcceptedNetwork:
     source: str
     input: InputSpec | None = None
     caveats: tuple[str, ...] = ()
+    check: "Callable[[Model], None] | None" = None
 
 
 def accept(network: Any) -> AcceptedNetwork:
@@ -42,7 +48,8 @@ def accept(network: Any) -> AcceptedNetwork:
     converted = convert_foreign(network)
     if converted is not None:
         module = unwrapped(converted.module)
-        return AcceptedNetwork(module, converted.name, _python_source(module), converted.input, converted.caveats)
+        source = _python_source(module)
+        return AcceptedNetwork(module, converted.name, source, converted.input, converted.caveats, converted.check)
     module = unwrapped(network if isinstance(network, nn.Module) else _as_scores_only(network))
     return AcceptedNetwork(module, _own_name(module), _python_source(module))
 

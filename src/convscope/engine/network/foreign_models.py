@@ -11,16 +11,22 @@ if TYPE_CHECKING:
     from torch import nn
 
     from convscope.engine.inputs.specs import InputSpec
+    from convscope.engine.network.model import Model
 
 
 @dataclass(frozen=True)
 class ConvertedNetwork:
-    """A model of another library as a torch module, and what it says about itself."""
+    """A model of another library as a torch module, and what it says about itself.
+
+    Attributes:
+        check: compares the finished model with the original, and raises `LoadError` if they differ.
+    """
 
     module: "nn.Module"
     name: str
     input: "InputSpec"
     caveats: tuple[str, ...] = ()
+    check: "Callable[[Model], None] | None" = None
 
 
 Converter = Callable[[Any], ConvertedNetwork | None]

@@ -112,6 +112,8 @@ class Model:
         self.quantized_gradient_watcher: QuantizedGradientWatcher | None = None
         self.memory_format_watcher: MemoryFormatWatcher | None = None
         self._contents: TensorContents | None = None
+        if accepted.check is not None:
+            accepted.check(self)
 
     def __repr__(self) -> str:
         shape = (self.input.channels, *self.input.size) if isinstance(self.input, ImageInput) else self.input.shape  # type: ignore[misc]

@@ -10,6 +10,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convscope.errors import LoadError, UnknownName, did_you_mean
+from convscope.loaders.keras import engine
 from convscope.loaders.keras.calls import Call, TensorRef, replace_references
 from convscope.loaders.keras.config import Layer, Network, parse_network
 from convscope.loaders.keras.weights import Array, LayerWeights
@@ -63,9 +65,10 @@ class Architecture:
         arrays = read_any_weights(weights, network) if weights is not None else self.random_weights(network)
         if self.description["reversed"]:
             network = _with_reversed_channels(network)
-        model = build_model(Parts(network, arrays, "3", self.name, source))
+        original = partial(self._in_keras, arrays, imagenet=imagenet)
+        caveats = RANDOM_WEIGHTS if weights is None else ()
+        model = build_model(Parts(network, arrays, "3", self.name, source, keras_model=original, caveats=caveats))
         model.input = self._input(model.input)
-        model.caveats = RANDOM_WEIGHTS if weights is None else ()
         model.assumed_from = "" if weights is None or imagenet else self.name
         if _outputs(arrays, network) == 1000:
             model.labels = label_names(imagenet_labels())
@@ -78,6 +81,19 @@ class Architecture:
         for name in unneeded:
             network = _without_layer(network, name)
         return network
+
+    def _in_keras(self, arrays: LayerWeights, *, imagenet: bool) -> Any:
+        """The network as Keras builds it, which takes the channels in the order red, green, blue as ours does."""
+        own = _with_rates(self.description["config"])
+        config = {"module": "keras.src.models.functional", "registered_name": "Functional", **own}
+        for name in () if imagenet else self.description["imagenet_only"]:
+            config = _config_without_layer(config, name)
+        model = engine.build(config, arrays, self.network(imagenet=imagenet), trust=False)
+        if not self.description["reversed"]:
+            return model
+        keras = engine.library()
+        given = keras.Input(model.inputs[0].shape[1:])
+        return keras.Model(given, model(keras.ops.flip(given, -1)))
 
     def cached_weights(self) -> Path:
         """Where Keras keeps its ImageNet weights of this network."""
@@ -188,6 +204,35 @@ def _without_layer(network: Network, name: str) -> Network:
         if layer.name != name
     )
     return replace(network, layers=layers)
+
+
+def _with_rates(config: Any) -> Any:
+    """A configuration with the rates of dropout, which the bundle leaves out as only training needs them."""
+    if isinstance(config, list):
+        return [*map(_with_rates, config)]
+    if not isinstance(config, dict):
+        return config
+    plain = {key: _with_rates(value) for key, value in config.items()}
+    if "Dropout" in str(plain.get("class_name")) and isinstance(plain.get("config"), dict):
+        plain["config"] = {"rate": 0.0, **plain["config"]}
+    return plain
+
+
+def _config_without_layer(config: Any, name: str) -> Any:
+    """A configuration without a layer of one input; what read its output reads its input instead."""
+    body = config["config"]
+    removed = next(layer for layer in body["layers"] if layer["name"] == name)
+    source = removed["inbound_nodes"][0]["args"][0]["config"]["keras_history"]
+
+    def redirected(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: redirected(member) for key, member in value.items()}
+        if isinstance(value, list):
+            return source if value[:1] == [name] and len(value) == len(source) else [*map(redirected, value)]
+        return value
+
+    layers = [redirected(layer) for layer in body["layers"] if layer is not removed]
+    return {**config, "config": {**redirected({**body, "layers": []}), "layers": layers}}
 
 
 def _with_reversed_channels(network: Network) -> Network:

@@ -30,6 +30,10 @@ _SUBLAYERS = {
     "GRU": ("cell",),
     "SimpleRNN": ("cell",),
     "RNN": ("cell",),
+    "ConvLSTM1D": ("cell",),
+    "ConvLSTM2D": ("cell",),
+    "ConvLSTM3D": ("cell",),
+    "GroupQueryAttention": ("query_dense", "key_dense", "value_dense", "output_dense"),
 }
 """The parts of a layer that hold its weights, in the order in which Keras creates them."""
 _WRAPPED = {
@@ -99,8 +103,10 @@ def _layer_weights(file: Hdf5File, layer: Layer, path: str) -> LayerWeights:
         return _network_weights(file, layer.network, f"{path}/")
     arrays = _variables(file, path)
     for part in _SUBLAYERS.get(layer.kind, ()):
-        own = next((name for name in (part, f"_{part}") if file.has_group(f"{path}/{name}/vars")), part)
+        own = next((name for name in (part, f"_{part}") if file.has_group(f"{path}/{name}")), part)
         arrays += _variables(file, f"{path}/{own}")
+        if file.has_group(f"{path}/{own}/cells"):
+            arrays += _stacked_cells(file, layer, f"{path}/{own}/cells")
     children: dict[str, LayerWeights] = {}
     for role in _WRAPPED.get(layer.kind, ()):
         config = layer.settings.get(role, layer.settings.get("layer"))
@@ -108,6 +114,18 @@ def _layer_weights(file: Hdf5File, layer: Layer, path: str) -> LayerWeights:
     if layer.kind == "SpectralNormalization":
         arrays = []  # the vector that training uses
     return LayerWeights(tuple(arrays), children)
+
+
+def _stacked_cells(file: Hdf5File, layer: Layer, path: str) -> list[Array]:
+    """The arrays of several cells in one recurrent layer, in the order in which they run."""
+    cell = parse_layer(layer.settings.get("cell"), depth=1)
+    used: dict[str, int] = {}
+    arrays: list[Array] = []
+    for config in cell.settings.get("cells", ()):
+        snake = snake_case(parse_layer(config, depth=1).kind)
+        arrays += _variables(file, f"{path}/{snake}_{used[snake]}" if snake in used else f"{path}/{snake}")
+        used[snake] = used.get(snake, 0) + 1
+    return arrays
 
 
 def _variables(file: Hdf5File, path: str) -> list[Array]:

@@ -26,8 +26,10 @@ class Parts:
 
     Attributes:
         source: the address that opens it again.
-        keras_model: opens the network in Keras; None where Keras has no way to.
+        config: the configuration as it was read, from which Keras can build the network.
+        keras_model: opens the file in Keras; None where it is built from ``config``.
         trust: whether code in the file may run.
+        caveats: said instead of what a file leaves open about its input; None for a file.
     """
 
     network: Network
@@ -35,8 +37,20 @@ class Parts:
     keras_version: str
     name: str
     source: str
+    config: Any = None
     keras_model: Callable[[], Any] | None = None
     trust: bool = False
+    caveats: tuple[str, ...] | None = None
+
+    def open_in_keras(self) -> Any:
+        """The network as Keras opens it.
+
+        Raises:
+            LoadError: it does not.
+        """
+        if self.keras_model is not None:
+            return self.keras_model()
+        return engine.build(self.config, self.weights, self.network, trust=self.trust)
 
     @property
     def keras_major(self) -> int:
@@ -60,19 +74,22 @@ def build_model(parts: Parts) -> "Model":
 
     require_single_input(parts.network)
     specification, assumed = input_specification(parts.network, parts.layout)
+    assumed = assumed if parts.caveats is None else parts.caveats
+    shape, is_declared = example_shape(parts.network, parts.layout)
     module: Any
     try:
-        module, remarks = translate_network(parts.network, parts.weights, keras_major=parts.keras_major)
+        module, remarks = translate_network(
+            parts.network, parts.weights, keras_major=parts.keras_major, trust=parts.trust
+        )
+        if is_declared:
+            check_shapes(module, (1, *shape))
     except Untranslatable as error:
         module, remarks = _through_keras(parts, error), []
         return Model(module, input=specification, name=parts.name, source=parts.source, caveats=assumed)
-    shape, is_declared = example_shape(parts.network, parts.layout)
-    if is_declared:
-        check_shapes(module, (1, *shape))
     caveats = (*assumed, *remarks)
     model = Model(module, input=specification, name=parts.name, source=parts.source, caveats=caveats)
-    if shape and parts.keras_model is not None:
-        check_against_keras(model, parts.network, shape, parts.keras_model, keras_major=parts.keras_major)
+    if shape:
+        check_against_keras(model, parts.network, shape, parts.open_in_keras, keras_major=parts.keras_major)
     return model
 
 
@@ -85,12 +102,12 @@ def _through_keras(parts: Parts, error: Untranslatable) -> "ScoresOnly":
     """
     from convscope.engine.network.scores_only import ScoresOnly
 
-    if parts.keras_model is None or engine.library() is None:
+    if engine.library() is None:
         raise Untranslatable(
             f"{error} (where Keras is installed, such a network opens with its scores alone)"
         ) from error
     try:
-        model = parts.keras_model()
+        model = parts.open_in_keras()
     except LoadError as refusal:
         trusting = (
             "" if parts.trust or "Lambda" not in str(error) else "; trust=True runs it: only for files of your own"

@@ -12,7 +12,9 @@ from convscope.loaders.keras import engine
 from convscope.loaders.keras.config import Layer, Network
 from convscope.loaders.keras.inputs import declared_shape, vocabulary
 from convscope.loaders.keras.layout import Layout
+from convscope.loaders.keras.masks import READERS
 from convscope.loaders.keras.network import all_layers, is_channels_first
+from convscope.values.facts import Fact
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -23,8 +25,8 @@ def check_against_keras(
 ) -> None:
     """Run both on the same random inputs and keep the difference in the model.
 
-    A network is not checked where Keras is not installed or cannot open it, and where Keras is known to compute
-    something else than when the network was trained.
+    A network is not checked where Keras is not installed, and where Keras is known to compute something else than when
+    the network was trained. Where Keras cannot build or run it, a remark of the model says so.
 
     Args:
         model: the translated network.
@@ -36,30 +38,39 @@ def check_against_keras(
     Raises:
         LoadError: they differ; the message names the first layer at which they do.
     """
-    from convscope.loaders.conversion_check import check_conversion
-
     keras = engine.library()
     if keras is None or any(computed_differently(layer, keras, keras_major) for layer in all_layers(network)):
         return
     try:
         original = keras_model()
-    except LoadError:
+    except LoadError as error:
+        model.caveats += (_unchecked(error),)
         return
+    compare(model, network, shape, original, keras)
+
+
+def compare(model: "Model", network: Network, shape: tuple[int, ...], original: Any, keras: Any) -> None:
+    """Compare a translated network with a model in memory of ``keras``, or of tf.keras.
+
+    Raises:
+        LoadError: they differ; the message names the first layer at which they do.
+    """
+    from convscope.loaders.conversion_check import check_conversion
+
     inputs = _inputs(model, network, shape)
     layout = Layout(channels_first=is_channels_first(network))
-    output, differences = model.output, []
+    output, differences, arrays = model.output, [], inputs.numpy()
     try:
         for index, name in enumerate(network.outputs):
             model.output = name if len(network.outputs) > 1 else output
             function = engine.KerasFunction(original, layout, output=index)
-            arrays = inputs.numpy()
-            check_conversion(
-                model,
-                inputs,
-                function(arrays),
-                engine=engine_name(keras),
-                layers=partial(function.layer_outputs, arrays),
-            )
+            try:
+                expected = function(arrays)
+            except Exception as error:  # whatever the original engine raises
+                model.caveats += (_unchecked(error),)
+                return
+            layers = partial(function.layer_outputs, arrays) if keras.__name__ == "keras" else None
+            check_conversion(model, inputs, expected, engine=engine_name(keras), layers=layers)
             differences.append(model.conversion)
     except ModelFailed:
         if None not in (declared_shape(network) or (None,))[1:]:
@@ -70,6 +81,10 @@ def check_against_keras(
     model.conversion = max(filter(None, differences), key=lambda conversion: conversion.difference)
 
 
+def _unchecked(error: Exception) -> Fact:
+    return Fact("the conversion could not be checked: {reason}", reason=" ".join(str(error).split())[:200])
+
+
 def engine_name(keras: Any) -> str:
     """Keras, its version and its backend."""
     return f"Keras {keras.__version__} on {keras.backend.backend()}"
@@ -78,12 +93,19 @@ def engine_name(keras: Any) -> str:
 def computed_differently(layer: Layer, keras: Any, keras_major: int) -> bool:
     """Whether Keras computes a layer in another way than it was trained with.
 
-    Keras 3 has another hard sigmoid than Keras 2. On torch it repeats the border in averages with one-sided padding,
-    and crops the other side of transposed convolutions, unlike TensorFlow.
+    Keras 3 has another hard sigmoid than Keras 2, and gives recurrent layers no mask beside their first states. Newer
+    versions do not crop after training, against their documentation. On torch it has another cubic filter, repeats the
+    border in averages with one-sided padding, and crops the other side of transposed convolutions, unlike TensorFlow.
     """
     settings = layer.settings
     if keras_major < 3 and "hard_sigmoid" in (settings.get("activation"), settings.get("recurrent_activation")):
         return True
+    if keras_major < 3 and layer.kind in READERS and any("initial_state" in call.kwargs for call in layer.calls):
+        return True
+    if layer.kind == "RandomCrop":
+        return True
+    if keras.backend.backend() == "torch" and settings.get("interpolation") == "bicubic":
+        return not settings.get("antialias")
     if keras.backend.backend() != "torch" or settings.get("padding") != "same":
         return False
     if layer.kind.startswith("AveragePooling"):

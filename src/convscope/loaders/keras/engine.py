@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from convscope.errors import LoadError
+from convscope.loaders.keras.config import Network
 from convscope.loaders.keras.layout import Layout
-from convscope.loaders.keras.weights import Array
+from convscope.loaders.keras.weights import Array, LayerWeights
 
 
 def library() -> Any:
@@ -66,6 +67,79 @@ def load(path: Path, *, trust: bool) -> Any:
     except Exception as error:  # whatever Keras meets in a file
         reason = " ".join(str(error).split())[:200]
         raise LoadError(f"Keras cannot open {str(path)!r}: {reason}") from error
+
+
+def build(config: Any, weights: LayerWeights, network: Network, *, trust: bool) -> Any:
+    """A network as Keras builds it from its configuration, with given weights.
+
+    Raises:
+        LoadError: Keras is not installed, or does not build it; or its configuration names classes of other packages,
+            which would be imported.
+    """
+    keras = library()
+    if keras is None:
+        raise LoadError("Keras is not installed")
+    if foreign := next(_foreign_modules(config), None):
+        raise LoadError(f"its configuration names the package {foreign[:60]!r}, which is not imported")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if isinstance(config, Mapping) and "module" in config:
+                model = keras.saving.deserialize_keras_object(config, safe_mode=not trust)
+            else:
+                from keras.src.legacy.saving import saving_utils
+
+                model = saving_utils.model_from_config(config)
+            if not model.built:
+                model.build([None, *network_shape(network)[1:]])
+            _set_weights(model, weights, network)
+    except Exception as error:  # whatever Keras meets in a configuration
+        reason = " ".join(str(error).split())[:200]
+        raise LoadError(f"Keras does not build it: {reason}") from error
+    return model
+
+
+def network_shape(network: Network) -> tuple[int | None, ...]:
+    """The shape of the input that a configuration declares."""
+    from convscope.loaders.keras.inputs import declared_shape
+
+    shape = declared_shape(network)
+    if shape is None:
+        raise LoadError("its configuration declares no input shape")
+    return shape
+
+
+def _foreign_modules(config: Any) -> Iterator[str]:
+    """Packages other than Keras and Python's built-in objects that a configuration names."""
+    if isinstance(config, Mapping):
+        name = config.get("module")
+        if isinstance(name, str) and name.partition(".")[0] not in ("keras", "builtins"):
+            yield name
+        for value in config.values():
+            yield from _foreign_modules(value)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            yield from _foreign_modules(value)
+
+
+def _set_weights(model: Any, weights: LayerWeights, network: Network) -> None:
+    """Give each layer of a Keras model its arrays."""
+    for layer in network.layers:
+        own = weights.children.get(layer.name)
+        if own is None or not (own.arrays or own.children):
+            continue
+        built = model.get_layer(layer.name)
+        if layer.network is not None:
+            _set_weights(built, own, layer.network)
+        elif own.children:
+            for role, inner in own.children.items():
+                if inner.children:
+                    raise LoadError(f"layer {layer.name!r} wraps a network")
+                getattr(built, role).set_weights(list(inner.arrays))
+        elif own.arrays:
+            built.set_weights(list(own.arrays))
+            if hasattr(built, "finalize_state"):
+                built.finalize_state()  # Normalization computes with copies of its statistics
 
 
 class KerasFunction:

@@ -67,6 +67,7 @@ def open_archive(path: Path, *, options: Mapping[str, str], weights: str | Path 
         content.keras_version,
         path.stem,
         _source(path, weights),
+        content.config,
         (lambda: engine.load(path, trust=trust)) if own else None,
         trust,
     )
@@ -96,7 +97,7 @@ def open_hdf5_file(path: Path, *, options: Mapping[str, str], weights: str | Pat
     network = parse_network(config[0])
     arrays = legacy_hdf5.read_weights(path, network) if weights is None else read_any_weights(weights, network)
     load = (lambda: engine.load(path, trust=trust)) if weights is None else None
-    return build_model(Parts(network, arrays, config[1], path.stem, _source(path, weights), load, trust))
+    return build_model(Parts(network, arrays, config[1], path.stem, _source(path, weights), config[0], load, trust))
 
 
 @file_format(
@@ -116,7 +117,8 @@ def open_tfjs(path: Path, *, options: Mapping[str, str], weights: str | Path | N
     network = parse_network(tfjs.topology_of(content))
     arrays = tfjs.read_shards(file, content, network) if weights is None else read_any_weights(weights, network)
     name = file.parent.name if file.name == "model.json" else file.stem
-    return build_model(Parts(network, arrays, tfjs.version_of(content), name, _source(path, weights), None, trust))
+    config, version = tfjs.topology_of(content), tfjs.version_of(content)
+    return build_model(Parts(network, arrays, version, name, _source(path, weights), config, trust=trust))
 
 
 @file_format(
@@ -168,21 +170,21 @@ def _open_weights(path: Path, arch: str | None, weights: Any, *, source: str = "
             "of keras.applications, or ?arch=FILE.json with what model.to_json() gives"
         )
     if Path(arch).suffix == ".json":
-        network, version = _read_architecture(Path(arch).expanduser())
-        return build_model(
-            Parts(network, read_any_weights(path, network), version, path.stem, source or f"{path}?arch={arch}")
-        )
+        config, version = _read_architecture(Path(arch).expanduser())
+        network = parse_network(config)
+        arrays = read_any_weights(path, network)
+        return build_model(Parts(network, arrays, version, path.stem, source or f"{path}?arch={arch}", config))
     return find_architecture(arch).open(path, source=f"{path}?arch={arch}")
 
 
-def _read_architecture(path: Path) -> tuple[Network, str]:
-    """The network that ``model.to_json()`` described, and the version of Keras."""
+def _read_architecture(path: Path) -> tuple[Any, str]:
+    """The configuration that ``model.to_json()`` gave, and the version of Keras."""
     if not path.is_file():
         raise LoadError(f"no such file: {str(path)!r}")
     content = archive.parse_json(path.read_bytes(), repr(str(path)))
     version = content.get("keras_version") if isinstance(content, dict) else None
     is_keras3 = isinstance(content, dict) and "module" in content
-    return parse_network(content), str(version or ("3" if is_keras3 else "2"))
+    return content, str(version or ("3" if is_keras3 else "2"))
 
 
 def _source(path: Path, weights: str | Path | None) -> str:

@@ -1,6 +1,6 @@
 """A Keras network as a torch module: its layers under their own names, run in the order of the graph."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from convscope.errors import LoadError
 from convscope.loaders.keras.calls import Call, TensorRef, references
 from convscope.loaders.keras.config import Network
+from convscope.loaders.keras.masks import Mask, mask_arguments, mask_of_output
 
 
 @dataclass(frozen=True)
@@ -32,35 +33,78 @@ class KerasNetwork(nn.Module):
     Args:
         network: how layers are connected.
         modules: the translated layers by name.
+        masked: whether any layer of the whole network makes or takes a mask.
+        keras_major: the version of Keras that the network is of.
     """
 
-    def __init__(self, network: Network, modules: Mapping[str, nn.Module]) -> None:
+    def __init__(
+        self, network: Network, modules: Mapping[str, nn.Module], *, masked: bool = False, keras_major: int = 3
+    ) -> None:
         super().__init__()
         names = module_names(modules, self)
         for name, module in modules.items():
             self.add_module(names[name], module)
         self.inputs, self.outputs = network.inputs, dict(network.outputs)
         self.steps = tuple(_with_last_uses(list(_ordered(network, names)), self.outputs))
+        self._keras_major = keras_major
+        self._masked_layers = network.by_name if masked else {}
+        self._output_masks: tuple[Mask, ...] = ()
 
-    def forward(self, *inputs: Tensor) -> Any:
-        """Run the layers."""
+    def forward(self, *inputs: Tensor, masks: tuple[Mask, ...] = (), mask: Mask | tuple[Mask, ...] = None) -> Any:
+        """Run the layers; ``masks`` are those of the inputs, ``mask`` those that the call names."""
+        if mask is not None:
+            masks = mask if isinstance(mask, tuple) else (mask,)
         if len(inputs) != len(self.inputs):
             raise ValueError(f"the network takes {len(self.inputs)} inputs, got {len(inputs)}")
         values: dict[TensorRef, Any] = dict(zip(self.inputs, inputs, strict=True))
+        known: dict[TensorRef, Mask] = dict(zip(self.inputs, masks, strict=False))
         for step in self.steps:
             args, kwargs = _resolved(step.call.args, values), _resolved(step.call.kwargs, values)
             if len(args) == 1 and isinstance(args[0], tuple):
                 args = args[0]  # Keras passes the inputs of a layer as one list
-            result = self.get_submodule(step.module)(*args, **kwargs)
-            members = (
-                result.values() if isinstance(result, dict) else result if isinstance(result, tuple) else (result,)
-            )
-            for index, member in enumerate(members):
+            module = self.get_submodule(step.module)
+            if self._masked_layers:
+                result = self._run_masked(step, module, args, kwargs, known)
+            else:
+                result = module(*args, **kwargs)
+            for index, member in enumerate(_members(result)):
                 values[TensorRef(step.layer, step.call.number, index)] = member
             for reference in step.last_uses:
                 values.pop(reference, None)
+                known.pop(reference, None)
+        self._output_masks = tuple(map(known.get, self.outputs.values())) if known else ()
         results = {name: values[reference] for name, reference in self.outputs.items()}
         return next(iter(results.values())) if len(results) == 1 else results
+
+    def take_output_masks(self) -> tuple[Mask, ...]:
+        """The masks of what the last run gave, which are then forgotten."""
+        masks, self._output_masks = self._output_masks, ()
+        return masks
+
+    def _run_masked(
+        self, step: Step, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], known: dict[TensorRef, Mask]
+    ) -> Any:
+        """Run a layer with the masks of what it reads, and add that of its output to those that are known."""
+        layer = self._masked_layers[step.layer]
+        masks = tuple(known.get(reference) for reference in references(step.call.args))
+        stateful = len(args) > 1 or "initial_state" in kwargs
+        given_masks = mask_arguments(layer, masks, stateful=stateful, keras_major=self._keras_major)
+        result = module(*args, **{**given_masks, **kwargs})
+        if isinstance(module, KerasNetwork):
+            given = module.take_output_masks()
+        else:
+            given = (mask_of_output(layer, module, args, masks),)
+        for index, mask in enumerate(given):
+            if mask is not None:
+                known[TensorRef(step.layer, step.call.number, index)] = mask
+        return result
+
+
+def _members(result: Any) -> Iterable[Any]:
+    """What a layer gives, one or several tensors."""
+    if isinstance(result, dict):
+        return result.values()
+    return result if isinstance(result, tuple) else (result,)
 
 
 def module_names(modules: Mapping[str, nn.Module], owner: nn.Module) -> dict[str, str]:

@@ -4,20 +4,28 @@ Nothing is imported from Keras: whoever holds a model has imported it, with whic
 """
 
 import json
-from typing import Any
+import sys
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from convscope.engine.network.foreign_models import ConvertedNetwork
 from convscope.engine.network.scores_only import ScoresOnly
 from convscope.errors import InputError, LoadError
+from convscope.loaders.keras.checking import compare, computed_differently
 from convscope.loaders.keras.config import Network, parse_network
 from convscope.loaders.keras.engine import KerasFunction, as_array
-from convscope.loaders.keras.inputs import input_specification, require_single_input
+from convscope.loaders.keras.inputs import example_shape, input_specification, require_single_input
 from convscope.loaders.keras.layout import Layout
-from convscope.loaders.keras.network import is_channels_first, translate_network
+from convscope.loaders.keras.network import all_layers, is_channels_first, translate_network
+from convscope.loaders.keras.shape_check import check_shapes
 from convscope.loaders.keras.translation import Untranslatable
 from convscope.loaders.keras.weights import Array, LayerWeights
+
+if TYPE_CHECKING:
+    from convscope.engine.network.model import Model
 
 _PACKAGES = ("keras", "tf_keras", "tensorflow")
 
@@ -53,11 +61,29 @@ def convert(model: Any) -> ConvertedNetwork | None:
     require_single_input(network)
     layout = Layout(channels_first=is_channels_first(network))
     specification, assumed = input_specification(network, layout)
+    shape, is_declared = example_shape(network, layout)
     try:
         module, remarks = translate_network(network, live_weights(model, network), keras_major=_major(model))
+        if is_declared:
+            check_shapes(module, (1, *shape))
     except Untranslatable as error:
         return ConvertedNetwork(_function(model, layout, error), model.name, specification, assumed)
-    return ConvertedNetwork(module, model.name, specification, (*assumed, *remarks))
+    remarks = [*assumed, *remarks]
+    check = partial(_check, original=model, network=network, shape=shape) if shape else None
+    return ConvertedNetwork(module, model.name, specification, tuple(remarks), check)
+
+
+def _check(opened: "Model", *, original: Any, network: Network, shape: tuple[int, ...]) -> None:
+    """Compare a translated network with the model in memory that it was made from."""
+    keras = sys.modules[package_of(original)]
+    if not any(computed_differently(layer, keras, _major(original)) for layer in all_layers(network)):
+        compare(opened, network, shape, original, keras)
+
+
+def package_of(model: Any) -> str:
+    """The package whose model this is: ``keras`` or ``tf_keras``."""
+    names = [cls.__module__.partition(".")[0] for cls in type(model).__mro__]
+    return next(name for name in names if name in _PACKAGES)
 
 
 def as_module(model: Any) -> nn.Module:
@@ -83,10 +109,23 @@ def network_of(model: Any) -> Network:
         Untranslatable: its class has none that lists layers.
     """
     try:
-        return parse_network(json.loads(model.to_json()))
+        return _with_functions(parse_network(json.loads(model.to_json())), model)
     except (LoadError, NotImplementedError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise Untranslatable(f"the Keras model {model.name!r} cannot be translated: {reason}") from error
+
+
+def _with_functions(network: Network, model: Any) -> Network:
+    """The configuration with the functions of Lambda layers themselves, which are in memory already."""
+    live = {layer.name: layer for layer in model.layers}
+    layers = []
+    for layer in network.layers:
+        if layer.network is not None and layer.name in live:
+            layer = replace(layer, network=_with_functions(layer.network, live[layer.name]))
+        elif layer.kind == "Lambda" and layer.name in live:
+            layer = replace(layer, settings={**layer.settings, "function": live[layer.name].function})
+        layers.append(layer)
+    return replace(network, layers=tuple(layers))
 
 
 def live_weights(model: Any, network: Network) -> LayerWeights:

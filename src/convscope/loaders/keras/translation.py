@@ -28,12 +28,16 @@ class Conversion:
         keras_major: the major version of Keras that wrote the file, where its meaning differs.
         remarks: what results of the translated network should say.
         translate: translates a layer or a nested network.
+        masked: whether any layer of the whole network makes or takes a mask of steps.
+        trust: whether code in the file may run.
     """
 
     layout: Layout
     keras_major: int
     remarks: list[str]
     translate: "Callable[[LayerContext], nn.Module]"
+    masked: bool = False
+    trust: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ def translate_layer(context: LayerContext) -> nn.Module:
 
 def _why_unknown(layer: Layer) -> str:
     """Why there is no translator for a kind of layer."""
-    if layer.kind in ("Lambda", "TFOpLambda", "TensorFlowOpLayer"):
+    if layer.kind in ("TFOpLambda", "TensorFlowOpLayer"):
         return "it holds code, which is not run"
     if layer.package.startswith("keras"):
         return "this kind of layer has no translation"

@@ -33,6 +33,39 @@ class SequenceEmbedding(nn.Embedding):
         return self.layout.from_keras(super().forward(self.layout.to_keras(input).long()))
 
 
+class MaskedEmbedding(SequenceEmbedding):
+    """An embedding in which the index 0 stands for a step that does not count."""
+
+    def mask_of(self, x: Tensor) -> Tensor:
+        """The steps that count."""
+        return x != 0
+
+
+class ReversibleEmbedding(nn.Module):
+    """An embedding that also gives the scores of all indices for a vector.
+
+    Args:
+        reverse: the matrix for that (features, indices), where it is not that of the vectors.
+        limit: scores are bent so that none exceeds it.
+    """
+
+    def __init__(
+        self, embedding: SequenceEmbedding, reverse: Tensor | None, limit: float | None, layout: Layout
+    ) -> None:
+        super().__init__()
+        self.embedding, self.limit, self.layout = embedding, limit, layout
+        self.reverse_weight = None if reverse is None else nn.Parameter(reverse)
+
+    def forward(self, x: Tensor, reverse: bool = False) -> Tensor:
+        """Look vectors up, or score them."""
+        if not reverse:
+            vectors: Tensor = self.embedding(x)
+            return vectors
+        matrix = self.embedding.weight.T if self.reverse_weight is None else self.reverse_weight
+        scores = self.layout.to_keras(x) @ matrix
+        return self.layout.from_keras(scores if self.limit is None else torch.tanh(scores / self.limit) * self.limit)
+
+
 class EinsumLinear(nn.Module):
     """A product of the Keras tensor and a kernel by an equation such as ``abc,cde->abde``."""
 
@@ -79,13 +112,26 @@ def linear(kernel: Tensor, bias: Tensor | None, layout: Layout) -> nn.Module:
 @translates("Embedding")
 def embedding(context: LayerContext) -> nn.Module:
     """A learned vector per index."""
-    if context.flag("mask_zero"):
-        raise context.refuse("it masks the index 0, and masks are not translated")
+    if context.setting("quantization_config") or context.setting("lora_rank"):
+        raise context.refuse("its vectors are quantized or have low-rank updates")
     vectors = context.tensor("embeddings", 2)
-    module = SequenceEmbedding(vectors.shape[0], vectors.shape[1], device="meta")
+    kind = MaskedEmbedding if context.flag("mask_zero") else SequenceEmbedding
+    module = kind(vectors.shape[0], vectors.shape[1], device="meta")
     module.layout = context.layout
     set_weight(module, "weight", vectors)
     return module
+
+
+@translates("ReversibleEmbedding")
+def reversible_embedding(context: LayerContext) -> nn.Module:
+    """An embedding that is also used the other way round."""
+    if context.flag("mask_zero"):
+        raise context.refuse("it masks the index 0")
+    forward = embedding(context)
+    assert isinstance(forward, SequenceEmbedding), "that is what embeddings become"
+    reverse = None if context.flag("tie_weights", True) else context.tensor("reverse embeddings", 2)
+    limit = None if context.setting("logit_soft_cap") is None else context.number("logit_soft_cap", 1)
+    return ReversibleEmbedding(forward, reverse, limit, context.layout)
 
 
 @translates("EinsumDense")

@@ -11,7 +11,7 @@ _KINDS = (
     "RandomHeight", "RandomWidth", "RandomShear", "RandomHue", "RandomSaturation", "RandomColorJitter",
     "RandomColorDegeneration", "RandomErasing", "RandomGaussianBlur", "RandomGrayscale", "RandomInvert",
     "RandomPerspective", "RandomPosterization", "RandomSharpness", "RandomElasticTransform", "AugMix", "CutMix",
-    "MixUp", "RandAugment",
+    "MixUp", "RandAugment", "Equalization", "Solarization",
 )  # fmt: skip
 
 

@@ -119,6 +119,23 @@ class Dot(nn.Module):
         return self.layout.from_keras(result)
 
 
+class ScaledResidual(Merge):
+    """The first tensor plus the second one times a number, as in Inception-ResNet."""
+
+    def __init__(self, scale: float, layout: Layout) -> None:
+        super().__init__(layout)
+        self.scale = scale
+
+    def combine(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Scale and add."""
+        first, second = inputs
+        return first + second * self.scale
+
+    def extra_repr(self) -> str:
+        """The number."""
+        return f"scale={self.scale}"
+
+
 _MERGES: dict[str, Callable[[Layout], nn.Module]] = {
     "Add": Add,
     "Subtract": Subtract,
@@ -133,6 +150,12 @@ _MERGES: dict[str, Callable[[Layout], nn.Module]] = {
 def merge(context: LayerContext) -> nn.Module:
     """Tensors combined element by element."""
     return _MERGES[context.layer.kind](context.layout)
+
+
+@translates("CustomScaleLayer")
+def scaled_residual(context: LayerContext) -> nn.Module:
+    """The layer of Inception-ResNet in keras.applications, which is no layer of keras.layers."""
+    return ScaledResidual(context.number("scale", 1), context.layout)
 
 
 @translates("Concatenate")

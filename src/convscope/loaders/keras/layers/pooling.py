@@ -88,9 +88,13 @@ class GlobalPool(nn.Module):
         super().__init__()
         self.largest, self.keepdim = largest, keepdim
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Reduce all axes after the channels."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Reduce all axes after the channels; steps that a mask leaves out do not count in a mean."""
         axes = tuple(range(2, x.ndim))
+        if mask is not None:
+            counts = mask.bool()[:, None]
+            total = torch.where(counts, x, 0).sum(2, keepdim=self.keepdim)
+            return total / counts.sum(2, keepdim=self.keepdim)
         return x.amax(axes, keepdim=self.keepdim) if self.largest else x.mean(axes, keepdim=self.keepdim)
 
     def extra_repr(self) -> str:

@@ -3,15 +3,17 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from convscope.errors import LoadError
+from convscope.loaders.keras.config import parse_layer
 from convscope.loaders.keras.layers.activation_functions import activation_of
 from convscope.loaders.keras.layers.building import set_weight
 from convscope.loaders.keras.layers.recurrent_loop import RecurrentLoop
 from convscope.loaders.keras.layout import Layout
-from convscope.loaders.keras.translation import LayerContext, translate_layer, translates
+from convscope.loaders.keras.translation import LayerContext, Untranslatable, translate_layer, translates
 from convscope.loaders.keras.weights import LayerWeights
 
 GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1}
@@ -22,18 +24,30 @@ class Recurrent(nn.Module):
     """Runs a cell over the steps of a Keras sequence (N, steps, features).
 
     Attributes:
-        cell: an ``nn.LSTM``, ``nn.GRU``, ``nn.RNN``, or a `RecurrentLoop` for unusual functions.
+        cell: an ``nn.LSTM``, ``nn.GRU``, ``nn.RNN``, or a `RecurrentLoop` for unusual functions and for masks.
     """
 
-    def __init__(self, cell: nn.Module, layout: Layout, *, backwards: bool, sequences: bool, state: bool) -> None:
+    def __init__(
+        self, cell: nn.Module, layout: Layout, *, backwards: bool, sequences: bool, state: bool, zero_output: bool
+    ) -> None:
         super().__init__()
-        self.cell, self.layout = cell, layout
+        self.cell, self.layout, self.zero_output = cell, layout, zero_output
         self.backwards, self.sequences, self.state = backwards, sequences, state
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, x: Tensor, *states_before: Tensor, initial_state: Any = None, mask: Tensor | None = None) -> Any:
         """The outputs of all steps or of the last one, and the final states where they are asked for."""
+        before = states_before or initial_state
+        before = before[0] if isinstance(before, tuple) and len(before) == 1 else before
+        initial = _as_initial_states(before)
         steps = self.layout.to_keras(x)
-        outputs, states = self.cell(steps.flip(1) if self.backwards else steps)
+        steps = steps.flip(1) if self.backwards else steps
+        if mask is not None:
+            mask = (mask.flip(1) if self.backwards else mask).bool()
+            outputs, states = self.cell(steps, initial, mask, zero_output=self.zero_output)
+        elif isinstance(self.cell, nn.GRU | nn.RNN) and initial is not None:
+            outputs, states = self.cell(steps, initial[0])
+        else:
+            outputs, states = self.cell(steps, initial)
         result = self.layout.from_keras(outputs) if self.sequences else outputs[:, -1]
         if not self.state:
             return result
@@ -44,6 +58,27 @@ class Recurrent(nn.Module):
         return f"backwards={self.backwards}, sequences={self.sequences}"
 
 
+class StackedCells(nn.Module):
+    """Cells of which each reads the outputs of the one before it."""
+
+    def __init__(self, cells: list[nn.Module]) -> None:
+        super().__init__()
+        self.cells = nn.ModuleList(cells)
+
+    def forward(
+        self, steps: Tensor, initial: Any = None, mask: Tensor | None = None, *, zero_output: bool = False
+    ) -> tuple[Tensor, Any]:
+        """The outputs of all steps (N, steps, units) of the last cell, and its final states."""
+        if initial is not None:
+            raise Untranslatable("several cells in one recurrent layer are given their first states")
+        states: Any = ()
+        for cell in self.cells:
+            steps, states = cell(steps) if mask is None else cell(steps, None, mask)
+        if mask is not None and zero_output:
+            steps = steps * mask[..., None]
+        return steps, states
+
+
 class Bidirectional(nn.Module):
     """A layer that reads a sequence forward and one that reads it backward, with their outputs joined."""
 
@@ -52,9 +87,10 @@ class Bidirectional(nn.Module):
         self.forward_layer, self.backward_layer = forward_layer, backward_layer
         self.mode, self.layout = mode, layout
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Run both and join."""
-        ahead, back = self.forward_layer(x), self.backward_layer(x)
+        given = {} if mask is None else {"mask": mask}
+        ahead, back = self.forward_layer(x, **given), self.backward_layer(x, **given)
         if ahead.ndim > 2:  # the outputs of the backward layer begin with the last step
             back = back.flip(self.layout.axis(1, back.ndim))
         if self.mode == "concat":
@@ -70,34 +106,60 @@ class Bidirectional(nn.Module):
 @translates(*GATES)
 def recurrent(context: LayerContext) -> nn.Module:
     """A recurrent layer, by torch's own where its functions are the usual ones, otherwise step by step."""
-    if context.flag("time_major"):
-        raise context.refuse("its first axis is time")
-    sequences, state = context.flag("return_sequences"), context.flag("return_state")
-    return Recurrent(
-        _cell(context, context.layer.kind),
-        context.layout,
-        backwards=context.flag("go_backwards"),
-        sequences=sequences,
-        state=state,
-    )
+    return _recurrent(context, _cell(context, context.layer.kind))
 
 
 @translates("RNN")
 def cell_layer(context: LayerContext) -> nn.Module:
-    """A recurrent layer that is given its cell."""
-    cell = context.inner(context.wrapped("cell").layer, LayerWeights(context.queue.take_all()))
-    kind = cell.layer.kind.removesuffix("Cell")
+    """A recurrent layer that is given its cell, or several that read one another's outputs."""
+    written = context.setting("cell")
+    if isinstance(written, (list, tuple)):
+        written = {"class_name": "StackedRNNCells", "config": {"name": "cells", "cells": list(written)}}
+    cell = context.inner(parse_layer(written, depth=1), LayerWeights(context.queue.take_all()))
+    if cell.layer.kind != "StackedRNNCells":
+        return _recurrent(context, _named_cell(cell))
+    arrays, cells = list(cell.weights.arrays), []
+    for written_cell in cell.setting("cells", ()):
+        layer = parse_layer(written_cell, depth=1)
+        count = 3 if layer.settings.get("use_bias", True) else 2
+        cells.append(_named_cell(context.inner(layer, LayerWeights(tuple(arrays[:count])))))
+        del arrays[:count]
+    if arrays or not cells:
+        raise LoadError(f"the weights do not fit: layer {context.layer.name!r} has {len(cells)} cells")
+    if context.flag("return_state"):
+        raise context.refuse("it gives the states of several cells")
+    return _recurrent(context, StackedCells(cells))
+
+
+def _as_initial_states(given: Any) -> Any:
+    """The states before a sequence as cells take them, each (1, N, units); None where they are zero."""
+    if given is None or given == ():
+        return None
+    return tuple(state[None] for state in (given if isinstance(given, tuple) else (given,)))
+
+
+def _named_cell(context: LayerContext) -> nn.Module:
+    """The cell of a class such as ``LSTMCell``."""
+    kind = context.layer.kind.removesuffix("Cell")
     if kind not in GATES:
-        raise context.refuse(f"its cell is of the class {cell.layer.kind!r}")
-    module = Recurrent(
-        _cell(cell, kind),
+        raise context.refuse("its cell is none of Keras' own")
+    cell = _cell(context, kind)
+    context.queue.check_empty()
+    return cell
+
+
+def _recurrent(context: LayerContext, cell: nn.Module) -> "Recurrent":
+    """The layer that runs a cell."""
+    if context.flag("time_major"):
+        raise context.refuse("its first axis is time")
+    return Recurrent(
+        cell,
         context.layout,
         backwards=context.flag("go_backwards"),
         sequences=context.flag("return_sequences"),
         state=context.flag("return_state"),
+        zero_output=context.flag("zero_output_for_mask"),
     )
-    cell.queue.check_empty()
-    return module
 
 
 @translates("Bidirectional")
@@ -122,6 +184,23 @@ def bidirectional(context: LayerContext) -> nn.Module:
     )
 
 
+@translates("CuDNNLSTM", "CuDNNGRU")
+def cudnn_layer(context: LayerContext) -> nn.Module:
+    """The layers of Keras 2 for graphics processors, whose kernels lie in memory as cuDNN wants them."""
+    kind = context.layer.kind.removeprefix("CuDNN")
+    gates = GATES[kind]
+    kernel, recurrent_kernel, bias = (
+        context.array("kernel", 2), context.array("recurrent kernel", 2), context.array("bias", 1)
+    )  # fmt: skip
+    blocks = [block.T.reshape(block.shape, order="F") for block in np.hsplit(kernel, gates)]
+    recurrent_blocks = [block.T for block in np.hsplit(recurrent_kernel, gates)]
+    biases = bias.reshape(2, -1)
+    arrays = (np.hstack(blocks), np.hstack(recurrent_blocks), biases if kind == "GRU" else biases.sum(0))
+    usual = {"activation": "tanh", "recurrent_activation": "sigmoid", "reset_after": True, "use_bias": True}
+    layer = replace(context.layer, kind=kind, settings={**context.layer.settings, **usual})
+    return recurrent(context.inner(layer, LayerWeights(arrays)))
+
+
 def _cell(context: LayerContext, kind: str) -> nn.Module:
     """The cell of a layer with its weights."""
     kernel, recurrent_kernel = context.tensor("kernel", 2), context.tensor("recurrent kernel", 2)
@@ -142,7 +221,7 @@ def _cell(context: LayerContext, kind: str) -> nn.Module:
     usual = isinstance(functions["activation"], nn.Tanh) and (
         kind == "SimpleRNN" or isinstance(functions["recurrent_activation"], nn.Sigmoid)
     )
-    if not usual or (kind == "GRU" and not reset_after):
+    if context.conversion.masked or not usual or (kind == "GRU" and not reset_after):
         return RecurrentLoop(kind, kernel, recurrent_kernel, bias, functions, reset_after=reset_after)
     return _torch_cell(kind, kernel, recurrent_kernel, bias)
 

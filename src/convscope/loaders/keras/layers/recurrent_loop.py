@@ -35,25 +35,49 @@ class RecurrentLoop(nn.Module):
         self.activation = functions["activation"] or nn.Identity()
         self.recurrent_activation = functions["recurrent_activation"] or nn.Identity()
 
-    def forward(self, steps: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The outputs of all steps (N, steps, units), and the final states, each (1, N, units)."""
+    def forward(
+        self,
+        steps: Tensor,
+        initial: tuple[Tensor, ...] | None = None,
+        mask: Tensor | None = None,
+        *,
+        zero_output: bool = False,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The outputs of all steps (N, steps, units), and the final states, each (1, N, units).
+
+        Args:
+            steps: the sequence.
+            initial: the states before it, each (1, N, units); None for zeros.
+            mask: (N, steps); a step that does not count leaves the states as they were and repeats the last output.
+            zero_output: gives zeros at such steps instead.
+        """
         read = steps @ self.kernel
         recurrent_bias: Tensor | None = None
         if self.bias is not None:
             read = read + (self.bias[0] if self.bias.ndim == 2 else self.bias)
             recurrent_bias = self.bias[1] if self.bias.ndim == 2 else None
-        state = steps.new_zeros(len(steps), self.units)
-        memory, outputs = state, []
+        zeros = steps.new_zeros(len(steps), self.units)
+        states: tuple[Tensor, ...] = (zeros, zeros) if self.kind == "LSTM" else (zeros,)
+        if initial is not None:
+            states = tuple(state[0] for state in initial)
+        output, outputs = zeros, []
         for step in range(steps.shape[1]):
-            if self.kind == "LSTM":
-                state, memory = self._lstm(read[:, step], state, memory)
-            elif self.kind == "GRU":
-                state = self._gru(read[:, step], state, recurrent_bias)
-            else:
-                state = self.activation(read[:, step] + state @ self.recurrent_kernel)
-            outputs.append(state)
-        final = (state[None], memory[None]) if self.kind == "LSTM" else (state[None],)
-        return torch.stack(outputs, 1), final
+            updated = self._step(read[:, step], states, recurrent_bias)
+            counts = None if mask is None else mask[:, step, None]
+            if counts is not None:
+                updated = tuple(torch.where(counts, new, old) for new, old in zip(updated, states, strict=True))
+                output = torch.where(counts, updated[0], 0 if zero_output else output)
+            states, output = updated, updated[0] if counts is None else output
+            outputs.append(output)
+        return torch.stack(outputs, 1), tuple(state[None] for state in states)
+
+    def _step(self, read: Tensor, states: tuple[Tensor, ...], recurrent_bias: Tensor | None) -> tuple[Tensor, ...]:
+        """The states after one step, of which the first is the output."""
+        if self.kind == "LSTM":
+            return self._lstm(read, *states)
+        if self.kind == "GRU":
+            return (self._gru(read, states[0], recurrent_bias),)
+        return (self.activation(read + states[0] @ self.recurrent_kernel),)
 
     def _lstm(self, read: Tensor, state: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         gate, forget, candidate, output = (read + state @ self.recurrent_kernel).chunk(4, 1)

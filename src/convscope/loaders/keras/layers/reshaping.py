@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from convscope.loaders.keras.layers.resizing import known_method, resized
 from convscope.loaders.keras.layout import Layout
 from convscope.loaders.keras.translation import LayerContext, translates
 
@@ -119,20 +120,20 @@ class Repeating(nn.Module):
 
 
 class Resampling(nn.Module):
-    """An image enlarged by bilinear interpolation."""
+    """An image enlarged by interpolation."""
 
-    def __init__(self, factors: tuple[int, ...]) -> None:
+    def __init__(self, factors: tuple[int, ...], method: str) -> None:
         super().__init__()
-        self.factors = factors
+        self.factors, self.method = factors, method
 
     def forward(self, x: Tensor) -> Tensor:
         """Enlarge."""
-        size = [side * factor for side, factor in zip(x.shape[2:], self.factors, strict=True)]
-        return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+        height, width = (side * factor for side, factor in zip(x.shape[2:], self.factors, strict=True))
+        return resized(x, height, width, self.method)
 
     def extra_repr(self) -> str:
         """The factors."""
-        return f"{self.factors}"
+        return f"{self.factors}, method={self.method}"
 
 
 @translates("Flatten")
@@ -181,14 +182,8 @@ def cropping(context: LayerContext) -> nn.Module:
 def upsampling(context: LayerContext) -> nn.Module:
     """Spatial axes enlarged by whole factors."""
     factors = context.numbers("size", int(context.layer.kind[-2]), 2)
-    method = context.setting("interpolation", "nearest")
-    if method == "nearest":
-        return Repeating(factors)
-    if method != "bilinear":
-        raise context.refuse(
-            f"it enlarges by the method {str(method)[:40]!r}, which backends of Keras compute differently"
-        )
-    return Resampling(factors)
+    method = known_method(context, "nearest")
+    return Repeating(factors) if method == "nearest" else Resampling(factors, method)
 
 
 def _borders(context: LayerContext, name: str) -> tuple[tuple[int, int], ...]:

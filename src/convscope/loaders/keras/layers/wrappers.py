@@ -1,10 +1,12 @@
 """Layers around other layers, and masks."""
 
+import torch
 from torch import Tensor, nn
 
+from convscope.loaders.keras.config import parse_layer
 from convscope.loaders.keras.layout import Layout
 from convscope.loaders.keras.translation import LayerContext, translates
-from convscope.values.facts import Fact
+from convscope.loaders.keras.weights import LayerWeights
 
 
 class TimeDistributed(nn.Module):
@@ -23,7 +25,7 @@ class TimeDistributed(nn.Module):
 
 
 class Masking(nn.Module):
-    """Zeros for the steps of a sequence that hold only one given number."""
+    """Marks the steps of a sequence that hold only one given number as missing, and sets them to zero."""
 
     def __init__(self, masked: float, layout: Layout) -> None:
         super().__init__()
@@ -32,8 +34,11 @@ class Masking(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Set masked steps to zero."""
         sequence = self.layout.to_keras(x)
-        present = (sequence != self.masked).any(-1, keepdim=True)
-        return self.layout.from_keras(sequence * present.to(sequence.dtype))
+        return self.layout.from_keras(torch.where(self.mask_of(x)[..., None], sequence, 0))
+
+    def mask_of(self, x: Tensor) -> Tensor:
+        """The steps that count."""
+        return (self.layout.to_keras(x) != self.masked).any(-1)
 
     def extra_repr(self) -> str:
         """The number."""
@@ -54,14 +59,13 @@ def spectral_normalization(context: LayerContext) -> nn.Module:
 
 @translates("Masking")
 def masking(context: LayerContext) -> nn.Module:
-    """Steps that count as missing."""
-    masked = context.number("mask_value", 0)
-    context.conversion.remarks.append(
-        Fact(
-            "layer {layer} sets steps that hold only {number} to zero; the layers after it read them, and do not skip "
-            "them as in Keras",
-            layer=context.layer.name,
-            number=f"{masked:g}",
-        )
-    )
-    return Masking(masked, context.layout)
+    """Steps that layers after it leave out."""
+    return Masking(context.number("mask_value", 0), context.layout)
+
+
+@translates("Pipeline")
+def pipeline(context: LayerContext) -> nn.Module:
+    """Layers one after another, which prepare images."""
+    layers = [parse_layer(config, depth=1) for config in context.setting("layers", ())]
+    modules = [context.conversion.translate(context.inner(layer, LayerWeights())) for layer in layers]
+    return nn.Sequential(*modules)
