@@ -49,21 +49,25 @@ def further_cases(function: str, cases: list[pytest.Item]) -> list[pytest.Item]:
     return [case for place, case in enumerate(cases) if place not in kept]
 
 
+FIRST = ("browser", "server", "process", "architectures")
+"""Marks of tests of which each takes seconds."""
+
+
 def longest_files_first(items: list[pytest.Item]) -> None:
-    """Order files for workers that take one file after another: browsers first, then by the number of tests.
+    """Order files for workers that take one file after another: those of slow tests first, then by number of tests.
 
     A file with a browser takes minutes with few tests; taken last, it would leave the other worker without work.
     """
     tests: dict[str, int] = defaultdict(int)
-    with_browser: set[str] = set()
+    group: dict[str, int] = defaultdict(lambda: len(FIRST))
     for item in items:
         file = item.nodeid.partition("::")[0]
         tests[file] += 1
-        if item.get_closest_marker("browser") or item.get_closest_marker("server"):
-            with_browser.add(file)
+        marks = {mark.name for mark in item.iter_markers()}
+        group[file] = min(group[file], *(place for place, name in enumerate(FIRST) if name in marks), len(FIRST))
 
-    def place(item: pytest.Item) -> tuple[bool, int, str]:
+    def place(item: pytest.Item) -> tuple[int, int, str]:
         file = item.nodeid.partition("::")[0]
-        return file not in with_browser, -tests[file], file
+        return group[file], -tests[file], file
 
     items.sort(key=place)

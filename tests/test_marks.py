@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.marks import CASES_IN_FAST, FIXTURES, FOLDERS, further_cases, mark_by_use
+from tests.marks import CASES_IN_FAST, FIXTURES, FOLDERS, further_cases, longest_files_first, mark_by_use
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,6 +38,19 @@ def test_a_few_cases_of_each_test_stay(count: int) -> None:
     cases: Any = [SimpleNamespace(number=n) for n in range(count)]
     for function in ("tests/a.py::first", "tests/a.py::second"):
         assert len(cases) - len(further_cases(function, cases)) == min(count, CASES_IN_FAST)
+
+
+def test_files_of_slow_tests_come_first_then_those_of_many_tests() -> None:
+    def item(nodeid: str, *marks: str) -> Any:
+        return SimpleNamespace(nodeid=nodeid, iter_markers=lambda: [SimpleNamespace(name=name) for name in marks])
+
+    items = [
+        item("few.py::a"), item("many.py::a"), item("many.py::b"), item("builds.py::a", "architectures"),
+        item("opens.py::a"), item("opens.py::b", "sweep", "browser"),
+    ]  # fmt: skip
+    longest_files_first(items)
+    files = [item.nodeid.partition("::")[0] for item in items]
+    assert files == ["opens.py", "opens.py", "builds.py", "many.py", "many.py", "few.py"]
 
 
 def test_make_test_fast_leaves_out_every_mark_that_is_declared(pytestconfig: pytest.Config) -> None:
