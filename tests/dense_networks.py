@@ -24,9 +24,9 @@ class ByColor(nn.Module):
             self.first.weight.zero_(), self.first.bias.zero_(), self.second.weight.zero_()
             for channel, (color, other) in enumerate(((0, 2), (2, 0))):
                 self.first.weight[channel, color] = 1 / 9
-                self.first.weight[channel, other] = -1 / 9
+                self.first.weight[channel, other] = -0.5 / 9
             self.second.weight[1, 0], self.second.weight[2, 1] = 8.0, 8.0
-            self.second.bias.copy_(torch.tensor([2.0, 0.0, 0.0]))
+            self.second.bias.copy_(torch.tensor([4.0, 0.0, 0.0]))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.second(self.relu(self.first(images)))
@@ -92,14 +92,14 @@ def _suppress(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
 
 
 def scene() -> Tensor:
-    """A gray image with a red square (rows 4–11, columns 4–11) and a larger blue one (rows 16–27, columns 12–27)."""
+    """A gray image with a red square (rows 4–11, columns 4–11) and a blue one (rows 16–23, columns 20–27)."""
     image = torch.full((1, 3, SIDE, SIDE), 0.5)
     image[0, :, 4:12, 4:12] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]
-    image[0, :, 16:28, 12:28] = torch.tensor([0.1, 0.1, 0.9])[:, None, None]
+    image[0, :, 16:24, 20:28] = torch.tensor([0.1, 0.1, 0.8])[:, None, None]
     return image
 
 
-RED, BLUE = (slice(4, 12), slice(4, 12)), (slice(16, 28), slice(12, 28))
+RED, BLUE = (slice(4, 12), slice(4, 12)), (slice(16, 24), slice(20, 28))
 """Rows and columns of the squares in `scene`."""
 
 

@@ -11,6 +11,7 @@ from convscope.render.scale import Numbers, Scale, format_number, map_values
 from convscope.render.signal_axis import format_position
 from convscope.values import (
     Attribution,
+    Detections,
     Exemplars,
     FeatureMaps,
     LayerAttribution,
@@ -18,6 +19,7 @@ from convscope.values import (
     Prediction,
     ReceptiveField,
     Record,
+    Segmentation,
     Value,
 )
 from convscope.values.facts import Fact, as_fact, heading
@@ -159,16 +161,41 @@ def top_classes(prediction: Prediction) -> list[TopClass]:
     return [TopClass(_class_name(label, index), text, share) for label, index, text, share in rows]
 
 
-def alt_of_prediction(prediction: Prediction) -> str:
-    """The alternative text of a prediction."""
+def class_shares(segmentation: Segmentation) -> list[TopClass]:
+    """The predicted classes with the share of the input that each covers."""
+    rows = zip(
+        segmentation.labels, segmentation.indices, segmentation.formatted_shares(), segmentation.shares, strict=True
+    )
+    return [TopClass(_class_name(label, index), text, share) for label, index, text, share in rows]
+
+
+def boxes(detections: Detections) -> list[TopClass]:
+    """The detected boxes with their scores."""
+    rows = zip(detections.labels, detections.formatted_scores(), detections.scores, strict=True)
+    return [TopClass(label, text, score) for label, text, score in rows]
+
+
+def answers(value: Value) -> list[TopClass]:
+    """What a network answers, as rows: classes, classes with their shares, or boxes."""
+    if isinstance(value, Segmentation):
+        return class_shares(value)
+    if isinstance(value, Detections):
+        return boxes(value)
+    return top_classes(value) if isinstance(value, Prediction) else []
+
+
+ANSWERS = (Prediction, Segmentation, Detections)
+"""Kinds of values that hold what a network answers."""
+
+
+def alt_of_answer(value: Value) -> str:
+    """The alternative text of what a network answers."""
     return Fact(
         "{title} for {input}: {classes}.",
-        title=title(prediction),
-        input=short_name(prediction.record.input) or Fact("one input"),
-        classes=[
-            Fact("{label} {value}", label=top_class.name, value=top_class.value_text)
-            for top_class in top_classes(prediction)
-        ],
+        title=title(value),
+        input=short_name(value.record.input) or Fact("one input"),
+        classes=[Fact("{label} {value}", label=answer.name, value=answer.value_text) for answer in answers(value)]
+        or [Fact("nothing")],
     )
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from convscope.values.base import Value
+from convscope.values.base import Record, Value
 
 if TYPE_CHECKING:
     import numpy as np
+
+_READS = (
+    "Each box is one detection; its number is how a target names it (box:0). The score is the network's confidence, "
+    "not the probability that the box is correct; boxes below its threshold are not listed."
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +53,10 @@ class Detections(Value):
     def formatted_scores(self) -> list[str]:
         """The score of each box in per cent."""
         return [f"{score:.1%}" for score in self.scores]
+
+    def with_record(self, record: Record) -> Self:
+        """A copy of this value with ``record``, which says how a value of this kind is read."""
+        return replace(self, record=replace(record, reads=_READS))
 
     @classmethod
     def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:

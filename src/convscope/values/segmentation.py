@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from convscope.values.base import Value
+from convscope.values.base import Record, Value
 
 if TYPE_CHECKING:
     import numpy as np
+
+_READS = (
+    "Each colour is a class, where it scores highest; the bars say how much of the input each covers. A share is no "
+    "confidence: the map does not show how sure the network was at a position."
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +49,10 @@ class Segmentation(Value):
     def formatted_shares(self) -> list[str]:
         """The share of each class in per cent."""
         return [f"{share:.1%}" for share in self.shares]
+
+    def with_record(self, record: Record) -> Self:
+        """A copy of this value with ``record``, which says how a value of this kind is read."""
+        return replace(self, record=replace(record, reads=_READS))
 
     @classmethod
     def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:

@@ -221,8 +221,7 @@ def _default_layer(model: "Model", trace: "LayerTrace") -> str | None:
             if address.startswith(f"{prefix}.") and trace.layers[address].has_positions
         ]
         if inside:
-            steps = trace.layers[inside[-1]].steps
-            return next(address for address in inside if trace.layers[address].steps == steps)
+            return inside[-1]
     return None
 
 
