@@ -10,9 +10,10 @@ from typing import Any
 from convscope import _extensions
 from convscope.errors import ParameterError
 from convscope.render.animation import animated_gif
+from convscope.render.answers import ANSWERS, Answer, TopClass, answers, explained_by_default, top_classes
 from convscope.render.arithmetic import draw_arithmetic
 from convscope.render.attribution import draw_attribution
-from convscope.render.captions import ANSWERS, Note, TopClass, answers, short_name, subject, target, top_classes
+from convscope.render.captions import Note, short_name, subject, target
 from convscope.render.comparison import draw_comparison
 from convscope.render.detections import draw_detections
 from convscope.render.distribution import draw_distribution
@@ -52,24 +53,25 @@ from convscope.values import (
 
 __all__ = [
     "ANSWERS",
-    "PHOTO_WEIGHT",
     "BACKGROUNDS",
-    "TopClass",
     "OPACITY",
+    "PHOTO_WEIGHT",
     "SCALES",
     "THEMES",
+    "Answer",
     "Legend",
     "Note",
     "Picture",
+    "TopClass",
     "alt",
-    "answers",
-    "top_classes",
-    "legend",
-    "map_png",
     "animated_gif",
-    "notes",
+    "answers",
+    "explained_by_default",
     "format_number",
     "has_bare_picture",
+    "legend",
+    "map_png",
+    "notes",
     "overlay_png",
     "photo_pixels",
     "photo_png",
@@ -77,6 +79,7 @@ __all__ = [
     "short_name",
     "subject",
     "target",
+    "top_classes",
 ]
 
 RENDERERS: dict[type[Value], Callable[..., Picture]] = {

@@ -11,15 +11,12 @@ from convscope.render.scale import Numbers, Scale, format_number, map_values
 from convscope.render.signal_axis import format_position
 from convscope.values import (
     Attribution,
-    Detections,
     Exemplars,
     FeatureMaps,
     LayerAttribution,
     Pictures,
-    Prediction,
     ReceptiveField,
     Record,
-    Segmentation,
     Value,
 )
 from convscope.values.facts import Fact, as_fact, heading
@@ -64,7 +61,7 @@ def subject(value: Value) -> str:
 def target(attribution: Attribution | LayerAttribution) -> str:
     """The name of the target, with the index of the class unless the label is the index."""
     index = attribution.target_index
-    return attribution.target if index is None else _class_name(attribution.target, index)
+    return attribution.target if index is None else class_name(attribution.target, index)
 
 
 def source(value: Value, *, cost: bool = True) -> str:
@@ -139,67 +136,8 @@ def _peaks(attribution: Attribution, scale: Scale) -> list[Fact]:
     return peaks
 
 
-@dataclass(frozen=True)
-class TopClass:
-    """One of the top classes.
-
-    Attributes:
-        name: its label with its index.
-        value_text: its confidence (``93.1%``), or its output value if there is no confidence.
-        share: its confidence from 0 to 1, if there is one.
-    """
-
-    name: str
-    value_text: str
-    share: float | None
-
-
-def top_classes(prediction: Prediction) -> list[TopClass]:
-    """The top classes with their confidences, or with their output values if there are none."""
-    shares = prediction.confidences or [None] * len(prediction.labels)
-    rows = zip(prediction.labels, prediction.indices, prediction.formatted_scores(), shares, strict=True)
-    return [TopClass(_class_name(label, index), text, share) for label, index, text, share in rows]
-
-
-def class_shares(segmentation: Segmentation) -> list[TopClass]:
-    """The predicted classes with the share of the input that each covers."""
-    rows = zip(
-        segmentation.labels, segmentation.indices, segmentation.formatted_shares(), segmentation.shares, strict=True
-    )
-    return [TopClass(_class_name(label, index), text, share) for label, index, text, share in rows]
-
-
-def boxes(detections: Detections) -> list[TopClass]:
-    """The detected boxes with their scores."""
-    rows = zip(detections.labels, detections.formatted_scores(), detections.scores, strict=True)
-    return [TopClass(label, text, score) for label, text, score in rows]
-
-
-def answers(value: Value) -> list[TopClass]:
-    """What a network answers, as rows: classes, classes with their shares, or boxes."""
-    if isinstance(value, Segmentation):
-        return class_shares(value)
-    if isinstance(value, Detections):
-        return boxes(value)
-    return top_classes(value) if isinstance(value, Prediction) else []
-
-
-ANSWERS = (Prediction, Segmentation, Detections)
-"""Kinds of values that hold what a network answers."""
-
-
-def alt_of_answer(value: Value) -> str:
-    """The alternative text of what a network answers."""
-    return Fact(
-        "{title} for {input}: {classes}.",
-        title=title(value),
-        input=short_name(value.record.input) or Fact("one input"),
-        classes=[Fact("{label} {value}", label=answer.name, value=answer.value_text) for answer in answers(value)]
-        or [Fact("nothing")],
-    )
-
-
-def _class_name(label: str, index: int) -> str:
+def class_name(label: str, index: int) -> str:
+    """The name of a class with its index, unless the label is the index."""
     return Fact("class {index}", index=index) if label in (str(index), f"class {index}") else f"{label} ({index})"
 
 

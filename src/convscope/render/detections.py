@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from convscope.render import captions
+from convscope.render.answers import box_colours
 from convscope.render.canvas import SMALL, Canvas
-from convscope.render.palette import class_colours
 from convscope.render.panels import Panel
-from convscope.render.prediction import Row, draw_answer
+from convscope.render.prediction import draw_answer
 from convscope.render.raster import enlarge, photo_pixels
 from convscope.render.rendered_picture import Picture
 from convscope.values import Detections
@@ -41,24 +40,12 @@ class PhotoWithBoxes(Panel):
             canvas.text(left + 4, label_top, label, size=SMALL, colour="#ffffff", bold=True)
 
 
-def draw_detections(detections: Detections, *, theme: str = "light") -> Picture:
-    """The picture of detections; ``theme`` is ``light`` or ``dark``."""
-    colours = box_colours(detections)
-    rows = [
-        Row(f"{number}  {box.name}", box.value_text, box.share, colour)
-        for number, (box, colour) in enumerate(zip(captions.boxes(detections), colours, strict=True))
-    ]
-    return draw_answer(detections, _panels(detections, colours), rows, theme)
+def draw_detections(detections: Detections, *, theme: str = "light", bare: bool = False) -> Picture:
+    """The picture of detections; ``theme`` is ``light`` or ``dark``, ``bare`` draws the boxes alone."""
+    return draw_answer(detections, _panels(detections), theme, bare=bare)
 
 
-def box_colours(detections: Detections) -> tuple[str, ...]:
-    """A colour for each box: the same for boxes of the same class."""
-    classes = [*dict.fromkeys(detections.indices)]
-    of_class = dict(zip(classes, class_colours(len(classes)), strict=True))
-    return tuple(of_class[index] for index in detections.indices)
-
-
-def _panels(detections: Detections, colours: tuple[str, ...]) -> list[Panel]:
+def _panels(detections: Detections) -> list[Panel]:
     photo = photo_pixels(detections)
     if photo is None:
         return []
@@ -70,4 +57,4 @@ def _panels(detections: Detections, colours: tuple[str, ...]) -> list[Panel]:
         for box in detections.boxes
     )
     labels = tuple(f"{number} {label}" for number, label in enumerate(detections.labels))
-    return [PhotoWithBoxes("input", pixels, boxes=boxes, labels=labels, colours=colours)]
+    return [PhotoWithBoxes("input", pixels, boxes=boxes, labels=labels, colours=box_colours(detections))]

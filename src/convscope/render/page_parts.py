@@ -2,6 +2,7 @@
 
 from convscope.errors import ParameterError
 from convscope.render import captions, raster
+from convscope.render.answers import ANSWERS, alt_of_answer
 from convscope.render.layer_attribution import alt_of_layer_attribution
 from convscope.render.scale import Legend, legend_of, map_values, scale_of
 from convscope.values import Attribution, LayerAttribution, Value
@@ -51,4 +52,4 @@ def alt(value: Value) -> str:
         return captions.alt(value, scale_of([value]))
     if isinstance(value, LayerAttribution):
         return alt_of_layer_attribution(value)
-    return captions.alt_of_answer(value) if isinstance(value, captions.ANSWERS) else captions.title(value)
+    return alt_of_answer(value) if isinstance(value, ANSWERS) else captions.title(value)

@@ -75,7 +75,10 @@ def line_colours(count: int) -> list[str]:
 def class_colours(count: int) -> list[str]:
     """A colour for each class, distinct also where there are more classes than line colours."""
     further = (colorsys.hls_to_rgb(0.1 + 0.618034 * index % 1, 0.5, 0.55) for index in range(count - len(LINE_COLOURS)))
-    return [*line_colours(min(count, len(LINE_COLOURS))), *("#" + bytes(round(255 * c) for c in rgb).hex() for rgb in further)]
+    return [
+        *line_colours(min(count, len(LINE_COLOURS))),
+        *("#" + bytes(round(255 * c) for c in rgb).hex() for rgb in further),
+    ]
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """Drawing what a network answers: the input, and a row for each class or box with a bar for its share or score."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 from convscope.render import captions
+from convscope.render.answers import TopClass, alt_of_answer, answers
 from convscope.render.canvas import GAP, MARGIN, SMALL, TITLE, Canvas
 from convscope.render.panels import Panel, input_panel
 from convscope.render.rendered_picture import Picture
@@ -15,25 +16,24 @@ _SWATCH = 14
 """The side of the square in which the colour of a row is shown."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of an answer: a name and a number, a bar from 0 to 100 % if there is a share, a square if a colour."""
-
-    name: str
-    value_text: str
-    share: float | None = None
-    colour: str = ""
-
-
 def draw_prediction(prediction: Prediction, *, theme: str = "light") -> Picture:
     """The picture of a prediction; ``theme`` is ``light`` or ``dark``."""
     panel = input_panel(prediction, PANEL_SIDE)
-    rows = [Row(answer.name, answer.value_text, answer.share) for answer in captions.top_classes(prediction)]
-    return draw_answer(prediction, [] if panel is None else [panel], rows, theme)
+    return draw_answer(prediction, [] if panel is None else [panel], theme)
 
 
-def draw_answer(value: Value, panels: Sequence[Panel], rows: Sequence[Row], theme: str) -> Picture:
-    """The picture of an answer: panels side by side, the rows on their right, and the text around them."""
+def draw_answer(value: Value, panels: Sequence[Panel], theme: str, *, bare: bool = False) -> Picture:
+    """The picture of an answer: panels side by side, a row for each class or box, and the text around them.
+
+    Args:
+        bare: draw the last panel alone.
+    """
+    if bare and panels:
+        canvas = Canvas(theme, bare=True)
+        canvas.width, canvas.y = panels[-1].width, panels[-1].height
+        panels[-1].draw(canvas, 0, 0)
+        picture = canvas.to_picture(alt_of_answer(value))
+        return replace(picture, pixels=picture.pixels[: panels[-1].height])
     canvas = Canvas(theme)
     panels_width = sum(panel.width + 2 * GAP for panel in panels)
     canvas.width = 2 * MARGIN + panels_width + BARS_WIDTH
@@ -46,15 +46,15 @@ def draw_answer(value: Value, panels: Sequence[Panel], rows: Sequence[Row], them
         panel.draw(canvas, x, canvas.y)
         x += panel.width + 2 * GAP
     heights = [panel.height + panel.axis_height for panel in panels]
-    canvas.y += max([_draw_rows(canvas, x, canvas.y, rows), *heights]) + 16
+    canvas.y += max([_draw_rows(canvas, x, canvas.y, answers(value)), *heights]) + 16
     for note in captions.notes(value):
         mark, colour = ("⚠ ", canvas.theme.warning) if note.warning else ("", canvas.theme.faint)
         canvas.paragraph(mark + value.record.adapt_wording(note.text), colour=colour, bold=note.warning)
     canvas.paragraph(value.record.adapt_wording(value.record.reads))
-    return canvas.to_picture(captions.alt_of_answer(value))
+    return canvas.to_picture(alt_of_answer(value))
 
 
-def _draw_rows(canvas: Canvas, x: float, y: float, rows: Sequence[Row]) -> float:
+def _draw_rows(canvas: Canvas, x: float, y: float, rows: Sequence[TopClass]) -> float:
     """Draw the rows, the name of each above its bar; returns the height."""
     top = y
     for number, row in enumerate(rows):

@@ -3,10 +3,10 @@
 import numpy as np
 from PIL import Image
 
-from convscope.render import captions
-from convscope.render.palette import Pixels, class_colours
+from convscope.render.answers import legend_colours
+from convscope.render.palette import Pixels
 from convscope.render.panels import Panel, input_panel
-from convscope.render.prediction import PANEL_SIDE, Row, draw_answer
+from convscope.render.prediction import PANEL_SIDE, draw_answer
 from convscope.render.raster import enlarge, photo_pixels
 from convscope.render.rendered_picture import Picture
 from convscope.values import Segmentation
@@ -15,20 +15,9 @@ OPACITY = 0.6
 """The opacity of the colours over the input, which is grey below them."""
 
 
-def draw_segmentation(segmentation: Segmentation, *, theme: str = "light") -> Picture:
-    """The picture of a segmentation; ``theme`` is ``light`` or ``dark``."""
-    colours = legend_colours(segmentation)
-    rows = [
-        Row(answer.name, answer.value_text, answer.share, colours[index])
-        for index, answer in zip(segmentation.indices, captions.class_shares(segmentation), strict=True)
-    ]
-    return draw_answer(segmentation, _panels(segmentation), rows, theme)
-
-
-def legend_colours(segmentation: Segmentation) -> dict[int, str]:
-    """The colour of each predicted class by its index; empty for the background, which is not coloured."""
-    objects = [index for index in segmentation.indices if index != segmentation.background]
-    return {segmentation.background: "", **dict(zip(objects, class_colours(len(objects)), strict=True))}
+def draw_segmentation(segmentation: Segmentation, *, theme: str = "light", bare: bool = False) -> Picture:
+    """The picture of a segmentation; ``theme`` is ``light`` or ``dark``, ``bare`` draws the classes alone."""
+    return draw_answer(segmentation, _panels(segmentation), theme, bare=bare)
 
 
 def _panels(segmentation: Segmentation) -> list[Panel]:

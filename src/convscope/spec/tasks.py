@@ -24,6 +24,7 @@ class Task:
             output that cannot be of this task.
         targets: what users may write as a target, each form with its meaning.
         prefixes: how the texts begin that only this task has, for messages about them.
+        hint: a form that a form shows as an example; empty for two labels, "A - B".
         parse: ``parse(text, model)``: the target that a text describes, or None if it is of no form of this task.
         class_scorer: ``class_scorer(indices, model)``: scores a class per image, the default target where an index is
             negative; it gives None where a class is a column of the output.
@@ -43,6 +44,7 @@ class Task:
     parse: Callable[[str, Any], Any]
     predict: Callable[..., list[Any]]
     prefixes: tuple[str, ...] = ()
+    hint: str = ""
     class_scorer: Callable[[Any, Any], Any] | None = None
     meaning: str = ""
     default_layer: Callable[[Any, Any], str | None] = field(default=lambda model, trace: None)

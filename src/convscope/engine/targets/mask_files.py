@@ -39,7 +39,9 @@ def _read_array(path: str, model: "Model") -> Tensor:
         raise InputError(f"{path!r} is no mask saved as .npy ({type(error).__name__}: {error})") from error
     extent = _extent(model)
     if extent is not None and tuple(mask.shape) != extent:
-        raise OutputError(f"the mask {path!r} has shape {tuple(mask.shape)}, and the input {extent}: give it this shape")
+        raise OutputError(
+            f"the mask {path!r} has shape {tuple(mask.shape)}, and the input {extent}: give it this shape"
+        )
     return mask
 
 
@@ -56,7 +58,12 @@ def _read_picture(path: str, model: "Model") -> Tensor:
             )
         return mask
     as_photo = ImageInput(
-        size=spec.size, fit=spec.fit, resize=spec.resize, crop_margin=spec.crop_margin, interpolation="nearest", channels=1
+        size=spec.size,
+        fit=spec.fit,
+        resize=spec.resize,
+        crop_margin=spec.crop_margin,
+        interpolation="nearest",
+        channels=1,
     )
     return (as_photo.prepare(gray)[0] > 0).float()
 

@@ -132,7 +132,9 @@ class Target:
         """The same target for a batch of copies, where copy i is of image ``rows[i]``."""
         self._follow_task()
         scorer = self._scorer
-        scorer_of_copies: Scorer | None = None if scorer is None else lambda output, copies: scorer(output, rows[copies])
+        scorer_of_copies: Scorer | None = (
+            None if scorer is None else lambda output, copies: scorer(output, rows[copies])
+        )
         if self.task_scorer is not None:
             scorer_of_copies = self.task_scorer.for_copies(rows)
         descriptions, parts = (

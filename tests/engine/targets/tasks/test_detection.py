@@ -17,7 +17,9 @@ from tests.dense_networks import BLUE, INPUT, RED, SIDE, Detector, detector, sce
 def test_the_prediction_lists_the_boxes() -> None:
     value = cs.predict(detector(), scene())
     assert isinstance(value, Detections)
-    assert value.labels == ("red", "blue") and value.indices == (1, 2) and value.total == 2
+    assert value.labels == ("red", "blue")
+    assert value.indices == (1, 2)
+    assert value.total == 2
     own = Detector().eval()(scene())[0]
     torch.testing.assert_close(torch.tensor(value.boxes), own["boxes"])
     torch.testing.assert_close(torch.tensor(value.scores), own["scores"])
@@ -114,7 +116,8 @@ def test_boxes_are_padded_or_the_least_certain_dropped() -> None:
     encoded = encode_boxes(torch.rand(len(scores), 4), scores, torch.ones(len(scores)))
     torch.testing.assert_close(encoded[:, 4], scores.sort(descending=True).values[:MOST_BOXES])
     padded = encode_boxes(torch.rand(2, 4), scores[:2], torch.ones(2))
-    assert padded.shape == encoded.shape and (padded[2:, 5] == -1).all()
+    assert padded.shape == encoded.shape
+    assert (padded[2:, 5] == -1).all()
 
 
 class Queries(nn.Module):
@@ -129,7 +132,8 @@ class Queries(nn.Module):
 
 def test_queries_are_boxes_without_the_class_of_no_object() -> None:
     value = cs.predict(cs.Model(Queries(), input=INPUT, labels=["ant", "bee"]), torch.ones(1, 3, 16, SIDE))
-    assert value.labels == ("bee",) and value.total == 2
+    assert value.labels == ("bee",)
+    assert value.total == 2
     assert value.boxes[0] == pytest.approx((8, 0, 24, 8))
     assert value.scores[0] == pytest.approx(float(torch.tensor([0.0, 3, 0]).softmax(0)[1]))
 
@@ -144,7 +148,8 @@ def test_a_raw_tensor_is_taken_by_a_declared_adapter() -> None:
 
     model = cs.Model(raw, input=INPUT, output=boxes, task="detection")
     value = cs.saliency(model, scene(), target="box:2")
-    assert value.values.abs().max() > 0 and value.target == "box:2 (class 0)"
+    assert value.values.abs().max() > 0
+    assert value.target == "box:2 (class 0)"
     with pytest.raises(OutputError, match=r"gives a tensor of shape .* which is no output for task='detection'"):
         cs.saliency(cs.Model(raw, input=INPUT, task="detection"), scene())
 

@@ -42,7 +42,8 @@ def linear() -> cs.Model:
 def test_every_container_of_maps_is_recognized(wrap: Any) -> None:
     model = cs.Model(Wraps(wrap).eval(), input=INPUT)
     value = cs.grad_cam(model, scene())
-    assert model.task is not None and model.task.name == "segmentation"
+    assert model.task is not None
+    assert model.task.name == "segmentation"
     assert value.target_index == 1
     torch.testing.assert_close(value.values, cs.grad_cam(segmenter(), scene()).values)
     assert value.record.model["task"] == "segmentation"
@@ -53,7 +54,8 @@ def test_the_prediction_is_a_map_of_classes_with_shares() -> None:
     maps = Segmenter().eval()(scene())["out"][0].detach()
     assert isinstance(value, Segmentation)
     torch.testing.assert_close(torch.as_tensor(value.classes).long(), maps.argmax(0))
-    assert value.labels == ("background", "red", "blue") and value.background == 0
+    assert value.labels == ("background", "red", "blue")
+    assert value.background == 0
     assert sum(value.shares) == pytest.approx(1)
     assert value.shares[1] == pytest.approx(float((maps.argmax(0) == 1).float().mean()))
     assert cs.predict(segmenter(), scene(), top=1).labels == ("background",)
@@ -63,7 +65,8 @@ def test_a_single_map_with_a_sigmoid_is_the_foreground() -> None:
     model = cs.Model(Foreground().eval(), input=INPUT)
     covered = Foreground().eval()(scene())[0, 0] > 0.5
     value = cs.predict(model, scene())
-    assert (torch.as_tensor(value.classes) == 0).equal(covered) and 0 < value.shares[0] < 0.2
+    assert (torch.as_tensor(value.classes) == 0).equal(covered)
+    assert 0 < value.shares[0] < 0.2
     both = cs.Model(Foreground().eval(), input=INPUT, labels=["background", "red"])
     assert (torch.as_tensor(cs.predict(both, scene()).classes) == 1).equal(covered)
     assert cs.saliency(both, scene()).target == "red"
@@ -108,7 +111,8 @@ def test_a_position_is_a_row_and_a_column_in_pixels_of_the_input() -> None:
     value = cs.saliency(halved, scene(), target="at:8,6")
     assert value.target == "class 1 at:8,6"
     rows, columns = value.values.abs().nonzero().unbind(1)
-    assert {*rows.tolist()} <= {*range(6, 12)} and {*columns.tolist()} <= {*range(4, 10)}
+    assert {*rows.tolist()} <= {*range(6, 12)}
+    assert {*columns.tolist()} <= {*range(4, 10)}
     assert cs.saliency(segmenter(), scene(), target="at:20,24").target == "blue at:20,24"
     assert cs.saliency(halved, scene(), target=value.target).score == value.score  # as a record repeats it
 

@@ -52,9 +52,7 @@ def _parse(text: str, model: "Model") -> Side | None:
     return Side(word == "positive", model) if word in SIDES else None
 
 
-def predict_classes(
-    model: "Model", images: "Images", rows: list[int], output: Tensor, top: int
-) -> list[Prediction]:
+def predict_classes(model: "Model", images: "Images", rows: list[int], output: Tensor, top: int) -> list[Prediction]:
     """The classes, or the values, with the highest scores."""
     if output.ndim > 2 and max(output.shape[2:]) == 1:
         output = output.flatten(1)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from convscope.engine.network.task_recognition import LAST_RUN
-from convscope.engine.targets.classes import class_index
 from convscope.engine.targets.task_scorer import TaskScorer, references
 from convscope.errors import OutputError, UnknownName
 from convscope.spec.tasks import Task, task
@@ -240,6 +239,7 @@ task(
             "CLASS": "the score of the best box of that class",
         },
         prefixes=("box:",),
+        hint="box:0.left",
         parse=_parse,
         class_scorer=_class_scorer,
         predict=_predict,

@@ -138,6 +138,7 @@ task(
             "INDEX": "one number of the embedding",
         },
         prefixes=(_LIKE,),
+        hint="like:photo.jpg",
         parse=_parse,
         class_scorer=lambda indices, model: OwnDirection() if bool((indices < 0).all()) else None,
         predict=predict_classes,

@@ -280,6 +280,7 @@ task(
             "at:120,88": "the class predicted at that position (also `in mask.png` and `everywhere` without a class)",
         },
         prefixes=("at:", "everywhere", "in "),
+        hint="at:120,88",
         parse=_parse,
         class_scorer=ClassOverRegion,
         predict=_predict,
