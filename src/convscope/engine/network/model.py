@@ -26,7 +26,7 @@ from convscope.engine.network.output_selection import OutputSelector, select_out
 from convscope.engine.network.quantized import QuantizedGradientWatcher, first_quantized_layer
 from convscope.engine.network.scripted_modules import failure_reason
 from convscope.engine.network.state_guard import backward_hooks, preserve_state
-from convscope.engine.network.task_recognition import LAST_RUN, check_task, encode_output, find_task, known_task
+from convscope.engine.network.task_recognition import LAST_RUN, check_task, encode_output, known_task
 from convscope.engine.network.tensor_contents import TensorContents
 from convscope.engine.network.torch_context import caller_settings
 from convscope.errors import ConvScopeError, InputError, ModelFailed, NoGradient, OutputError
@@ -270,10 +270,15 @@ class Model:
 
     @property
     def meaning(self) -> Meaning:
-        """The meaning of the output: as specified for the model, else as observed in a forward; by default scores."""
-        task = self.task_name or self.cache[LAST_RUN].task
-        if task and self._given_meaning is None and (word := find_task(task).meaning):
-            return Meaning(MEANING_WORDS[word], given_by_user=bool(self.task_name) and word == "value")
+        """The meaning of the output: as specified for the model, by its task, else as observed; by default scores."""
+        task = self.task if self._given_meaning is None else None
+        if task is None or MEANING_WORDS.get(task.meaning) in (None, self.meaning_of_values.kind):
+            return self.meaning_of_values
+        return Meaning(MEANING_WORDS[task.meaning], given_by_user=bool(self.task_name) and task.meaning == "value")
+
+    @property
+    def meaning_of_values(self) -> Meaning:
+        """The meaning of the output as specified for the model or as observed in a forward, whatever its task is."""
         observed = next(reversed(self.cache[_MEANINGS].values()), Meaning())
         word = self._meaning_word if self._returns_tensor else ""
         given = self._given_meaning or (parse_meaning(word) if word else None)

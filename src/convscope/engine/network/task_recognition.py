@@ -96,7 +96,7 @@ def known_task(model: "Model") -> Task | None:
         return find_task(run.task)
     if not run.output:
         return None
-    facts = (run.output[1:], run.input, model.meaning, len(model.labels or ()))
+    facts = (run.output[1:], run.input, model.meaning_of_values, len(model.labels or ()))
     run.recognized = run.recognized or {}
     if facts not in run.recognized:
         shape = torch.empty(run.output, device="meta")

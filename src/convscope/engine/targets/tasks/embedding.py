@@ -15,6 +15,7 @@ from convscope.errors import InputError, OutputError
 from convscope.spec.tasks import Task, task
 
 if TYPE_CHECKING:
+    from convscope.engine.layers.layer_trace import LayerTrace
     from convscope.engine.network.model import Model
 
 _LIKE = "like:"
@@ -90,6 +91,15 @@ def _parse(text: str, model: "Model") -> TaskScorer | None:
     return Similarity(text, _mean_embedding(address, model, text))
 
 
+def _default_layer(model: "Model", trace: "LayerTrace") -> str | None:
+    """The last map that every path leads through, also where it has as many channels as the embedding has numbers."""
+    for address in reversed(trace.order):
+        layer = trace.layers[address]
+        if layer.has_positions and trace.output is not None and trace.is_on_every_path(address, trace.output):
+            return address
+    return None
+
+
 def _read_vector(address: str) -> Tensor:
     try:
         vector = torch.from_numpy(np.load(address, allow_pickle=False)).float().flatten()
@@ -114,10 +124,10 @@ def _mean_embedding(address: str, model: "Model", text: str) -> Tensor:
             prepared = model.prepare(files[start : start + _CHUNK])
             vectors = _vectors(model.run(model.input_copy(prepared.tensor)))
             directions.append(nn.functional.normalize(vectors.detach().float(), dim=1).cpu())
-    found_task = model.task
-    if found_task is not None and found_task.name != "embedding":
+    network_task = model.task
+    if network_task is not None and network_task.name != "embedding":
         raise InputError(
-            f"{text!r} is a target of an embedding, and the task of {model.name} is {found_task.title}: open it with "
+            f"{text!r} is a target of an embedding, and the task of {model.name} is {network_task.title}: open it with "
             "task='embedding' if its output is a vector to compare"
         )
     return torch.cat(directions).mean(0)
@@ -143,5 +153,6 @@ task(
         class_scorer=lambda indices, model: OwnDirection() if bool((indices < 0).all()) else None,
         predict=predict_classes,
         meaning="value",
+        default_layer=_default_layer,
     )
 )

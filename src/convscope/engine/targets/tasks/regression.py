@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def _recognizes(output: Any, model: "Model") -> bool:
-    return isinstance(output, Tensor) and model.meaning.kind == "value"
+    return isinstance(output, Tensor) and model.meaning_of_values.kind == "value"
 
 
 def _parse(text: str, model: "Model") -> None:

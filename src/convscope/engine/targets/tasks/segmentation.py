@@ -195,7 +195,7 @@ def _recognizes(output: Any, model: "Model") -> bool:
         return _maps_in(output) is not None
     extent = model.cache[LAST_RUN].input[1:]
     dense = output.ndim > 2 and output.ndim - 2 == len(extent) and max(output.shape[2:]) > 1
-    return dense and model.meaning.kind not in ("value", "tanh")
+    return dense and model.meaning_of_values.kind not in ("value", "tanh")
 
 
 def _maps_in(output: Any) -> Tensor | None:
