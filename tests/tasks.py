@@ -77,7 +77,8 @@ def run(name: str, parameters: Mapping[str, Any], case: Case) -> tuple[Any, str]
     """The value of a lens, or the message with which it refuses; anything else is raised."""
     declaration = find(name)
     arguments: dict[str, Any] = {
-        key: value.replace("LAYER", case.layer) if isinstance(value, str) else value for key, value in parameters.items()
+        key: value.replace("LAYER", case.layer) if isinstance(value, str) else value
+        for key, value in parameters.items()
     }
     if declaration.takes_target:
         arguments["target"] = case.target
