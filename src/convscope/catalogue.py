@@ -123,7 +123,8 @@ def load(
             a tuple or dict output, or for what the output is: ``?output=probabilities`` (see `Model`),
             ``?layout=LAYER:N,T,C`` for the layout of a layer's output where it cannot be determined,
             ``?spacing=5,1,1`` for the size of a volume's voxels, ``?rate=16000`` for a signal's samples per second, and
-            ``?task=segmentation``, ``?units=mm``, ``?labels=FILE``, ``?size=224``, ``?resize=256``, ``?mean=0.5,0.5,0.5``, ``?std=…`` for the arguments of
+            ``?task=segmentation``, ``?units=mm``,
+            ``?labels=FILE``, ``?size=224``, ``?resize=256``, ``?mean=0.5,0.5,0.5``, ``?std=…`` for the arguments of
             these names; ``&`` joins several.
         weights: a file to load into it: .safetensors, or a .pt / .pth state dict.
         labels: the names of the classes, as `Model` takes them, or a file with them: a name a line, or JSON.

@@ -68,7 +68,7 @@ def find_applicability(model: Model, images: Images, specs: Collection[LensSpec]
 
 
 def _must_be_tried(spec: LensSpec, model: Model) -> bool:
-    """Whether only a run shows that a lens works: rules for operations, and CAMs of a network that scores no classes."""
+    """Whether only a run shows that a lens works: rules for operations, and CAMs of maps of scores and of boxes."""
     if "operations" in spec.needs:
         return True
     other_task = model.task is not None and model.task.class_scorer is not None

@@ -18,19 +18,19 @@ class Task:
         name: its name in ``task=`` and ``--task``.
         title: what such a network does, in words.
         output: the outputs that are recognized, in words.
-        recognizes: ``recognizes(output, model)``: whether a network's own output, of any type, is one of this task. Of a
-            tensor only the shape may be read: it holds no numbers.
+        recognizes: ``recognizes(output, model)``: whether a network's own output, of any type, is one of this task.
+            Of a tensor only the shape may be read: it holds no numbers.
         encode: ``encode(output, model)``: the network's own output as a tensor (N, …), which targets score. None for an
             output that cannot be of this task.
         targets: what users may write as a target, each form with its meaning.
         prefixes: how the texts begin that only this task has, for messages about them.
         hint: a form that a form shows as an example; empty for two labels, "A - B".
         parse: ``parse(text, model)``: the target that a text describes, or None if it is of no form of this task.
-        class_scorer: ``class_scorer(indices, model)``: scores a class per image, the default target where an index is
-            negative; it gives None where a class is a column of the output.
+        class_scorer: ``class_scorer(indices, model)``: scores a class per image, the default target where an index
+            is negative; it gives None where a class is a column of the output.
         predict: ``predict(model, images, rows, output, top)``: one value per image, from the outputs of the images
             ``rows``.
-        meaning: the meaning of the output's values, where it follows from the task; see `engine/network/output_meaning`.
+        meaning: the meaning of the output's values, where it follows from the task (engine/network/output_meaning).
         default_layer: ``default_layer(model, trace)``: the layer that CAM methods use by default, or None for the one
             that is found for every network.
     """

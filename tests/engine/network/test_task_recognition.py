@@ -29,7 +29,7 @@ def test_a_task_may_be_named() -> None:
     assert model.task is not None
     assert cs.saliency(model, scene(), target="at:8,8").target == "class 1 at:8,8"
     with pytest.raises(
-        InputError, match="task must be one of classification, .* got 'segmentatoin'; did you mean 'seg"
+        InputError, match=r"task must be one of classification, .* got 'segmentatoin'; did you mean 'seg"
     ):
         cs.Model(nn.Flatten(), task="segmentatoin")
     assert task_names() == ("classification", "detection", "embedding", "regression", "segmentation")

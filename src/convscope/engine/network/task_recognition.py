@@ -81,8 +81,8 @@ def encode_output(output: Any, model: "Model", batch: int) -> Tensor:
     if isinstance(output, Tensor):
         declaration = find_task(model.task_name)
         raise OutputError(
-            f"{model.name} gives a tensor of shape {tuple(output.shape)}, which is no output for task={model.task_name!r}"
-            f": this takes {declaration.output}"
+            f"{model.name} gives a tensor of shape {tuple(output.shape)}, which is no output for "
+            f"task={model.task_name!r}: this takes {declaration.output}"
         )
     raise OutputError(unknown_output_message(output, model.name))
 

@@ -65,7 +65,7 @@ class Region:
 
 
 TargetLike = int | str | Difference | Unit | UnitAddress | Region | Callable[..., Tensor] | Sequence[Any]
-"""A class by index or label, ``"A - B"``, ``"layer[unit]"``, a text of the network's task such as ``"cat in mask.png"``,
+"""A class by index or label, ``"A - B"``, ``"layer[unit]"``, a text of a task such as ``"cat in mask.png"``,
 ``"box:3"`` or ``"like:photo.jpg"`` (docs/tasks.md), `TOP1`, a `Difference`, a `Unit`, a `Region`, a function
 ``output -> one number per image`` or ``(output, rows) -> one number per image`` (``rows[i]`` is the image that
 ``output[i]`` belongs to, for references of its own), or a list with one of these per image. In a list a tuple
@@ -267,7 +267,8 @@ def _refuse_form_of_another_task(text: str, model: "Model", task: Task) -> None:
     if other is not None:
         forms = ", ".join(form for form in task.targets if form)
         raise UnknownName(
-            f"{text!r} is a target of {other.title}, and the task of {model.name} is {task.title}: its targets are {forms}"
+            f"{text!r} is a target of {other.title}, and the task of {model.name} is {task.title}: its targets are "
+            f"{forms}"
         )
 
 

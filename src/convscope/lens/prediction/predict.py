@@ -47,8 +47,8 @@ def predict(
         there are none.
 
     Raises:
-        OutputError: the output is not one row of scores per image, no map of scores and no boxes, or the number of labels differs from the number of
-            outputs.
+        OutputError: the output is not one row of scores per image, no map of scores and no boxes, or the number of
+            labels differs from the number of outputs.
 
     Example:
         >>> import convscope as cs

@@ -145,7 +145,7 @@ def test_what_cannot_be_a_region_is_refused(tmp_path: Path) -> None:
     only_red = scene()
     only_red[0, :, BLUE[0], BLUE[1]] = 0.5
     refusals = {
-        "blue": (OutputError, "'blue' is predicted nowhere in this image, where Segmenter sees background, red"),
+        "blue": (OutputError, "'blue' is predicted nowhere in this image, where Segmenter predicts background, red"),
         "at:40,3": (OutputError, "no position at:40,3: the input has 32 × 32 pixels, counted from 0, the row before"),
         "at:3": (OutputError, "no position at:3"),
         "at:3,x": (UnknownName, "at:3,x is no position: write at:ROW,COLUMN"),

@@ -27,6 +27,7 @@ class Side(TaskScorer):
         self.positive, self.model = positive, model
 
     def __call__(self, output: Tensor, rows: Tensor) -> Tensor:
+        """The score of this side."""
         if output.shape[1:].numel() != 1:
             raise OutputError(
                 f"{self.describe(0)!r} is for a network with one output, and this has {tuple(output.shape[1:])}: "
@@ -35,6 +36,7 @@ class Side(TaskScorer):
         return two_class_scores(output.flatten(1), self.model.meaning)[:, int(self.positive)]
 
     def describe(self, row: int) -> str:
+        """``positive`` or ``negative``."""
         return SIDES[self.positive]
 
 

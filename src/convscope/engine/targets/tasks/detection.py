@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from convscope.engine.network.model import Model
 
 MOST_BOXES = 300
-"""How many boxes per image are kept, those with the highest scores; fewer are padded, so that outputs have one shape."""
+"""How many boxes per image are kept, those with the highest scores; fewer are padded, so that all have one shape."""
 EDGES = ("left", "top", "right", "bottom")
 SCORE, LABEL = 4, 5
 """The columns of an encoded box after its edges in pixels of the input; the label of padding is -1."""
@@ -68,6 +68,7 @@ class Box(TaskScorer):
     _boxes: dict[int, Tensor] = field(default_factory=dict)
 
     def __call__(self, output: Tensor, rows: Tensor) -> Tensor:
+        """The score or the edge of the box that matches in each output."""
         check_encoded(output, self.model)
         for boxes, row in zip(output, rows.tolist(), strict=True):
             if row not in self._boxes:
@@ -85,6 +86,7 @@ class Box(TaskScorer):
         return torch.where(lost, expected[:, self.edge] + 0 * matched[:, self.edge], matched[:, self.edge])
 
     def describe(self, row: int) -> str:
+        """``box:3.left (cat)``, or the class whose best box is meant."""
         edge = "" if self.edge is None else f".{EDGES[self.edge]}"
         wanted = int(self.classes[row % len(self.classes)])
         if wanted >= 0:
@@ -93,6 +95,7 @@ class Box(TaskScorer):
         return f"box:{self.number}{edge}{label}"
 
     def index_of(self, row: int) -> int | None:
+        """The class whose best box is meant."""
         wanted = int(self.classes[row % len(self.classes)])
         return wanted if wanted >= 0 else None
 

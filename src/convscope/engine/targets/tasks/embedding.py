@@ -30,6 +30,7 @@ class Similarity(TaskScorer):
         self.text, self.reference = text, reference
 
     def __call__(self, output: Tensor, rows: Tensor) -> Tensor:
+        """The cosine for each output."""
         vectors = _vectors(output)
         if vectors.shape[1] != len(self.reference):
             raise OutputError(
@@ -39,6 +40,7 @@ class Similarity(TaskScorer):
         return cosine_similarity(vectors, self.reference.to(vectors)[None], dim=1)
 
     def describe(self, row: int) -> str:
+        """The target as users write it."""
         return self.text
 
 
@@ -52,6 +54,7 @@ class OwnDirection(TaskScorer):
         self._directions: dict[int, Tensor] = {}
 
     def __call__(self, output: Tensor, rows: Tensor) -> Tensor:
+        """The length of each output along the direction of its image."""
         vectors = _vectors(output)
         for vector, row in zip(vectors, rows.tolist(), strict=True):
             if row not in self._directions:
@@ -59,6 +62,7 @@ class OwnDirection(TaskScorer):
         return (vectors * references(self._directions, rows, vectors.device)).sum(1)
 
     def describe(self, row: int) -> str:
+        """The target as users write it."""
         return "its own embedding"
 
 

@@ -106,6 +106,7 @@ class ClassOverRegion(TaskScorer):
     _weights: dict[int, Tensor] = field(default_factory=dict)
 
     def __call__(self, output: Tensor, rows: Tensor) -> Tensor:
+        """The mean score of the class over the region."""
         maps = class_maps(output, self.model)
         for row_maps, row in zip(maps, rows.tolist(), strict=True):
             if row not in self._classes:
@@ -116,12 +117,14 @@ class ClassOverRegion(TaskScorer):
         return (chosen * weights).flatten(1).sum(1)
 
     def describe(self, row: int) -> str:
+        """The class and the region, as in ``cat at:120,88``."""
         index = self._classes.get(row, int(self.indices[row % len(self.indices)]))
         if index < 0:
             return self.region.suffix.strip() or "the class that covers most"
         return self.model.label(index) + self.region.suffix
 
     def index_of(self, row: int) -> int | None:
+        """The class, where the region is where it is predicted."""
         return self._classes.get(row) if not self.region.suffix else None
 
     def _fix(self, maps: Tensor, row: int) -> None:
@@ -185,8 +188,8 @@ class ClassOverRegion(TaskScorer):
         classes = predicted.unique().tolist()
         names = ", ".join("nothing" if c == NOTHING else self.model.label(c) for c in classes[:8])
         return (
-            f"{label!r} is predicted nowhere in this image, where {self.model.name} sees {names}: name one of these, or "
-            f"a region, as in '{label} everywhere' or '{label} in mask.png'"
+            f"{label!r} is predicted nowhere in this image, where {self.model.name} predicts {names}: name one of "
+            f"these, or a region, as in '{label} everywhere' or '{label} in mask.png'"
         )
 
 
