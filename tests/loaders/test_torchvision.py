@@ -26,7 +26,7 @@ def opened(name: str, **options: Any) -> cs.Model:
         model.module.roi_heads.score_thresh = 0.0
         model.module.rpn._post_nms_top_n["testing"] = 20
     else:
-        model.module.score_thresh, model.module.topk_candidates = 0.0, 20
+        vars(model.module).update(score_thresh=0.0, topk_candidates=20)
     return model
 
 

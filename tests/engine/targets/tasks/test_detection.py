@@ -70,6 +70,7 @@ def test_a_class_is_its_best_box_and_the_default_is_the_best_of_all() -> None:
 def test_boxes_of_several_images_are_their_own() -> None:
     other = scene().flip(3)
     together = cs.saliency(detector(), torch.cat([scene(), other]), target="box:1")
+    assert isinstance(together, list)
     for value, image in zip(together, (scene(), other), strict=True):
         alone = cs.saliency(detector(), image, target="box:1")
         assert value.score == pytest.approx(alone.score)

@@ -110,7 +110,7 @@ class Box(TaskScorer):
         if wanted >= 0:
             of_class = boxes[boxes[:, LABEL] == wanted]
             if not len(of_class):
-                labels = ", ".join(self.model.label(int(label)) for label in boxes[:, LABEL].unique().tolist()[:8])
+                labels = ", ".join(self.model.label(label) for label in sorted({*boxes[:, LABEL].int().tolist()})[:8])
                 raise OutputError(f"{self.model.label(wanted)!r} is not detected in this image, only {labels}")
             return of_class[0]
         if self.number >= len(boxes):
@@ -141,8 +141,10 @@ def _is_list_of_boxes(output: Any) -> bool:
 
 def _queries(output: Any) -> tuple[Tensor, Tensor] | None:
     """The scores and boxes of a detector with queries, as DETR of transformers gives them."""
-    get = output.get if isinstance(output, Mapping) else lambda name: getattr(output, name, None)
-    logits, boxes = get("logits"), get("pred_boxes")
+    logits, boxes = (
+        output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+        for name in ("logits", "pred_boxes")
+    )
     return (logits, boxes) if isinstance(logits, Tensor) and isinstance(boxes, Tensor) else None
 
 

@@ -185,7 +185,7 @@ class ClassOverRegion(TaskScorer):
 
     def _never_predicted(self, index: int, predicted: Tensor) -> str:
         label = self.model.label(index)
-        classes = predicted.unique().tolist()
+        classes = sorted({*predicted.flatten().tolist()})
         names = ", ".join("nothing" if c == NOTHING else self.model.label(c) for c in classes[:8])
         return (
             f"{label!r} is predicted nowhere in this image, where {self.model.name} predicts {names}: name one of "
@@ -261,7 +261,7 @@ def _segmentation(model: "Model", images: "Images", row: int, maps: Tensor, top:
         indices=tuple(order),
         shares=tuple(float(counts[index]) for index in order),
         background=-1 if background is None else background,
-        classes=predicted.to(torch.int16).cpu(),
+        classes=predicted.to(torch.int16).cpu().numpy(),
         photo=images.photo(row),  # type: ignore[arg-type]
         notes={"output": model.meaning.describe()},
     )
