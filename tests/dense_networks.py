@@ -111,3 +111,44 @@ def segmenter() -> cs.Model:
 def detector(threshold: float = 0.3) -> cs.Model:
     """`Detector` with its labels."""
     return cs.Model(Detector(threshold).eval(), input=INPUT, labels=CLASSES)
+
+
+class Brightness(nn.Module):
+    """Maps of two classes: dark and bright positions, as the mean over 9 × 9 pixels tells them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blur, self.relu = nn.Conv2d(3, 2, 9, padding=4), nn.ReLU()
+        self.scores = nn.Conv2d(2, 2, 1)
+        with torch.no_grad():
+            self.blur.weight.fill_(1 / 243), self.blur.bias.zero_()
+            self.scores.weight.copy_(torch.tensor([[-9.0, 0], [9, 0]])[..., None, None])
+            self.scores.bias.copy_(torch.tensor([4.0, -4]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.scores(self.relu(self.blur(images)))
+
+
+class BrightBoxes(nn.Module):
+    """A box for each cell of a grid of 3 × 3 whose score is that of its brightness."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(Brightness(), nn.AdaptiveAvgPool2d(3))
+
+    def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
+        scores = self.backbone(images).softmax(1)[:, 1].flatten(1)
+        side = images.shape[-1] / 3
+        top, left = torch.meshgrid(side * torch.arange(3), side * torch.arange(3), indexing="ij")
+        boxes = torch.stack([left, top, left + side, top + side], -1).flatten(0, 1)
+        return [{"boxes": boxes, "scores": row, "labels": torch.ones(9)} for row in scores]
+
+
+def bright_segmenter() -> cs.Model:
+    """`Brightness` for pictures of the bundled shapes."""
+    return cs.Model(Brightness().eval(), input=cs.ImageInput(size=48), labels=["dark", "bright"], task="segmentation")
+
+
+def bright_detector() -> cs.Model:
+    """`BrightBoxes` for pictures of the bundled shapes."""
+    return cs.Model(BrightBoxes().eval(), input=cs.ImageInput(size=48), labels=["background", "bright"])

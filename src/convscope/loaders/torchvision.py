@@ -151,7 +151,7 @@ def _input_of_detector(module: Any) -> "ImageInput":
     return ImageInput(size=transform.fixed_size or transform.min_size[-1], fit="pad")
 
 
-def _class_count(module: "nn.Module", task: str) -> int | None:
+def _class_count(module: "nn.Module", task: str = "classification") -> int | None:
     """The number of outputs of the last layer with weights; None if that is not the number of classes."""
     if task == "detection":
         return _class_count_of_detector(module)

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from convscope.values.base import Record, Value
+from convscope.values.facts import Fact
 
 if TYPE_CHECKING:
     import numpy as np
 
-_READS = (
+_READS = Fact(
     "Each box is one detection; its number is how a target names it (box:0). The score is the network's confidence, "
     "not the probability that the box is correct; boxes below its threshold are not listed."
 )

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from convscope.values.base import Record, Value
+from convscope.values.facts import Fact
 
 if TYPE_CHECKING:
     import numpy as np
 
-_READS = (
+_READS = Fact(
     "Each colour is a class, where it scores highest; the bars say how much of the input each covers. A share is no "
     "confidence: the map does not show how sure the network was at a position."
 )

@@ -1,6 +1,6 @@
 """The part of a network's output that is explained, where that is a tuple, a dict or an object."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -72,7 +72,7 @@ def _described(part: Any, levels: int) -> str:
 
 def _fields(output: Any) -> list[str]:
     """The names of the fields of a named tuple or a data class."""
-    names: Iterable[str] = getattr(output, "_fields", None) or getattr(output, "__dataclass_fields__", ())
+    names: Any = getattr(output, "_fields", None) or getattr(output, "__dataclass_fields__", ())
     return list(names)
 
 
