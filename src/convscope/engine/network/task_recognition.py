@@ -99,6 +99,6 @@ def known_task(model: "Model") -> Task | None:
     facts = (run.output[1:], run.input, model.meaning_of_values, len(model.labels or ()))
     run.recognized = run.recognized or {}
     if facts not in run.recognized:
-        shape = torch.empty(run.output, device="meta")
+        shape = torch.empty(run.output, device="meta", dtype=torch.float32)
         run.recognized[facts] = next(name for name in _ORDER if find_task(name).recognizes(shape, model))
     return find_task(run.recognized[facts])

@@ -64,7 +64,7 @@ class Box(TaskScorer):
     model: "Model"
     number: int = 0
     edge: int | None = None
-    classes: Tensor = field(default_factory=lambda: torch.tensor([-1]))
+    classes: Tensor = field(default_factory=lambda: torch.tensor([-1], device="cpu"))
     _boxes: dict[int, Tensor] = field(default_factory=dict)
 
     def __call__(self, output: Tensor, rows: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Segmentation: a score per class at every position, explained over a region of positions."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ def predicted_classes(maps: Tensor, model: "Model") -> Tensor:
     if kind in ("logits", "multilabel", "unknown", "value", "tanh", "mixed"):
         threshold = 0.0
     elif kind.startswith("log-"):
-        threshold = float(torch.tensor(0.5).log())
+        threshold = math.log(0.5)
     else:
         threshold = model.meaning.scale / 2
     return torch.where(highest > threshold, classes, NOTHING)
@@ -174,7 +175,7 @@ class ClassOverRegion(TaskScorer):
 
     def _class_within(self, predicted: Tensor, weights: Tensor | None, classes: int) -> int:
         """The predicted class that covers most of a region; beside the background if another is predicted at all."""
-        shares = torch.zeros(classes, device=predicted.device)
+        shares = torch.zeros(classes, device=predicted.device, dtype=torch.float32)
         covered = predicted >= 0
         region_weights = torch.ones_like(predicted, dtype=torch.float32) if weights is None else weights
         shares.index_add_(0, predicted[covered], region_weights[covered])
@@ -228,7 +229,7 @@ def _parse(text: str, model: "Model") -> TaskScorer | None:
         region = Region(position=_parse_position(position))
     else:
         region = Region(everywhere=True)
-    return ClassOverRegion(torch.tensor([index]), model, region)
+    return ClassOverRegion(torch.tensor([index], device="cpu"), model, region)
 
 
 def _class_named(label: str, model: "Model") -> int:
