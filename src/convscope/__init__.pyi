@@ -37,6 +37,7 @@ from convscope.samples import sample as sample
 from convscope.values import Arithmetic as Arithmetic
 from convscope.values import Attribution as Attribution
 from convscope.values import Comparison as Comparison
+from convscope.values import Detections as Detections
 from convscope.values import Distribution as Distribution
 from convscope.values import Exemplars as Exemplars
 from convscope.values import FeatureMaps as FeatureMaps
@@ -46,6 +47,7 @@ from convscope.values import Pictures as Pictures
 from convscope.values import Prediction as Prediction
 from convscope.values import ReceptiveField as ReceptiveField
 from convscope.values import Recommendation as Recommendation
+from convscope.values import Segmentation as Segmentation
 from convscope.values import Structure as Structure
 from convscope.values import Value as Value
 

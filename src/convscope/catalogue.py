@@ -109,6 +109,8 @@ def load(
     resize: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    task: str | None = None,
+    units: str | Sequence[str] | None = None,
     device: str | None = None,
     trust: bool = False,
 ) -> "Model":
@@ -121,6 +123,7 @@ def load(
             a tuple or dict output, or for what the output is: ``?output=probabilities`` (see `Model`),
             ``?layout=LAYER:N,T,C`` for the layout of a layer's output where it cannot be determined,
             ``?spacing=5,1,1`` for the size of a volume's voxels, ``?rate=16000`` for a signal's samples per second, and
+            ``?task=segmentation``, ``?units=mm``,
             ``?labels=FILE``, ``?size=224``, ``?resize=256``, ``?mean=0.5,0.5,0.5``, ``?std=…`` for the arguments of
             these names; ``&`` joins several.
         weights: a file to load into it: .safetensors, or a .pt / .pth state dict.
@@ -129,6 +132,7 @@ def load(
             the architecture's own.
         resize: the length to which the shorter side is scaled before the center crop; ``size`` by default.
         mean, std: per channel, of pixels scaled to 0 … 1.
+        task: what the network does, and ``units`` of the numbers that it gives, as `Model` takes them.
         device: where to put it, such as ``cuda:1``; the CPU by default.
         trust: allow a weight file that runs code when it is opened. Only for files of your own.
 
@@ -152,6 +156,7 @@ def load(
 
     LOADERS.fill()
     arguments = {"labels": labels, "size": size, "resize": resize, "mean": mean, "std": std}
+    arguments |= {"task": task, "units": units}
     given = {name: value for name, value in arguments.items() if value is not None}
     model = open_address(str(address), weights, given, trust=trust)
     return _moved(model, device) if device else model

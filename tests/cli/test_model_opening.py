@@ -134,7 +134,7 @@ def test_a_bare_network_takes_images_when_their_size_is_set(run, tmp_path: Path)
             "torchvision:squeezenet1_1?weights=IMAGENET1K_V9",
             "has no weights 'IMAGENET1K_V9'; did you mean 'IMAGENET1K_V1'",
         ),
-        ("torchvision:squeezenet1_9", "no classification network 'squeezenet1_9'; did you mean"),
+        ("torchvision:squeezenet1_9", "no network 'squeezenet1_9'; did you mean"),
         ("timm:resnet18.nobody", "timm has no network 'resnet18.nobody'"),
         ("bundled:shapes?wieghts=none", "has the option 'wieghts'; did you mean 'weights'?"),
         ("torchvison:resnet18", "did you mean 'torchvision'?"),

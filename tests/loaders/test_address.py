@@ -35,14 +35,14 @@ SMALL = "torchvision:shufflenet_v2_x0_5"
         (
             "torchvision:resnet81",
             UnknownName,
-            r"^torchvision has no classification network 'resnet81'; did you mean 'resnet\d+'\?",
+            r"^torchvision has no network 'resnet81'; did you mean 'resnet\d+'\?",
         ),
         (
             "torchvision:zeppelin",
             UnknownName,
-            r"^torchvision has no classification network 'zeppelin' \('convscope models' lists",
+            r"^torchvision has no network 'zeppelin' \('convscope models' lists",
         ),
-        ("torchvision:fcn_resnet50", UnknownName, r"^torchvision has no classification network 'fcn_resnet50'"),
+        ("torchvision:raft_large", UnknownName, r"^torchvision has no network 'raft_large'"),
         (
             "torchvision:resnet18?weights=IMAGENET1K_V2",
             UnknownName,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from convscope.values import Attribution, Comparison, Cost, Prediction, Record
+from convscope.values import Attribution, Comparison, Cost, Detections, Prediction, Record, Segmentation
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 
@@ -38,6 +38,25 @@ def prediction(**fields: Any) -> Prediction:
     return Prediction(**{**given, "photo": PHOTO, "record": replace(RECORD, title="Prediction"), **fields})
 
 
+def segmentation(**fields: Any) -> Segmentation:
+    classes = np.zeros((12, 16), np.int16)
+    classes[2:6, 3:9], classes[8:, 8:] = 3, 11
+    given = {
+        "labels": ("background", "dog", "cat"),
+        "indices": (0, 11, 3),
+        "shares": (0.7, 0.17, 0.13),
+        "background": 0,
+    }
+    given |= {"classes": classes, "photo": PHOTO, "record": replace(RECORD, title="Prediction")}
+    return Segmentation(**{**given, **fields})
+
+
+def detections(**fields: Any) -> Detections:
+    given = {"labels": ("cat", "dog", "cat"), "indices": (3, 11, 3), "scores": (0.9, 0.8, 0.6), "total": 7}
+    given |= {"boxes": ((2, 3, 12, 20), (10, 0, 40, 9), (0, 20, 4, 24)), "photo": PHOTO}
+    return Detections(**{**given, "record": replace(RECORD, title="Prediction"), **fields})
+
+
 VALUES = {
     "signed": attribution(),
     "unsigned": unsigned(),
@@ -48,6 +67,11 @@ VALUES = {
     "volume": attribution((5, 6, 7)),
     "volume with input": attribution((5, 6, 7), photo=np.random.default_rng(1).normal(size=(1, 5, 6, 7))),
     "prediction": prediction(),
+    "segmentation": segmentation(),
+    "segmentation of no image": segmentation(photo=None),
+    "segmentation of a signal": segmentation(classes=np.zeros(40, np.int16), photo=None),
+    "detections": detections(),
+    "no detection": detections(labels=(), indices=(), scores=(), boxes=(), total=0),
     "comparison": Comparison(rows=((attribution(), unsigned()), (attribution(), unsigned()))),
     "comparison of volumes": Comparison(rows=((attribution((5, 6, 7)),),)),
 }

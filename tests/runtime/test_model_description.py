@@ -28,5 +28,5 @@ def test_tasks_follow_the_shape_and_the_meaning_of_the_output() -> None:
     number = cs.Model(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 1)), input=spec, meaning="value")
     unknown = cs.Model(torch.nn.Linear(3, 2))
     tasks = [describe_model(model)["task"] for model in (dense, number, unknown)]
-    assert tasks == ["scores at each position", "regression", "unknown until an input is given"]
+    assert tasks == ["segmentation", "regression", "unknown until an input is given"]
     assert "input shape" in describe_model(unknown)["failure"]

@@ -17,7 +17,21 @@ from convscope.cli.interrupts import EXIT_INTERRUPTED, allow_keyboard_interrupt
 from convscope.cli.terminal import supports_unicode
 from convscope.errors import Cancelled, ConvScopeError, ModelFailed
 
-OPENING_NAMES = ("weights", "labels", "size", "resize", "mean", "std", "device", "trust", "layer", "target", "unit")
+OPENING_NAMES = (
+    "weights",
+    "labels",
+    "size",
+    "resize",
+    "mean",
+    "std",
+    "task",
+    "units",
+    "device",
+    "trust",
+    "layer",
+    "target",
+    "unit",
+)
 """Parameter names that occur in errors raised while a model is opened."""
 
 
@@ -54,12 +68,12 @@ def report_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 def print_message(text: str) -> None:
     """Print a message on standard error."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    print(text, file=sys.stderr, flush=True)
 
 
 def print_result(text: str) -> None:
     """Print a result on standard output."""
-    print(text, flush=True)  # noqa: T201
+    print(text, flush=True)
 
 
 def print_json(result: Any) -> None:

@@ -28,6 +28,8 @@ OPENING_OPTIONS: Mapping[str, Any] = {
     "resize": options.Resize,
     "mean": options.Mean,
     "std": options.Std,
+    "task": options.Task,
+    "units": options.Units,
     "trust": options.Trust,
     "device": options.Device,
 }

@@ -10,6 +10,7 @@ def description_text(description: Mapping[str, Any]) -> str:
     lines = {
         "model": f"{description['name']} ({description['source']})",
         "task": description["task"],
+        "targets": ", ".join(description["targets"]),
         "input": _input(description["input"]),
         "output": _output(description),
         "labels": _labels(description["labels"]),

@@ -8,6 +8,7 @@ import typer
 from convscope.cli.completion import complete_layers, complete_model_addresses
 from convscope.cli.help_text import help_text
 from convscope.spec import INPUT_KINDS, InputKind
+from convscope.spec.tasks import task_names
 
 Images = Annotated[
     list[str],
@@ -77,6 +78,20 @@ Mean = Annotated[
 Std = Annotated[
     str | None,
     typer.Option("--std", help="standard deviation per channel, such as 0.229,0.224,0.225", metavar="NUMBERS"),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help=f"what the network does, where its output does not show it: {', '.join(task_names())}",
+        metavar="TASK",
+    ),
+]
+Units = Annotated[
+    str | None,
+    typer.Option(
+        "--units", help="units of the numbers that a regression gives, such as mm or mm,degrees", metavar="UNITS"
+    ),
 ]
 Device = Annotated[
     str | None, typer.Option("--device", help="the device to compute on, such as cuda or cuda:1", metavar="DEVICE")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope.engine.network.labels import label_names
+from convscope.engine.network.task_recognition import check_task
 from convscope.errors import LoadError, UnknownName, did_you_mean
 from convscope.loaders.file_formats import find_file_format
 from convscope.loaders.input_options import INPUT_OPTIONS, configure_measured_input
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 
 SAMPLING_OPTIONS = ("spacing", "rate")
 """Options for the sampling distance of volumes and the sampling rate of signals."""
-ADDRESS_OPTIONS = ("weights", "output", "layout", *SAMPLING_OPTIONS, "labels", *PREPROCESSING_OPTIONS, *INPUT_OPTIONS)
+_OWN_OPTIONS = ("weights", "output", "task", "units", "layout", *SAMPLING_OPTIONS, "labels")
+ADDRESS_OPTIONS = (*_OWN_OPTIONS, *PREPROCESSING_OPTIONS, *INPUT_OPTIONS)
 """All options of an address."""
+_SETTINGS = ("labels", "task", "units")
+"""Options of an address that are arguments of `load` too."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,7 @@ def collect_settings(
     if duplicate is not None:
         passed = f"{duplicate}={arguments[duplicate]!r}"
         raise LoadError(f"{address!r} sets ?{duplicate}={options[duplicate]}, and {passed} was passed too: choose one")
-    return {name: options[name] for name in ("labels", *PREPROCESSING_OPTIONS) if name in options} | arguments
+    return {name: options[name] for name in (*_SETTINGS, *PREPROCESSING_OPTIONS) if name in options} | arguments
 
 
 def apply_settings(model: "Model", options: Mapping[str, str], settings: Mapping[str, Any]) -> None:
@@ -131,6 +135,10 @@ def apply_settings(model: "Model", options: Mapping[str, str], settings: Mapping
         model.labels, model.labels_from = label_names(read_labels(labels)), str(labels)
     elif labels is not None:
         model.labels = label_names(labels)
+    if task := settings.get("task"):
+        model.task_name = check_task(task)
+    if units := settings.get("units"):
+        model.units = tuple(units.split(",")) if isinstance(units, str) else tuple(units)
     if output := options.get("output"):
         model.output = int(output) if output.isdecimal() else output
     if "layout" in options:
@@ -140,6 +148,8 @@ def apply_settings(model: "Model", options: Mapping[str, str], settings: Mapping
     query = {name: options[name] for name in ("output", "layout", *SAMPLING_OPTIONS) if options.get(name)} | measured
     query |= format_preprocessing(preprocessing)
     query |= {"labels": model.labels_from} if model.labels_from else {}
+    query |= {"task": str(task)} if task else {}
+    query |= {"units": ",".join(model.units)} if units else {}
     address, separator, weights = model.source.partition(" with ")
     for name, value in query.items():
         address += f"{'&' if '?' in address else '?'}{name}={value}"

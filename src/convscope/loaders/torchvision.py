@@ -25,18 +25,34 @@ def library() -> Any:
 
 
 def _names() -> list[str]:
+    """The networks for classification, then those for segmentation and detection."""
+    return [name for task in ("classification", *_TASKS) for name in _names_of(task)]
+
+
+_TASKS = ("segmentation", "detection")
+"""Tasks beside classification; each has a module of torchvision.models."""
+
+
+def _names_of(task: str) -> list[str]:
     try:
         import importlib.util
 
-        installed = importlib.util.find_spec("torchvision") is not None
-        return list(library().models.list_models(module=library().models)) if installed else []
+        if importlib.util.find_spec("torchvision") is None:
+            return []
+        models = library().models
+        return list(models.list_models(module=getattr(models, task) if task in _TASKS else models))
     except MissingExtra:
         return []
 
 
+def _task_of(name: str) -> str:
+    """The task of a network, by its name."""
+    return next((task for task in _TASKS if name in _names_of(task)), "classification")
+
+
 @loader(
     scheme="torchvision",
-    title="classification networks of torchvision",
+    title="networks of torchvision for classification, segmentation and detection",
     example="torchvision:resnet50",
     names=_names,
     extra="models",
@@ -53,8 +69,7 @@ def torchvision(
     library()
     if name not in _names():
         raise UnknownName(
-            f"torchvision has no classification network {name!r}{did_you_mean(name, _names())} "
-            "('convscope models' lists them)"
+            f"torchvision has no network {name!r}{did_you_mean(name, _names())} ('convscope models' lists them)"
         )
     enum = _weight_enum(name, chosen)
     if weights is not None:
@@ -63,12 +78,13 @@ def torchvision(
         module = _build(name, None)
     else:
         module = _pretrained(name, enum)
-    labels = enum.meta["categories"]
-    classes = _class_count(module)
+    task, labels = _task_of(name), enum.meta["categories"]
+    classes = _class_count(module, task)
     return Model(
         module.eval().to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        input=_input(enum),
+        input=_input_of_detector(module) if task == "detection" else _input(enum),
         labels=labels if classes in (None, len(labels)) else None,
+        task=task if task in _TASKS else None,
         name=name,
         source=f"torchvision:{name}"
         + (f"?weights={chosen}" if chosen else "")
@@ -84,6 +100,8 @@ def _build(name: str, classes: int | None) -> "nn.Module":
         options["init_weights"] = False
     if name == "googlenet":
         options["aux_logits"] = True
+    if _task_of(name) in _TASKS:
+        options["weights_backbone"] = None
     module: nn.Module = library().models.get_model(name, weights=None, **options)
     return module
 
@@ -115,16 +133,40 @@ def _input(enum: Any) -> "ImageInput":
     from convscope.engine.inputs.specs import ImageInput
 
     preset = enum.transforms()
+    resize = preset.resize_size[0]
     return ImageInput(
-        size=preset.crop_size[0],
-        resize=preset.resize_size[0],
+        size=getattr(preset, "crop_size", [resize])[0],  # networks for segmentation take the whole picture
+        resize=resize,
         mean=preset.mean,
         std=preset.std,
         interpolation=preset.interpolation.value,
     )
 
 
-def _class_count(module: "nn.Module") -> int | None:
-    """The number of outputs of the last layer with weights."""
-    weights: list[Any] = [m.weight for m in module.modules() if type(m).__name__ in ("Linear", "Conv2d")]
+def _input_of_detector(module: Any) -> "ImageInput":
+    """The whole picture in a square of the side that the detector itself scales it to; it also standardizes it."""
+    from convscope.engine.inputs.specs import ImageInput
+
+    transform = module.transform
+    return ImageInput(size=transform.fixed_size or transform.min_size[-1], fit="pad")
+
+
+def _class_count(module: "nn.Module", task: str = "classification") -> int | None:
+    """The number of outputs of the last layer with weights; None if that is not the number of classes."""
+    if task == "detection":
+        return _class_count_of_detector(module)
+    weights: list[Any] = [
+        m.weight
+        for address, m in module.named_modules()
+        if type(m).__name__ in ("Linear", "Conv2d") and not address.startswith("aux_classifier")
+    ]
     return int(weights[-1].shape[0]) if weights else None
+
+
+def _class_count_of_detector(module: Any) -> int | None:
+    """The number of classes that a detector was built for."""
+    predictor = getattr(getattr(module, "roi_heads", None), "box_predictor", None)
+    if predictor is not None:
+        return int(predictor.cls_score.out_features)
+    head = module.head.classification_head
+    return int(getattr(head, "num_classes", None) or head.num_columns)

@@ -10,10 +10,12 @@ from typing import Any
 from convscope import _extensions
 from convscope.errors import ParameterError
 from convscope.render.animation import animated_gif
+from convscope.render.answers import ANSWERS, Answer, TopClass, answers, explained_by_default, top_classes
 from convscope.render.arithmetic import draw_arithmetic
 from convscope.render.attribution import draw_attribution
-from convscope.render.captions import Note, TopClass, short_name, subject, target, top_classes
+from convscope.render.captions import Note, short_name, subject, target
 from convscope.render.comparison import draw_comparison
+from convscope.render.detections import draw_detections
 from convscope.render.distribution import draw_distribution
 from convscope.render.exemplars import draw_exemplars
 from convscope.render.feature_maps import draw_feature_maps
@@ -28,11 +30,13 @@ from convscope.render.receptive_field import draw_receptive_field
 from convscope.render.recommendation import draw_recommendation
 from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Legend, format_number
+from convscope.render.segmentation import draw_segmentation
 from convscope.render.structure import draw_structure
 from convscope.values import (
     Arithmetic,
     Attribution,
     Comparison,
+    Detections,
     Distribution,
     Exemplars,
     FeatureMaps,
@@ -42,28 +46,32 @@ from convscope.values import (
     Prediction,
     ReceptiveField,
     Recommendation,
+    Segmentation,
     Structure,
     Value,
 )
 
 __all__ = [
-    "PHOTO_WEIGHT",
+    "ANSWERS",
     "BACKGROUNDS",
-    "TopClass",
     "OPACITY",
+    "PHOTO_WEIGHT",
     "SCALES",
     "THEMES",
+    "Answer",
     "Legend",
     "Note",
     "Picture",
+    "TopClass",
     "alt",
-    "top_classes",
-    "legend",
-    "map_png",
     "animated_gif",
-    "notes",
+    "answers",
+    "explained_by_default",
     "format_number",
     "has_bare_picture",
+    "legend",
+    "map_png",
+    "notes",
     "overlay_png",
     "photo_pixels",
     "photo_png",
@@ -71,12 +79,14 @@ __all__ = [
     "short_name",
     "subject",
     "target",
+    "top_classes",
 ]
 
 RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     Arithmetic: draw_arithmetic,
     Attribution: draw_attribution,
     Comparison: draw_comparison,
+    Detections: draw_detections,
     Distribution: draw_distribution,
     Exemplars: draw_exemplars,
     Pictures: draw_pictures,
@@ -86,6 +96,7 @@ RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     Prediction: draw_prediction,
     Recommendation: draw_recommendation,
     ReceptiveField: draw_receptive_field,
+    Segmentation: draw_segmentation,
     Structure: draw_structure,
 }
 """The renderer of each kind of value of this package."""

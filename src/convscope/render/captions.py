@@ -15,7 +15,6 @@ from convscope.values import (
     FeatureMaps,
     LayerAttribution,
     Pictures,
-    Prediction,
     ReceptiveField,
     Record,
     Value,
@@ -62,7 +61,7 @@ def subject(value: Value) -> str:
 def target(attribution: Attribution | LayerAttribution) -> str:
     """The name of the target, with the index of the class unless the label is the index."""
     index = attribution.target_index
-    return attribution.target if index is None else _class_name(attribution.target, index)
+    return attribution.target if index is None else class_name(attribution.target, index)
 
 
 def source(value: Value, *, cost: bool = True) -> str:
@@ -137,42 +136,8 @@ def _peaks(attribution: Attribution, scale: Scale) -> list[Fact]:
     return peaks
 
 
-@dataclass(frozen=True)
-class TopClass:
-    """One of the top classes.
-
-    Attributes:
-        name: its label with its index.
-        value_text: its confidence (``93.1%``), or its output value if there is no confidence.
-        share: its confidence from 0 to 1, if there is one.
-    """
-
-    name: str
-    value_text: str
-    share: float | None
-
-
-def top_classes(prediction: Prediction) -> list[TopClass]:
-    """The top classes with their confidences, or with their output values if there are none."""
-    shares = prediction.confidences or [None] * len(prediction.labels)
-    rows = zip(prediction.labels, prediction.indices, prediction.formatted_scores(), shares, strict=True)
-    return [TopClass(_class_name(label, index), text, share) for label, index, text, share in rows]
-
-
-def alt_of_prediction(prediction: Prediction) -> str:
-    """The alternative text of a prediction."""
-    return Fact(
-        "{title} for {input}: {classes}.",
-        title=title(prediction),
-        input=short_name(prediction.record.input) or Fact("one input"),
-        classes=[
-            Fact("{label} {value}", label=top_class.name, value=top_class.value_text)
-            for top_class in top_classes(prediction)
-        ],
-    )
-
-
-def _class_name(label: str, index: int) -> str:
+def class_name(label: str, index: int) -> str:
+    """The name of a class with its index, unless the label is the index."""
     return Fact("class {index}", index=index) if label in (str(index), f"class {index}") else f"{label} ({index})"
 
 

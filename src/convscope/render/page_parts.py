@@ -2,9 +2,10 @@
 
 from convscope.errors import ParameterError
 from convscope.render import captions, raster
+from convscope.render.answers import ANSWERS, alt_of_answer
 from convscope.render.layer_attribution import alt_of_layer_attribution
 from convscope.render.scale import Legend, legend_of, map_values, scale_of
-from convscope.values import Attribution, LayerAttribution, Prediction, Value
+from convscope.values import Attribution, LayerAttribution, Value
 
 
 def overlay_png(attribution: Attribution, *, limit: float | None = None, max_side: int | None = None) -> bytes:
@@ -29,7 +30,7 @@ def map_png(attribution: Attribution, *, limit: float | None = None) -> bytes:
     return raster.png(raster.map_pixels(map_values(attribution), scale_of([attribution], limit)))
 
 
-def photo_png(value: Attribution | Prediction) -> bytes | None:
+def photo_png(value: Value) -> bytes | None:
     """The input as an image; None for other inputs (signals, volumes)."""
     photo = raster.photo_pixels(value)
     return None if photo is None else raster.png(photo)
@@ -51,4 +52,4 @@ def alt(value: Value) -> str:
         return captions.alt(value, scale_of([value]))
     if isinstance(value, LayerAttribution):
         return alt_of_layer_attribution(value)
-    return captions.alt_of_prediction(value) if isinstance(value, Prediction) else captions.title(value)
+    return alt_of_answer(value) if isinstance(value, ANSWERS) else captions.title(value)

@@ -8,6 +8,7 @@ Each scale is defined as *ink on a background*: a colour and an opacity for ever
 the background of the scale the inks give its opaque colours exactly; over a photo the same inks give the overlay.
 """
 
+import colorsys
 import functools
 from dataclasses import dataclass
 
@@ -69,6 +70,15 @@ LINE_COLOURS = ("3d78c2", "d9722e", "3f9a5b", "b04a8c", "8a6bbf", "8c7a2c", "2f9
 def line_colours(count: int) -> list[str]:
     """A colour for each line; the colours repeat if there are more lines than colours."""
     return [f"#{LINE_COLOURS[index % len(LINE_COLOURS)]}" for index in range(count)]
+
+
+def class_colours(count: int) -> list[str]:
+    """A colour for each class, distinct also where there are more classes than line colours."""
+    further = (colorsys.hls_to_rgb(0.1 + 0.618034 * index % 1, 0.5, 0.55) for index in range(count - len(LINE_COLOURS)))
+    return [
+        *line_colours(min(count, len(LINE_COLOURS))),
+        *("#" + bytes(round(255 * c) for c in rgb).hex() for rgb in further),
+    ]
 
 
 @dataclass(frozen=True)

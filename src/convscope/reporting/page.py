@@ -101,7 +101,7 @@ def page(sections: Sequence[Section], title: str = "") -> str:
     families = {family.key: family.title for subject in subjects for family in subject.families}
     text: str = _template().render(
         title=title or ", ".join(dict.fromkeys(str(r.model.get("name", "model")) for r in models.values())),
-        counted=_summary(subjects, len({v.record.lens for v in values if not isinstance(v, Prediction)})),
+        counted=_summary(subjects, len({v.record.lens for v in values if not isinstance(v, render.ANSWERS)})),
         versions={name: version for value in values for name, version in value.record.versions.items()},
         models=list(models.values()),
         subjects=subjects,
@@ -118,9 +118,9 @@ def page(sections: Sequence[Section], title: str = "") -> str:
 
 
 def _subject(section: Section, anchor: str, eyebrow: str) -> Subject:
-    prediction = next((value for value in section.values if isinstance(value, Prediction)), None)
+    prediction = next((value for value in section.values if isinstance(value, render.ANSWERS)), None)
     maps = [value for value in section.values if isinstance(value, Attribution)]
-    shown = [value for value in section.values if value is not prediction]
+    shown = [value for value in section.values if value is not prediction or not isinstance(value, Prediction)]
     cards = [card_of(value, f"{anchor}-{index}") for index, value in enumerate(shown, 1)]
     records = [value.record for value in section.values]
     record = next((record for record in records if record.model), records[0] if records else None)
@@ -135,22 +135,22 @@ def _subject(section: Section, anchor: str, eyebrow: str) -> Subject:
         explained="" if targeted is None else _explained(targeted),
         caveats=record.caveats if record else (),
         photo=_photo([*maps, *([prediction] if prediction else [])], name),
-        answers=render.top_classes(prediction) if prediction else (),
+        answers=render.answers(prediction) if prediction else (),
         answers_read=_answers_read(prediction) if prediction else "",
         families=_by_family(cards),
         refused=tuple(section.refused.items()),
     )
 
 
-def _answers_read(prediction: Prediction) -> str:
+def _answers_read(prediction: render.Answer) -> str:
     """How to read the predictions, and what their numbers are where these are not plain scores."""
     sentences = [note.text for note in render.notes(prediction) if note.text.startswith("Output:")]
-    return " ".join(
-        [*sentences, *([prediction.record.adapt_wording(prediction.record.reads)] if prediction.confidences else [])]
-    )
+    plain_values = isinstance(prediction, Prediction) and not prediction.confidences
+    reads = [] if plain_values else [prediction.record.adapt_wording(prediction.record.reads)]
+    return " ".join([*sentences, *reads])
 
 
-def _photo(values: Sequence[Attribution | Prediction], name: str) -> Photo | None:
+def _photo(values: Sequence[Value], name: str) -> Photo | None:
     for value in values:
         pixels, png = render.photo_pixels(value), render.photo_png(value)
         if pixels is not None and png is not None:
@@ -190,7 +190,7 @@ def _eyebrow(section: Section, inputs: int, number: int) -> str:
 
 def _is_on_network(section: Section) -> bool:
     """Whether a section describes a network and not an input."""
-    return not any(isinstance(value, (Prediction, Attribution)) for value in section.values)
+    return not any(isinstance(value, (*render.ANSWERS, Attribution)) for value in section.values)
 
 
 def _manifest(section: Section) -> dict[str, Any]:

@@ -61,10 +61,18 @@ def find_applicability(model: Model, images: Images, specs: Collection[LensSpec]
         result.why_no_gradient = _refusal(lambda: input_gradient(model, first, resolve_target(TOP1, model, 1)))
         result.why_no_layer = _refusal(find_default_layer)
         for spec in specs:
-            if "operations" in spec.needs and not result.refusal(spec):
+            if _must_be_tried(spec, model) and not result.refusal(spec):
                 refusal = _refusal(lambda spec=spec: _try(spec, model, first, result))  # type: ignore[misc]
                 result.refusals |= {spec.command: refusal} if refusal else {}
     return result
+
+
+def _must_be_tried(spec: LensSpec, model: Model) -> bool:
+    """Whether only a run shows that a lens works: rules for operations, and CAMs of maps of scores and of boxes."""
+    if "operations" in spec.needs:
+        return True
+    other_task = model.task is not None and model.task.class_scorer is not None
+    return other_task and spec.takes_layer and "gradients" in spec.needs and not spec.many_passes
 
 
 def _try(spec: LensSpec, model: Model, image: Images, result: Applicability) -> None:

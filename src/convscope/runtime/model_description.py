@@ -26,6 +26,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "source": model.source,
         "task": _task(model, output),
         "input": {"kind": "image" if isinstance(spec, ImageInput) else "prepared tensor", **fields},
+        "targets": [form for form in (() if model.task is None else model.task.targets) if form],
         "output": {"shape": None if output is None else list(output), "meaning": str(model.meaning.describe())},
         "failure": failure,
         "labels": {"count": len(labels), "first": labels[:FIRST_LABELS]},
@@ -48,15 +49,15 @@ def _output_shape(model: Model) -> tuple[tuple[int, ...] | None, str]:
 
 
 def _task(model: Model, output: tuple[int, ...] | None) -> str:
-    """The task that the output's shape and meaning suggest."""
-    if output is None:
+    """What the network does, in words."""
+    task = model.task
+    if task is None or (output is None and not model.task_name):
         return "unknown until an input is given"
-    values = model.meaning.kind == "value"
-    if len(output) > 1 and any(extent > 1 for extent in output[1:]):
-        return "values at each position" if values else "scores at each position"
-    if values:
-        return "regression"
-    return "one score" if output[0] == 1 and len(model.labels or ()) < 2 else "classification"
+    if task.name == "regression" and output is not None and any(extent > 1 for extent in output[1:]):
+        return "values at each position"
+    if task.name == "classification" and output is not None and output[0] == 1 and len(model.labels or ()) < 2:
+        return "one score"
+    return task.title
 
 
 def _available(model: Model) -> list[str]:

@@ -56,7 +56,7 @@ _OWN_KINDS = (
         "Target",
         "address",
         help="what to explain: a label, a class index, 'A - B', or a unit such as 'layer4[17]'; the top class by "
-        "default",
+        "default. For other tasks 'cat in mask.png', 'at:120,88', 'box:3', 'box:3.left' or 'like:photo.jpg'",
         metavar="TARGET",
         short="-t",
         suggests=("classes",),

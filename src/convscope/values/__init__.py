@@ -5,6 +5,7 @@ from convscope.values.attribution import Attribution
 from convscope.values.backends import Renderer, SimilarityMeasures, register_backends
 from convscope.values.base import Cost, Record, Value
 from convscope.values.comparison import Comparison
+from convscope.values.detections import Detections
 from convscope.values.distribution import Distribution, LayerStatistics
 from convscope.values.exemplars import Exemplar, Exemplars, UnitExemplars
 from convscope.values.facts import Fact
@@ -18,6 +19,7 @@ from convscope.values.pictures import Pictures
 from convscope.values.prediction import Prediction
 from convscope.values.receptive_field import ReceptiveField
 from convscope.values.recommendation import Advice, Recommendation
+from convscope.values.segmentation import Segmentation
 from convscope.values.structure import Structure
 from convscope.values.structure_parts import Component, ModuleSummary, OperationSummary, Span
 
@@ -30,6 +32,7 @@ __all__ = [
     "Comparison",
     "Component",
     "Cost",
+    "Detections",
     "Distribution",
     "Exemplar",
     "Exemplars",
@@ -49,6 +52,7 @@ __all__ = [
     "Recommendation",
     "Record",
     "Renderer",
+    "Segmentation",
     "SimilarityMeasures",
     "Span",
     "Structure",

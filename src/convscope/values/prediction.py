@@ -21,6 +21,7 @@ class Prediction(Value):
         labels: the names of the top classes in descending order; ``indices`` are their indices.
         confidences: the confidence in each class: the softmax of the scores, or the output itself if it is a
             probability; empty if the output is a plain value. ``scores`` are the raw outputs.
+        units: the units of the numbers that a regression gives; empty if there are none.
         notes: ``"output"`` says how the output was interpreted.
     """
 
@@ -31,6 +32,7 @@ class Prediction(Value):
     indices: tuple[int, ...]
     confidences: tuple[float, ...]
     scores: tuple[float, ...]
+    units: tuple[str, ...] = ()
     photo: np.ndarray[Any, Any] | None = None
 
     def lines(self) -> list[str]:
@@ -43,12 +45,13 @@ class Prediction(Value):
         """The confidence in each class in per cent, or its score if there are no confidences."""
         if self.confidences:
             return [f"{share:.1%}" for share in self.confidences]
-        return [f"{score:.5g}" for score in self.scores]
+        units = self.units or ("",) * len(self.scores)
+        return [f"{score:.5g} {unit}".rstrip() for score, unit in zip(self.scores, units, strict=True)]
 
     @classmethod
     def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:
-        tuples = ("labels", "indices", "confidences", "scores")
-        return {**stored, **{name: tuple(stored[name]) for name in tuples}}
+        tuples = ("labels", "indices", "confidences", "scores", "units")
+        return {**stored, **{name: tuple(stored.get(name, ())) for name in tuples}}
 
     def __repr__(self) -> str:
         top = zip(self.labels, self.formatted_scores(), strict=True)

@@ -1,7 +1,7 @@
 """Networks of transformers give what transformers gives, from a photograph on, and every lens treats them as others."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def own_output(folder: Path) -> Any:
         return network(processor(images=photograph(), return_tensors="pt")["pixel_values"])
 
 
-def explained_part(output: Any) -> Tensor:
+def explained_part(output: Any, size: Sequence[int]) -> Tensor:
     """The part of an output that is explained, written out once more."""
     for name in ("image_embeds", "pooler_output"):
         if name in output and "logits" not in output:
@@ -49,16 +49,28 @@ def explained_part(output: Any) -> Tensor:
     if "masks_queries_logits" in output:
         classes, masks = output.class_queries_logits.softmax(-1)[:, :, :3], output.masks_queries_logits.sigmoid()
         return (classes[:, :, :, None, None] * masks[:, :, None]).sum(1)
-    return output.logits[:, :, :3].permute(0, 2, 1) if "pred_boxes" in output else output.logits
+    return boxes_of(output, *size) if "pred_boxes" in output else output.logits
+
+
+def boxes_of(output: Any, height: int, width: int) -> Tensor:
+    """The queries of DETR as boxes in pixels of the prepared picture, with score and label, the best first."""
+    rows = []
+    for logits, (x, y, w, h) in zip(output.logits[0], output.pred_boxes[0].tolist(), strict=True):
+        score, label = logits.softmax(0)[:3].max(0)
+        edges = [width * (x - w / 2), height * (y - h / 2), width * (x + w / 2), height * (y + h / 2)]
+        rows.append([*edges, float(score), float(label)])
+    rows.sort(key=lambda row: -row[4])
+    return torch.tensor([rows + [[0, 0, 0, 0, 0, -1]] * (300 - len(rows))])
 
 
 @pytest.mark.parametrize("build", FOR_IMAGES, ids=lambda build: build.__name__)
 def test_the_output_is_that_of_transformers(build: Build, folder_of: FolderOf) -> None:
     folder = folder_of(build)
     model = cs.load(f"hf:{folder}")
+    prepared = model.prepare(photograph()).tensor
     with torch.no_grad():
-        output = model.run(model.prepare(photograph()).tensor)
-    expected = explained_part(own_output(folder))
+        output = model.run(prepared)
+    expected = explained_part(own_output(folder), prepared.shape[-2:])
     assert output.shape == expected.shape
     assert (output - expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))
     assert float(output.std()) > 1e-4
@@ -116,13 +128,22 @@ def test_a_lens_of_each_family_explains_a_classifier(build: Build, folder_of: Fo
     assert "conservation gap" in cs.lrp(model, photo, target=target).notes
 
 
-def test_a_dense_output_asks_for_a_region_and_explains_it(folder_of: FolderOf) -> None:
-    for build in (networks.segformer, networks.detr, networks.dpt):
+def test_the_task_of_a_folder_is_that_of_its_class(folder_of: FolderOf) -> None:
+    for build, name in ((networks.segformer, "segmentation"), (networks.detr, "detection")):
         model = cs.load(f"hf:{folder_of(build)}")
-        with pytest.raises(cs.ConvScopeError, match="a class needs a region"):
-            cs.saliency(model, photograph())
-        region = cs.Region(0 if build is networks.dpt else "dog")
-        assert cs.saliency(model, photograph(), target=region).values.abs().max() > 0
+        assert model.task is not None
+        assert model.task.name == name
+        assert cs.saliency(model, photograph()).values.abs().max() > 0
+        assert type(cs.predict(model, photograph())).__name__ == {"segmentation": "Segmentation"}.get(
+            name, "Detections"
+        )
+
+
+def test_a_map_of_depths_asks_for_a_region_and_explains_it(folder_of: FolderOf) -> None:
+    model = cs.load(f"hf:{folder_of(networks.dpt)}")
+    with pytest.raises(cs.ConvScopeError, match="a class needs a region"):
+        cs.saliency(model, photograph())
+    assert cs.saliency(model, photograph(), target=cs.Region(0)).values.abs().max() > 0
 
 
 def test_a_folder_is_recognized_by_its_content(folder_of: FolderOf, tmp_path: Path) -> None:

@@ -171,7 +171,8 @@ def reduced(axis: Dependence, dims: Sequence[int]) -> Dependence:
 
 def fully_mixed(parts: Sequence[Dependence], ndim: int) -> Dependence:
     """The dependence of values that may be computed from everything in some tensors."""
-    low, high = min(float(part.low.min()) for part in parts), max(float(part.high.max()) for part in parts)
+    low = min((float(part.low.min()) for part in parts if part.low.numel()), default=EMPTY)
+    high = max((float(part.high.max()) for part in parts if part.high.numel()), default=-EMPTY)
     tensors = [torch.full([1] * ndim, value, dtype=torch.float64, device="cpu") for value in (low, high, 0.0)]
     return Dependence(tensors[0], tensors[1], tensors[2], None, True)
 

@@ -41,7 +41,7 @@ def rearranging(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
     """Any operation that only rearranges the values of its first argument: the dependence is rearranged alike."""
     tensor: Tensor = call.args[0]
     axes = call.dependence_of(tensor)
-    if axes is None:
+    if axes is None or _reads_many_computed_places(call):
         return None
     shape = tuple(tensor.shape)
     dim_arguments = {name: value for name, value in call.kwargs.items() if name in ("dim", "dims")}
@@ -52,6 +52,21 @@ def rearranging(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
 
     results = [dependence.rearranged(axis, shape, rearrange) for axis in axes]
     return list(zip(*results, strict=True))
+
+
+_MAX_COMPUTED_PLACES = 2**18
+"""How many values are followed to places that were themselves computed from the input."""
+
+
+def _reads_many_computed_places(call: ObservedCall) -> bool:
+    """Whether very many values are read at indices computed from the input, as by ``roi_align`` in plain torch.
+
+    Following each of them takes more time and memory than the network, and where they come from is another place for
+    every input.
+    """
+    if base_name(call.func) != "index" or call.outputs[0].numel() <= _MAX_COMPUTED_PLACES:
+        return False
+    return any(call.dependence_of(index) is not None for index in call.args[1] if index is not None)
 
 
 def _roll_or_flip(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | None:
@@ -201,7 +216,10 @@ def _concatenation(call: ObservedCall) -> Sequence[tuple[Dependence, ...]] | Non
             axes = None if axes is None else tuple(axis.map(lambda part: part.unsqueeze(dim)) for axis in axes)
             shape = (*shape[:dim], 1, *shape[dim:])
         parts.append((axes, shape))
-    count = len(next(axes for axes, _ in parts if axes is not None))
+    known = next((axes for axes, _ in parts if axes is not None), None)
+    if known is None:  # those computed from the input are empty, as where nothing is detected
+        return None
+    count = len(known)
     by_axis = [[(None if axes is None else axes[a], shape) for axes, shape in parts] for a in range(count)]
     by_image = dim == 0 and any(axes is not None and axes[-1].lies_along(0) for axes, _ in parts)
     by_image |= stacks

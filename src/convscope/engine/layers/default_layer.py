@@ -56,6 +56,10 @@ def default_layer(model: "Model", tensor: Tensor, below: str | None = None) -> s
     key = (*tensor.shape[1:], below)
     if key not in model.cache[_DEFAULT_LAYERS]:
         trace = trace_layers(model, tensor)
+        of_task = None if below is not None or model.task is None else model.task.default_layer(model, trace)
+        if of_task is not None:
+            model.cache[_DEFAULT_LAYERS][key] = of_task
+            return of_task
         end = trace.output if below is None else _last_operation(trace, below)
         model.cache[_DEFAULT_LAYERS][key] = _choose(model, trace, tensor[:1], below, end)
     return model.cache[_DEFAULT_LAYERS][key]

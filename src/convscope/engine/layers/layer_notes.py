@@ -23,16 +23,19 @@ def layer_notes(model: "Model", tensor: Tensor, addresses: Sequence[str], *, cho
     Args:
         chosen: whether the layers are the default, found by running the network.
     """
-    layers = trace_layers(model, tensor).layers
+    trace = trace_layers(model, tensor)
+    layers = trace.layers
     traced = {address: layers[address] for address in addresses if address in layers}
     table = {address: {"layout": _describe_layout(layer)} for address, layer in traced.items()}
     notes: dict[str, Any] = {}
     for address, layer in traced.items():
         if chosen and len(traced) == 1:
             on_all_paths = on_every_path(model, tensor, address)
-            table[address]["chosen"] = _ON_EVERY_PATH if on_all_paths else _ON_MOST_PATHS
+            of_task = model.task is not None and model.task.default_layer(model, trace) == address
+            why = _OF_TASK if of_task else _ON_MOST_PATHS
+            table[address]["chosen"] = _ON_EVERY_PATH if on_all_paths else why
             if not on_all_paths:
-                notes["default layer"] = Fact("{layer}: {why}", layer=repr(address), why=_ON_MOST_PATHS)
+                notes["default layer"] = Fact("{layer}: {why}", layer=repr(address), why=why)
         if layer.layout is not None and layer.layout.frames > 1 and not layer.layout.flat:
             count = layer.layout.frames
             notes["frames"] = Fact(
@@ -47,6 +50,7 @@ _ON_EVERY_PATH = "the last layer with spatial extent that everything from the in
 _ON_MOST_PATHS = Fact(
     "no single layer is on every path to the answer; this is the last of those that most paths go through"
 )
+_OF_TASK = Fact("the last map of the backbone, behind which there is a branch for each size of objects")
 
 
 def _describe_layout(layer: TracedLayer) -> str:

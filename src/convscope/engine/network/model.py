@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -23,13 +23,15 @@ from convscope.engine.network.memory_format import MemoryFormatWatcher, fastest_
 from convscope.engine.network.module_state import module_state
 from convscope.engine.network.output_meaning import MEANING_WORDS, Meaning, parse_meaning
 from convscope.engine.network.output_provenance import ProvenanceMode, can_trace_provenance
-from convscope.engine.network.output_selection import OutputSelector, not_a_tensor_message, select_output
+from convscope.engine.network.output_selection import OutputSelector, select_output
 from convscope.engine.network.quantized import QuantizedGradientWatcher, first_quantized_layer
 from convscope.engine.network.scripted_modules import failure_reason
 from convscope.engine.network.state_guard import backward_hooks, preserve_state
+from convscope.engine.network.task_recognition import LAST_RUN, check_task, encode_output, known_task
 from convscope.engine.network.tensor_contents import TensorContents
 from convscope.engine.network.torch_context import caller_settings
 from convscope.errors import ConvScopeError, InputError, ModelFailed, NoGradient, OutputError
+from convscope.spec.tasks import Task
 from convscope.values.facts import Fact
 
 RANDOM_WEIGHTS = (Fact("random weights: the network has learned nothing"),)
@@ -63,6 +65,10 @@ class Model:
         meaning: the meaning of the output's values, if it should not be read from the operation that produced them:
             ``logits``, ``multilabel`` (scores of labels that do not exclude each other), ``probabilities`` (or
             ``softmax``, ``sigmoid``), ``log-probabilities``, ``tanh`` or ``value`` (no classes at all).
+        task: what the network does, if it should not be recognized by its output: ``classification``, ``segmentation``,
+            ``detection``, ``regression`` or ``embedding``. It decides what a prediction shows and which targets there
+            are (docs/tasks.md).
+        units: the units of the numbers that a regression gives, one for each or one for all, such as ``"mm"``.
         source: the address that the network was loaded from; it is recorded with every result.
         name: a name for the network; by default the class of the module.
         caveats: remarks for every result of this network, such as "random weights".
@@ -86,6 +92,8 @@ class Model:
         labels: Sequence[str] | Mapping[Any, Any] | None = None,
         output: OutputSelector | None = None,
         meaning: str | None = None,
+        task: str | None = None,
+        units: str | Sequence[str] | None = None,
         source: str | None = None,
         name: str | None = None,
         caveats: Sequence[str] = (),
@@ -100,6 +108,8 @@ class Model:
         self.labels = label_names(labels)
         self.output = output
         self._given_meaning = None if meaning is None else parse_meaning(meaning)
+        self.task_name = "" if task is None else check_task(task)
+        self.units = (units,) if isinstance(units, str) else tuple(units or ())
         self._returns_tensor = False
         self.name = name or accepted.name
         self.source = source or accepted.source
@@ -167,6 +177,10 @@ class Model:
     def label(self, index: int) -> str:
         """The name of a class."""
         return self.labels[index] if self.labels and index < len(self.labels) else f"class {index}"
+
+    def unit_of(self, index: int) -> str:
+        """The unit of a number that a regression gives; empty if there is none."""
+        return self.units[index] if index < len(self.units) else self.units[0] if len(self.units) == 1 else ""
 
     def prepare(self, image: Any) -> Images:
         """Turn paths, pictures, arrays or tensors into a prepared batch on this model's device."""
@@ -245,8 +259,29 @@ class Model:
         return output, provenance.meaning_of(output)
 
     @property
+    def task(self) -> Task | None:
+        """What the network does: as specified for the model, else by the last output; None if there is none yet."""
+        return known_task(self)
+
+    def task_for(self, tensor: Tensor) -> Task:
+        """What the network does with inputs like ``tensor``; runs one of them if none has been run yet."""
+        if self.task is None:
+            with self.preserve_state(), torch.no_grad():
+                self.run(self.input_copy(tensor[:1]))
+        assert self.task is not None, "every output that can be run has a task"
+        return self.task
+
+    @property
     def meaning(self) -> Meaning:
-        """The meaning of the output: as specified for the model, else as observed in a forward; by default scores."""
+        """The meaning of the output: as specified for the model, by its task, else as observed; by default scores."""
+        task = self.task if self._given_meaning is None else None
+        if task is None or MEANING_WORDS.get(task.meaning) in (None, self.meaning_of_values.kind):
+            return self.meaning_of_values
+        return Meaning(MEANING_WORDS[task.meaning], given_by_user=bool(self.task_name) and task.meaning == "value")
+
+    @property
+    def meaning_of_values(self) -> Meaning:
+        """The meaning of the output as specified for the model or as observed in a forward, whatever its task is."""
         observed = next(reversed(self.cache[_MEANINGS].values()), Meaning())
         word = self._meaning_word if self._returns_tensor else ""
         given = self._given_meaning or (parse_meaning(word) if word else None)
@@ -270,6 +305,7 @@ class Model:
         """Copy the known meanings of the output of another model with the same architecture."""
         meanings = model.cache[_MEANINGS]
         self.cache[_MEANINGS].update(meanings)
+        self.cache[LAST_RUN] = replace(model.cache[LAST_RUN])
 
     def check_labels(self, outputs: int) -> None:
         """Check that there are as many labels as outputs.
@@ -294,6 +330,7 @@ class Model:
     def run_module(self, tensor: Tensor) -> Any:
         """One forward of a prepared batch; the module's own output, of any type."""
         count_passes(forwards=len(tensor))
+        self.cache[LAST_RUN].input = tuple(tensor.shape[1:])
         watching_writes = nullcontext() if self._contents is None else self._contents.first_forward()
         watching_format = self.memory_format_watcher or nullcontext()
         with self._wrap_forward_errors(tensor), caller_settings(), watching_writes, watching_format:
@@ -380,6 +417,9 @@ class Model:
         settings = {field.name: getattr(spec, field.name) for field in fields(spec) if field.repr}
         settings = {name: value for name, value in settings.items() if value is not None}
         described = {"name": self.name, "source": self.source, "input": {"kind": type(spec).__name__, **settings}}
+        task = self.task
+        if task is not None and (self.task_name or task.name != "classification"):
+            described["task"] = task.name
         return described if self.conversion is None else {**described, "conversion": vars(self.conversion)}
 
     def _selected(self, output: Any, batch: int, *, check: bool = True) -> Tensor:
@@ -387,14 +427,14 @@ class Model:
         self._returns_tensor = isinstance(output, Tensor)
         if self.output is not None and not (self._returns_tensor and self._meaning_word):
             output = select_output(output, self.output, self.name)
-        if not isinstance(output, Tensor):
-            raise OutputError(not_a_tensor_message(output, self.name))
+        output = encode_output(output, self, batch)
         if output.ndim == 0 or len(output) != batch or 0 in output.shape:
             raise OutputError(
                 f"{self.name} gave an output of shape {tuple(output.shape)} for {batch} images: "
                 "its first axis must be the batch, and no axis empty"
             )
         selected: Tensor = output[:, None] if output.ndim == 1 else output
+        self.cache[LAST_RUN].output = tuple(selected.shape)
         if check:
             self._check_labels_of(selected)
         return selected

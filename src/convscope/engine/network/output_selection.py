@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from convscope.errors import OutputError
+from convscope.spec.tasks import task_names
 
 OutputSelector = str | int | Callable[[Any], Tensor]
 """Which part of a tuple or dict output is explained: a key, an index or a function."""
@@ -32,18 +33,54 @@ def select_output(output: Any, selector: OutputSelector, name: str) -> Any:
         raise OutputError(f"{name}'s output has no part {selector!r}; {_parts(output)}") from error
 
 
-def not_a_tensor_message(output: Any, name: str) -> str:
-    """Why an output cannot be explained, its parts, and what to do."""
-    remedy = "say which part is meant: Model(…, output=…) takes a key, an index or a function"
-    return f"{name} gives {type(output).__name__}, not a tensor; {_parts(output)}; {remedy}"
+def unknown_output_message(output: Any, name: str) -> str:
+    """Why an output cannot be explained, its parts with their shapes, and what to do."""
+    remedy = (
+        "say which part is meant: Model(…, output=…) takes a key, an index or a function, and task=… says what it is "
+        f"({', '.join(task_names())})"
+    )
+    content = _content(output)
+    return f"{name} gives {type(output).__name__}, not a tensor; {_parts(output)}; {remedy}" + (
+        f"; it holds {content}" if content else ""
+    )
+
+
+_SHOWN_PARTS = 6
+"""How many parts of an output, on each level, a message describes."""
+
+
+def _content(output: Any, levels: int = 2) -> str:
+    """The types and shapes in an output, such as ``logits: Tensor(1, 4), hidden: int``; empty for what has no parts."""
+    if isinstance(output, Mapping):
+        members = [(f"{key}: ", part) for key, part in output.items()]
+    elif fields := _fields(output):
+        members = [(f"{field}: ", getattr(output, field)) for field in fields]
+    elif isinstance(output, (tuple, list)):
+        members = [("", part) for part in output]
+    else:
+        return ""
+    described = [label + _described(part, levels - 1) for label, part in members[:_SHOWN_PARTS]]
+    return ", ".join([*described, *(["…"] if len(members) > _SHOWN_PARTS else [])])
+
+
+def _described(part: Any, levels: int) -> str:
+    if isinstance(part, Tensor):
+        return f"Tensor{tuple(part.shape)}"
+    content = _content(part, levels) if levels else ""
+    return f"{type(part).__name__} ({content})" if content else type(part).__name__
+
+
+def _fields(output: Any) -> list[str]:
+    """The names of the fields of a named tuple or a data class."""
+    names: Any = getattr(output, "_fields", None) or getattr(output, "__dataclass_fields__", ())
+    return list(names)
 
 
 def _parts(output: Any) -> str:
     """The parts of an output, in words."""
     if isinstance(output, Mapping):
         return f"it has the keys {', '.join(repr(key) for key in output)}"
-    fields = getattr(output, "_fields", None) or list(getattr(output, "__dataclass_fields__", ()))
-    if fields:
+    if fields := _fields(output):
         return f"it has the parts {', '.join(fields)}"
     if isinstance(output, (tuple, list)):
         return f"it has {len(output)} parts"

@@ -22,7 +22,9 @@ from convscope.engine.targets.classes import (
     with_both_sides,
 )
 from convscope.engine.targets.function_targets import FunctionScorer
+from convscope.engine.targets.task_scorer import TaskScorer
 from convscope.errors import NotFinite, OutputError, UnknownName
+from convscope.spec.tasks import TASKS, Task
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -63,7 +65,8 @@ class Region:
 
 
 TargetLike = int | str | Difference | Unit | UnitAddress | Region | Callable[..., Tensor] | Sequence[Any]
-"""A class by index or label, ``"A - B"``, ``"layer[unit]"``, `TOP1`, a `Difference`, a `Unit`, a `Region`, a function
+"""A class by index or label, ``"A - B"``, ``"layer[unit]"``, a text of a task such as ``"cat in mask.png"``,
+``"box:3"`` or ``"like:photo.jpg"`` (docs/tasks.md), `TOP1`, a `Difference`, a `Unit`, a `Region`, a function
 ``output -> one number per image`` or ``(output, rows) -> one number per image`` (``rows[i]`` is the image that
 ``output[i]`` belongs to, for references of its own), or a list with one of these per image. In a list a tuple
 ``(class, row, column)`` is a class at one position of a dense output."""
@@ -81,6 +84,7 @@ class Target:
         indices: the class per image, where the target is a class; -1 where it is not fixed yet.
         scores: the score per image, from the outputs of the unmodified images.
         parts: the target of each image, where targets of several kinds were given in a list.
+        task_scorer: what scores the outputs of the network's task, where a class is not a column of its output.
     """
 
     def __init__(
@@ -92,9 +96,12 @@ class Target:
         layer: str | None = None,
         as_classes: Callable[[Tensor], Tensor] | None = None,
         parts: Sequence["Target"] = (),
+        model: "Model | None" = None,
     ) -> None:
         self.images, self.layer, self.descriptions, self.parts = images, layer, list(descriptions), list(parts)
         self.indices: Tensor | None = None
+        self.task_scorer = scorer if isinstance(scorer, TaskScorer) else None
+        self._model = model
         self._as_classes = as_classes or class_axis
         self.scores: list[float | None] = [None] * images
         self._scorer = scorer
@@ -107,6 +114,7 @@ class Target:
             clean: whether these are the outputs of the unmodified images, whose scores are stored.
         """
         rows = torch.arange(len(output), device="cpu") if rows is None else rows
+        self._follow_task()
         if self._scorer is None and (self.indices is None or bool((self.indices[rows] < 0).any())):
             self._fix_top_class(output, rows)
         scores = (self._scorer or self._score_classes)(output, rows)
@@ -122,8 +130,13 @@ class Target:
 
     def for_copies(self, rows: Tensor) -> "Target":
         """The same target for a batch of copies, where copy i is of image ``rows[i]``."""
+        self._follow_task()
         scorer = self._scorer
-        scorer_of_copies = None if scorer is None else lambda output, copies: scorer(output, rows[copies])
+        scorer_of_copies: Scorer | None = (
+            None if scorer is None else lambda output, copies: scorer(output, rows[copies])
+        )
+        if self.task_scorer is not None:
+            scorer_of_copies = self.task_scorer.for_copies(rows)
         descriptions, parts = (
             [values[row] for row in rows.tolist()] if values else [] for values in (self.descriptions, self.parts)
         )
@@ -134,6 +147,7 @@ class Target:
             layer=self.layer,
             as_classes=self._as_classes,
             parts=parts,
+            model=self._model,
         )
         target.indices = None if self.indices is None else self.indices[rows]
         return target
@@ -147,7 +161,19 @@ class Target:
         """The class of one image, where the target is a class."""
         if self.parts:
             return self.parts[row].index_of(0)
+        if self.task_scorer is not None:
+            return self.task_scorer.index_of(row)
         return None if self.indices is None else int(self.indices[row])
+
+    def _follow_task(self) -> None:
+        """Let the task of the network score a class, where a class is not a column of its output (a map, boxes)."""
+        if self._scorer is not None or self._model is None or self._model.task is None:
+            return
+        class_scorer = self._model.task.class_scorer
+        indices = torch.full((self.images,), -1, device="cpu") if self.indices is None else self.indices
+        self.task_scorer = None if class_scorer is None else class_scorer(indices, self._model)
+        if self.task_scorer is not None:
+            self._scorer, self.indices = self.task_scorer, None
 
     def _fix_top_class(self, output: Tensor, rows: Tensor) -> None:
         if self.indices is None:
@@ -185,6 +211,8 @@ def resolve_target(target: Any, model: "Model", images: int) -> Target:
         return _region_target(target, model, images)
     if isinstance(target, _PositionedClass):
         return _positioned_class_target(target, model, images)
+    if isinstance(target, TaskScorer):
+        return Target(images, target)
     if callable(target):
         scorer = FunctionScorer(target, images)
         return Target(images, scorer, descriptions=[scorer.signature] * images)
@@ -198,15 +226,20 @@ def describe(target: Target, row: int, model: "Model") -> str:
     """A description of the target of one image."""
     if target.parts:
         return describe(target.parts[row], 0, model)
+    if target.task_scorer is not None:
+        return target.task_scorer.describe(row)
     if target.descriptions:
         return target.descriptions[row]
     return model.label(int(target.indices[row])) if target.indices is not None else TOP1
 
 
 def _parse(text: str, model: "Model") -> TargetLike:
-    """Parse a text: as a label, else as ``A - B``, else as ``layer[unit]``, else as the index of a class."""
+    """Parse a text: as a label, in a form of the task, as ``A - B``, ``layer[unit]``, or as the index of a class."""
     if model.labels and normalize_label(text) in {normalize_label(label) for label in model.labels}:
         return class_index(text, model)
+    of_task = _parse_for_task(text, model)
+    if of_task is not None:
+        return of_task
     if " - " in text:
         this, that = text.split(" - ", 1)
         return Difference(this.strip(), that.strip())
@@ -216,9 +249,32 @@ def _parse(text: str, model: "Model") -> TargetLike:
     return class_index(text, model)
 
 
+def _parse_for_task(text: str, model: "Model") -> TargetLike | None:
+    """The target that a text describes in a form of the network's task, or of any task before that is known."""
+    if model.task is not None:
+        parsed: TargetLike | None = model.task.parse(text, model)
+        if parsed is None:
+            _refuse_form_of_another_task(text, model, model.task)
+        return parsed
+    TASKS.fill()
+    return next((target for task in TASKS.values() if (target := task.parse(text, model)) is not None), None)
+
+
+def _refuse_form_of_another_task(text: str, model: "Model", task: Task) -> None:
+    """Raise `UnknownName` for a text that only another task has."""
+    TASKS.fill()
+    other = next((other for other in TASKS.values() if other is not task and text.startswith(other.prefixes)), None)
+    if other is not None:
+        forms = ", ".join(form for form in task.targets if form)
+        raise UnknownName(
+            f"{text!r} is a target of {other.title}, and the task of {model.name} is {task.title}: its targets are "
+            f"{forms}"
+        )
+
+
 def _class_target(index: int | None, model: "Model", images: int) -> Target:
     """One class for all images, or the top class of each."""
-    target = Target(images, None, as_classes=functools.partial(class_scores, model=model))
+    target = Target(images, None, as_classes=functools.partial(class_scores, model=model), model=model)
     target.indices = None if index is None else torch.full((images,), index, device="cpu")
     return target
 

@@ -5,9 +5,6 @@ import torch
 from convscope.engine.context.chunking import in_chunks, rows_of
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
-from convscope.engine.network.output_meaning import class_confidences
-from convscope.engine.targets.classes import class_scores
-from convscope.errors import OutputError
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Prediction
@@ -26,7 +23,7 @@ def predict(
     model: Model,
     image: Images,
     *,
-    top: Annotated[int, Param(help="number of classes to list", min=1, max=1000)] = 5,
+    top: Annotated[int, Param(help="number of classes, or of boxes, to list", min=1, max=1000)] = 5,
 ) -> list[Prediction]:
     """List the classes with the highest scores, with confidences if the network's output can be read as such.
 
@@ -45,11 +42,13 @@ def predict(
 
     Returns:
         Labels, indices, confidences and raw scores, in decreasing order. If the output has no confidences, they are
-        empty. ``notes["output"]`` says how the output was interpreted.
+        empty. ``notes["output"]`` says how the output was interpreted. For a network that gives each position a class
+        a `Segmentation`, for a detector `Detections`, with the boxes whose score is at least one half, or all boxes if
+        there are none.
 
     Raises:
-        OutputError: the output is not one row of scores per image, or the number of labels differs from the number of
-            outputs.
+        OutputError: the output is not one row of scores per image, no map of scores and no boxes, or the number of
+            labels differs from the number of outputs.
 
     Example:
         >>> import convscope as cs
@@ -64,31 +63,7 @@ def predict(
     def step(rows: torch.Tensor) -> None:
         with torch.no_grad():
             output = model.run(model.input_copy(rows_of(image.tensor, rows))).float().cpu()
-        if output.ndim > 2 and max(output.shape[2:]) == 1:
-            output = output.flatten(1)
-        if output.ndim != 2:
-            raise OutputError(f"a prediction needs one row of scores per image, got output shape {tuple(output.shape)}")
-        if not bool(torch.isfinite(output).all()):
-            raise OutputError("the scores are NaN or infinite: the network overflows on this input")
-        confidences = class_confidences(output, model.meaning, len(model.labels or ()))
-        scores = class_scores(output, model)
-        for index, row in enumerate(rows.tolist()):
-            confidence = None if confidences is None else confidences[index]
-            predictions.append(_prediction(model, image, row, scores[index], confidence, top))
+        predictions.extend(model.task_for(image.tensor).predict(model, image, rows.tolist(), output, top))
 
     in_chunks(len(image), image.tensor[0], step, light=True)
     return predictions
-
-
-def _prediction(
-    model: Model, images: Images, row: int, scores: torch.Tensor, confidences: torch.Tensor | None, top: int
-) -> Prediction:
-    best = (scores if confidences is None else confidences).topk(min(top, len(scores))).indices
-    return Prediction(
-        labels=tuple(model.label(i) for i in best.tolist()),
-        indices=tuple(best.tolist()),
-        confidences=() if confidences is None else tuple(confidences[best].tolist()),
-        scores=tuple(scores[best].tolist()),
-        photo=images.photo(row),  # type: ignore[arg-type]
-        notes={"output": model.meaning.describe()},
-    )

@@ -66,6 +66,7 @@ def open_folder(
         input=input,
         labels=_labels(module.config) if task.has_classes else None,
         output=task.output(module.config.num_labels),
+        task=task.task or None,
         meaning=None if task.has_classes else "value",
         name=Path(address.removeprefix("hf:")).name or type(module).__name__,
         source=address + (f"?weights={chosen}" if chosen else "") + (f" with {weights}" if weights else ""),

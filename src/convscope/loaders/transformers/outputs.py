@@ -6,12 +6,6 @@ import torch
 from torch import Tensor
 
 
-def class_scores_of_queries(output: Any, classes: int) -> Tensor:
-    """The scores of a detector as (N, classes, queries), without the class "no object" that some have beside them."""
-    logits: Tensor = output.logits
-    return logits[..., :classes].transpose(1, 2)
-
-
 def class_map_of_queries(output: Any) -> Tensor:
     """The score of every class at every position, (N, classes, height, width).
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -19,15 +18,17 @@ class Task:
         title: what it does.
         endings: how the names of its classes end.
         builder: the class of transformers that finds the class for a configuration.
-        output: what is explained, given the number of classes.
+        output: what is explained, given the number of classes; None where the task itself reads the output.
         has_classes: whether the outputs are classes with labels.
+        task: its name in ``cs.Model(task=…)``; empty where that follows from the output.
     """
 
     title: str
     endings: tuple[str, ...]
     builder: str
-    output: Callable[[int], str | Callable[[Any], Tensor]]
+    output: Callable[[int], str | Callable[[Any], Tensor] | None]
     has_classes: bool = True
+    task: str = ""
 
 
 def _logits(classes: int) -> str:
@@ -42,18 +43,26 @@ TASKS = (
         "AutoModelForAudioClassification",
         _logits,
     ),
-    Task("semantic segmentation", ("ForSemanticSegmentation",), "AutoModelForSemanticSegmentation", _logits),
+    Task(
+        "semantic segmentation",
+        ("ForSemanticSegmentation",),
+        "AutoModelForSemanticSegmentation",
+        _logits,
+        task="segmentation",
+    ),
     Task(
         "universal segmentation",
         ("ForUniversalSegmentation", "ForInstanceSegmentation"),
         "AutoModelForUniversalSegmentation",
         lambda classes: outputs.class_map_of_queries,
+        task="segmentation",
     ),
     Task(
         "object detection",
         ("ForObjectDetection",),
         "AutoModelForObjectDetection",
-        lambda classes: partial(outputs.class_scores_of_queries, classes=classes),
+        lambda classes: None,
+        task="detection",
     ),
     Task(
         "depth estimation",
@@ -62,11 +71,13 @@ TASKS = (
         lambda classes: outputs.depth_map,
         has_classes=False,
     ),
-    Task("embedding", ("Model",), "AutoModel", lambda classes: "pooler_output", has_classes=False),
+    Task("embedding", ("Model",), "AutoModel", lambda classes: "pooler_output", has_classes=False, task="embedding"),
 )
 """The kinds that are opened, of which the first that fits is taken."""
 
-IMAGE_EMBEDDING = Task("image embedding", (), "", lambda classes: outputs.image_embedding, has_classes=False)
+IMAGE_EMBEDDING = Task(
+    "image embedding", (), "", lambda classes: outputs.image_embedding, has_classes=False, task="embedding"
+)
 """The part for images of a network for images and texts, such as CLIP."""
 
 

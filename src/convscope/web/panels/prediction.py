@@ -1,4 +1,4 @@
-"""The panel of a prediction: the best classes as bars, which can be clicked to be explained."""
+"""The panels of what a network answers: rows with bars, which can be clicked to be explained, below a picture."""
 
 from collections.abc import Callable
 from html import escape
@@ -7,51 +7,67 @@ from typing import Any
 from nicegui import ui
 
 from convscope import render
-from convscope.values import Prediction
+from convscope.values import Detections, Prediction, Segmentation
 from convscope.web.frame.page_context import PageContext
-from convscope.web.panels import panel
+from convscope.web.panels import data_uri, panel
 
 
 @panel(Prediction)
-def show(value: Prediction, context: PageContext) -> None:
-    """Show the best classes with their confidences, and how to read them."""
-    class_bars(value, context)
+@panel(Segmentation)
+@panel(Detections)
+def show(value: render.Answer, context: PageContext) -> None:
+    """Show the answer as a picture and rows, and how to read it."""
+    answer_picture(value, context)
+    answer_bars(value, context)
     ui.label(value.record.adapt_wording(context.tr(value.record.reads))).classes("small")
     for note in render.notes(value):
         ui.label(context.tr(note.text)).classes("warning" if note.warning else "small")
 
 
-def class_bars(
-    value: Prediction, context: PageContext, *, chosen: int | None = None, pick: Callable[[int], Any] | None = None
+def answer_picture(value: render.Answer, context: PageContext) -> None:
+    """Add the picture of a segmentation or of boxes; a prediction of classes has none beside its input."""
+    if render.has_bare_picture(value) and value.photo is not None:
+        png = render.picture(value, theme="dark" if context.dark else "light", bare=True).png()
+        alt = escape(context.tr(render.alt(value)))
+        ui.html(f'<img src="{data_uri(png)}" alt="{alt}" style="max-width: 100%">', sanitize=False)
+
+
+def answer_bars(
+    value: render.Answer, context: PageContext, *, chosen: int | None = None, pick: Callable[[int], Any] | None = None
 ) -> dict[int, ui.html]:
-    """Add the classes as bars and return them by class index; with ``pick``, each is a button that calls it.
+    """Add the rows with bars and return them by key; with ``pick``, each is a button that calls it with its key.
 
     Args:
-        chosen: the index of the class that is explained.
+        chosen: the key of the row that is explained.
     """
     with ui.element("ol").classes("bars").props(f'aria-label="{context.tr("Predicted classes")}"'):
         elements = {}
-        for index, answer in zip(value.indices, render.top_classes(value), strict=True):
+        for answer in render.answers(value):
             with ui.element("li"):
-                elements[index] = _bar(context.tr(answer.name), answer, index, pick)
+                elements[answer.key] = _bar(context.tr(answer.name), answer, pick)
     mark_explained(elements, chosen if pick else None)
     return elements
 
 
-def mark_explained(class_bars: dict[int, ui.html], chosen: int | None) -> None:
-    """Mark the class that is explained."""
-    for index, element in class_bars.items():
-        element.classes(add="chosen") if index == chosen else element.classes(remove="chosen")
+def mark_explained(bars: dict[int, ui.html], chosen: int | None) -> None:
+    """Mark the row that is explained."""
+    for key, element in bars.items():
+        element.classes(add="chosen") if key == chosen else element.classes(remove="chosen")
         if element.props.get("type") == "button":
-            element.props(f"aria-pressed={'true' if index == chosen else 'false'}")
+            element.props(f"aria-pressed={'true' if key == chosen else 'false'}")
 
 
-def _bar(name: str, answer: render.TopClass, index: int, pick: Callable[[int], Any] | None) -> ui.html:
-    content = f'<span class="name">{escape(name)}</span><span class="share">{answer.value_text}</span>'
+def _bar(name: str, answer: render.TopClass, pick: Callable[[int], Any] | None) -> ui.html:
+    swatch = (
+        f'<span style="display: inline-block; width: .8em; height: .8em; background: {answer.colour}"></span> '
+        if answer.colour
+        else ""
+    )
+    content = f'<span class="name">{swatch}{escape(name)}</span><span class="share">{answer.value_text}</span>'
     if answer.share is not None:
         percent = 100 * min(1.0, max(0.0, answer.share))
         content += f'<span class="track"><span class="fill" style="width: {percent:.2f}%"></span></span>'
     element = ui.html(content, sanitize=False, tag="button" if pick else "div").classes("answer")
     if pick is not None:
-        element.props("type=button").on("click", lambda: pick(index))
+        element.props("type=button").on("click", lambda: pick(answer.key))
     return element

@@ -9,12 +9,12 @@ from nicegui import ui
 
 from convscope import render
 from convscope.errors import ConvScopeError
-from convscope.values import Attribution, Prediction, Value
+from convscope.values import Attribution, Value
 from convscope.web import panels
 from convscope.web.frame.page_context import PageContext
 from convscope.web.jobs.async_wait import run_in_thread
 from convscope.web.panels.attribution import has_overlay, overlay_figure, show_value_notes
-from convscope.web.panels.prediction import class_bars
+from convscope.web.panels.prediction import answer_bars
 from convscope.web.requests.url_state import View
 
 SHOWN_CLASSES = 3
@@ -28,7 +28,7 @@ class Cell:
     view: View
     title: str
     value: Attribution | None = None
-    prediction: Prediction | None = None
+    prediction: render.Answer | None = None
     error: str = ""
 
     async def run(self, context: PageContext) -> None:
@@ -39,7 +39,7 @@ class Cell:
         except ConvScopeError as error:
             self.error = str(error)
             return
-        self.prediction = prediction if isinstance(prediction, Prediction) else None
+        self.prediction = prediction if isinstance(prediction, render.ANSWERS) else None
         self.value = value if isinstance(value, Attribution) else None
         self.error = value if isinstance(value, str) else ""
 
@@ -64,8 +64,8 @@ class Cell:
                 ui.label(context.tr(render.subject(self.value))).classes("small")
                 show_value_notes(self.value, context, limit=limit)
             if self.prediction is not None:
-                class_bars(
-                    _best_classes(self.prediction),
+                answer_bars(
+                    _best_rows(self.prediction),
                     context,
                     chosen=None if self.value is None else self.value.target_index,
                 )
@@ -81,9 +81,9 @@ async def overlay_html(
     return html
 
 
-def _best_classes(prediction: Prediction) -> Prediction:
-    """The best few classes of a prediction."""
-    fields = {
-        name: getattr(prediction, name)[:SHOWN_CLASSES] for name in ("labels", "indices", "confidences", "scores")
-    }
-    return replace(prediction, **fields)
+def _best_rows(prediction: render.Answer) -> render.Answer:
+    """The first few rows of an answer."""
+    per_row = ("labels", "indices", "confidences", "scores", "units", "shares", "boxes")
+    return replace(
+        prediction, **{name: getattr(prediction, name)[:SHOWN_CLASSES] for name in per_row if hasattr(prediction, name)}
+    )

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from convscope import render
-from convscope.values import Prediction
 from convscope.web.frame.page_context import PageContext
 from convscope.web.page_parts.outdated import mark_current, mark_outdated
 from convscope.web.page_parts.suggestions import MAX_SUGGESTIONS, mention_more
-from convscope.web.panels.prediction import class_bars, mark_explained
+from convscope.web.panels.prediction import answer_bars, answer_picture, mark_explained
 from convscope.web.requests.url_state import View
 
 if TYPE_CHECKING:
@@ -25,8 +24,8 @@ class AnswerPanel:
         self, context: PageContext, view: View, pick_target: Callable[[str], None], pick_layer: Callable[[str], None]
     ) -> None:
         self.context, self.pick_target = context, pick_target
-        self.prediction: Prediction | None = None
-        self._shown_prediction: Prediction | str | None = None
+        self.prediction: render.Answer | None = None
+        self._shown_prediction: render.Answer | str | None = None
         self._target_index: int | None = None
         self._shown_for: tuple[str, str] | None = None
         self._bars: dict[int, ui.html] = {}
@@ -48,7 +47,7 @@ class AnswerPanel:
             self._layer.props("outlined dense options-dense stack-label").mark("layer")
 
     def show(
-        self, prediction: Prediction | str, view: View, target_index: int | None, with_target: Prediction | str
+        self, prediction: render.Answer | str, view: View, target_index: int | None, with_target: render.Answer | str
     ) -> None:
         """Show a prediction or an error; the bars stay in place, with the focus, if only another class is explained.
 
@@ -59,7 +58,7 @@ class AnswerPanel:
         self._shown_for, self._target_index = (view.model, view.image), target_index
         mark_current(self.box)
         is_shown = prediction is self.prediction and (target_index is None or target_index in self._bars)
-        self.prediction = prediction if isinstance(prediction, Prediction) else None
+        self.prediction = prediction if isinstance(prediction, render.ANSWERS) else None
         if not is_shown:
             self._shown_prediction = with_target
             self._draw(with_target)
@@ -84,14 +83,17 @@ class AnswerPanel:
             self._layer.set_options(self._layers(model.layers(), view), value=_layer(view))
             self._target.set_autocomplete([str(label) for label in model.labels or ()][:MAX_SUGGESTIONS])
             mention_more(self._target, len(model.labels or ()), self.context)
-            if len(model.labels or ()) > 1:
+            if model.task is not None and model.task.hint:
+                self._target.props(f'placeholder="{escape(model.task.hint)}"')
+            elif len(model.labels or ()) > 1:
                 self._target.props(f'placeholder="{escape(" - ".join(list(model.labels or ())[:2]))}"')
 
     def explained_index(self, view: View) -> int | None:
         """The index of the class that is explained, if it is known."""
         if self.prediction is None:
             return None
-        return self._target_index if view.target else self.prediction.indices[0]
+        default = render.explained_by_default(self.prediction)
+        return self._target_index if view.target else None if default is None else default.key
 
     def question(self, view: View) -> str:
         """The heading of the page: why the network answered so, or what speaks for another class."""
@@ -99,28 +101,33 @@ class AnswerPanel:
         if self.prediction is None:
             return tr("Why did the model predict this?")
         name = view.target
-        if isinstance(self._shown_prediction, Prediction):
-            labels = dict(zip(self._shown_prediction.indices, self._shown_prediction.labels, strict=True))
+        if isinstance(self._shown_prediction, render.ANSWERS):
+            keys = [row.key for row in render.answers(self._shown_prediction)]
+            labels = dict(zip(keys, self._shown_prediction.labels, strict=True))
             name = labels.get(-1 if index is None else index, view.target)
-        top = index == self.prediction.indices[0]
+        default = render.explained_by_default(self.prediction)
+        top = default is not None and index == default.key
         return (tr("Why did the model predict “{}”?") if top else tr("What supports “{}”?")).format(name)
 
-    def _draw(self, prediction: Prediction | str) -> None:
+    def _draw(self, prediction: render.Answer | str) -> None:
         self.box.clear()
         self._bars = {}
         with self.box:
             if isinstance(prediction, str):
                 ui.label(prediction).classes("warning")
                 return
-            self._bars = class_bars(prediction, self.context, pick=self._pick)
+            answer_picture(prediction, self.context)
+            self._bars = answer_bars(prediction, self.context, pick=self._pick)
             for note in render.notes(prediction):
                 ui.label(self.context.tr(note.text)).classes("warning" if note.warning else "small")
 
     def _pick(self, index: int) -> None:
-        top = self.prediction.indices[0] if self.prediction else -1
+        default = render.explained_by_default(self.prediction) if self.prediction is not None else None
         labels = list(self._model.labels or ()) if self._model else []
-        target = str(index) if str(index) not in labels else labels[index]  # labels take precedence over numbers
-        self.pick_target("" if index == top else target)
+        rows = render.answers(self._shown_prediction) if isinstance(self._shown_prediction, render.ANSWERS) else []
+        target = next(row.target for row in rows if row.key == index)
+        target = labels[index] if target in labels else target  # labels take precedence over numbers
+        self.pick_target("" if default is not None and index == default.key else target)
 
     def _layers(self, names: list[str], view: View) -> dict[str, str]:
         chosen = {name: name for name in view.layer[:1]}

@@ -6,10 +6,11 @@ from typing import Any
 
 from nicegui import background_tasks, ui
 
+from convscope import render
 from convscope.catalogue import DEFAULT_COMPARISON, lenses
 from convscope.errors import ConvScopeError
 from convscope.spec import LensSpec
-from convscope.values import Attribution, Prediction
+from convscope.values import Attribution
 from convscope.web.frame.lens_page import page_of
 from convscope.web.frame.page_context import PageContext
 from convscope.web.frame.page_registry import lens_in_link, page
@@ -259,9 +260,9 @@ class LookPage:
         view = self.view
         if view.image:
             prediction = await self._prediction_for(view)
-            with_target: Prediction | str = prediction
+            with_target: render.Answer | str = prediction
             target_index: int | None = None
-            if isinstance(prediction, Prediction) and view.target:
+            if isinstance(prediction, render.ANSWERS) and view.target:
                 with_target, target_index = await with_target_class(self.context, prediction, view)
             if turn == self._turn and not self.context.client.is_deleted:
                 self.answer.show(prediction, view, target_index, with_target)
@@ -274,14 +275,14 @@ class LookPage:
         if turn == self._turn and not self.context.client.is_deleted:
             self.answer.set_model(model, view)
 
-    async def _prediction_for(self, view: View) -> Prediction | str:
+    async def _prediction_for(self, view: View) -> render.Answer | str:
         try:
             job = self.context.services.submit(View(lens="predict", model=view.model, image=view.image))
             await self.inputs.show_preview(view.image)
             await self.context.wait(job)
         except (ConvScopeError, OSError) as error:
             return str(error)
-        return job.value if isinstance(job.value, Prediction) else job.error or self.context.tr("Stopped.")
+        return job.value if isinstance(job.value, render.ANSWERS) else job.error or self.context.tr("Stopped.")
 
     # -- one scale, one report ----------------------------------------------------------------------------------
 

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+from convscope import render
 from convscope.engine.targets.target import resolve_target
 from convscope.errors import ConvScopeError, OutputError
-from convscope.values import Prediction
+from convscope.values import Detections, Prediction, Segmentation
 from convscope.web.frame.page_context import PageContext
 from convscope.web.jobs.async_wait import run_in_thread
 from convscope.web.requests.models_and_images import Library
@@ -40,13 +41,20 @@ async def target_error(context: PageContext, view: View) -> str:
     return ""
 
 
-async def with_target_class(context: PageContext, prediction: Prediction, view: View) -> tuple[Prediction, int | None]:
-    """The prediction with the view's target class added if it is not among the best, and the index of that class."""
+async def with_target_class(
+    context: PageContext, prediction: render.Answer, view: View
+) -> tuple[render.Answer, int | None]:
+    """The prediction with the view's target class added if it is not among the best, and the key of its row."""
+    row = next((row for row in render.answers(prediction) if row.target == view.target), None)
+    if row is not None:
+        return prediction, row.key
     try:
         index = await run_in_thread(target_class_index, context.services.library, view)
     except ConvScopeError:
         return prediction, None  # the error is shown at the target field
-    if index is None or index in prediction.indices:
+    if isinstance(prediction, Detections):
+        return prediction, None if index not in prediction.indices else prediction.indices.index(index)
+    if index is None or index in prediction.indices or isinstance(prediction, Segmentation):
         return prediction, index
     full = await predict_all_classes(context, view)
     if full is None or index not in full.indices:

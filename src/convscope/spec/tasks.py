@@ -1,0 +1,69 @@
+"""What a task declares: how outputs of networks are recognized, scored and predicted; and the table of all tasks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from convscope.spec.tables import Table
+
+
+@dataclass(frozen=True)
+class Task:
+    """The declaration of one task.
+
+    The functions get a `Model` as ``model``; the output of a network is the tensor that ``encode`` gives.
+
+    Attributes:
+        name: its name in ``task=`` and ``--task``.
+        title: what such a network does, in words.
+        output: the outputs that are recognized, in words.
+        recognizes: ``recognizes(output, model)``: whether a network's own output, of any type, is one of this task.
+            Of a tensor only the shape may be read: it holds no numbers.
+        encode: ``encode(output, model)``: the network's own output as a tensor (N, …), which targets score. None for an
+            output that cannot be of this task.
+        targets: what users may write as a target, each form with its meaning.
+        prefixes: how the texts begin that only this task has, for messages about them.
+        hint: a form that a form shows as an example; empty for two labels, "A - B".
+        parse: ``parse(text, model)``: the target that a text describes, or None if it is of no form of this task.
+        class_scorer: ``class_scorer(indices, model)``: scores a class per image, the default target where an index
+            is negative; it gives None where a class is a column of the output.
+        predict: ``predict(model, images, rows, output, top)``: one value per image, from the outputs of the images
+            ``rows``.
+        meaning: the meaning of the output's values, where it follows from the task (engine/network/output_meaning).
+        default_layer: ``default_layer(model, trace)``: the layer that CAM methods use by default, or None for the one
+            that is found for every network.
+    """
+
+    name: str
+    title: str
+    output: str
+    recognizes: Callable[[Any, Any], bool]
+    encode: Callable[[Any, Any], Any]
+    targets: Mapping[str, str]
+    parse: Callable[[str, Any], Any]
+    predict: Callable[..., list[Any]]
+    prefixes: tuple[str, ...] = ()
+    hint: str = ""
+    class_scorer: Callable[[Any, Any], Any] | None = None
+    meaning: str = ""
+    default_layer: Callable[[Any, Any], str | None] = field(default=lambda model, trace: None)
+
+
+def task_names() -> tuple[str, ...]:
+    """The names of all tasks, read off the folder without importing anything."""
+    files = (Path(__file__).parents[1] / "engine/targets/tasks").glob("*.py")
+    return tuple(sorted(file.stem for file in files if not file.stem.startswith("_")))
+
+
+TASKS: Table[Task] = Table(
+    "task",
+    f"there are {', '.join(task_names())}",
+    lambda: (f"convscope.engine.targets.tasks.{name}" for name in task_names()),
+)
+
+
+def task(declaration: Task) -> Task:
+    """Add a task to the table."""
+    TASKS.add(declaration.name, declaration)
+    return declaration

@@ -1,0 +1,76 @@
+"""Networks of torchvision for segmentation and detection, with random weights and small inputs."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import convscope as cs
+from convscope.loaders.torchvision_operators import import_torchvision
+from convscope.values import Detections, Segmentation
+
+import_torchvision()
+
+
+def opened(name: str, **options: Any) -> cs.Model:
+    """A network with random weights, which scales pictures to 64 pixels and gives boxes of any score."""
+    torch.manual_seed(0)
+    model = cs.load(f"torchvision:{name}?weights=none", size=64, **options)
+    transform = getattr(model.module, "transform", None)
+    if transform is not None and transform.fixed_size is None:
+        transform.min_size, transform.max_size = (64,), 64
+    if hasattr(model.module, "roi_heads"):
+        model.module.roi_heads.score_thresh = 0.0
+        model.module.rpn._post_nms_top_n["testing"] = 20
+    else:
+        vars(model.module).update(score_thresh=0.0, topk_candidates=20)
+    return model
+
+
+def test_a_network_for_segmentation_is_opened_with_its_task() -> None:
+    model = cs.load("torchvision:lraspp_mobilenet_v3_large?weights=none", size=64)
+    assert model.task is not None
+    assert model.task.name == "segmentation"
+    assert model.labels is not None
+    assert model.labels[:2] == ("__background__", "aeroplane")
+    value = cs.predict(model, torch.rand(1, 3, 64, 64))
+    assert isinstance(value, Segmentation)
+    assert value.classes.shape == (64, 64)
+    assert cs.grad_cam(model, torch.rand(1, 3, 64, 64), target="cat everywhere").values.abs().max() > 0
+    assert cs.load("torchvision:lraspp_mobilenet_v3_large?weights=none").input.size == (520, 520)
+
+
+def test_a_detector_is_opened_with_its_task() -> None:
+    model = cs.load("torchvision:ssdlite320_mobilenet_v3_large?weights=none")
+    assert model.task is not None
+    assert model.task.name == "detection"
+    assert model.input == cs.ImageInput(size=320, fit="pad")
+    assert model.labels is not None
+    assert len(model.labels) == 91
+
+
+def test_weights_of_another_number_of_classes_are_loaded(tmp_path: Path) -> None:
+    from torchvision.models.segmentation import lraspp_mobilenet_v3_large
+
+    own = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=4)
+    save_file(own.state_dict(), tmp_path / "four.safetensors")
+    model = cs.load("torchvision:lraspp_mobilenet_v3_large", weights=tmp_path / "four.safetensors", size=64)
+    assert model.labels is None
+    assert cs.predict(model, torch.rand(1, 3, 64, 64)).indices
+
+
+@pytest.mark.parametrize(
+    "name", ["ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn", "retinanet_resnet50_fpn"]
+)
+def test_a_box_is_explained_at_the_backbone(name: str, torchvision: ModuleType) -> None:
+    model, image = opened(name), torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    value = cs.predict(model, image)
+    assert isinstance(value, Detections)
+    assert value.total > 0
+    explained = cs.grad_cam(model, image, target="box:0")
+    assert explained.layers[0].startswith("backbone.")
+    assert explained.score == pytest.approx(value.scores[0], rel=1e-3)
+    assert explained.values.isfinite().all()
