@@ -68,12 +68,12 @@ def report_errors(command: Callable[..., None]) -> Callable[..., None]:
 
 def print_message(text: str) -> None:
     """Print a message on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def print_result(text: str) -> None:
     """Print a result on standard output."""
-    print(text, flush=True)
+    print(text, flush=True)  # noqa: T201
 
 
 def print_json(result: Any) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from convscope.render.answers import box_colours
 from convscope.render.canvas import SMALL, Canvas
-from convscope.render.panels import Panel
+from convscope.render.panel import Panel
 from convscope.render.prediction import draw_answer
 from convscope.render.raster import enlarge, photo_pixels
 from convscope.render.rendered_picture import Picture

@@ -6,7 +6,8 @@ from dataclasses import replace
 from convscope.render import captions
 from convscope.render.answers import TopClass, alt_of_answer, answers
 from convscope.render.canvas import GAP, MARGIN, SMALL, TITLE, Canvas
-from convscope.render.panels import Panel, input_panel
+from convscope.render.panel import Panel
+from convscope.render.panels import input_panel
 from convscope.render.rendered_picture import Picture
 from convscope.values import Prediction, Value
 

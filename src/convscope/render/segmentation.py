@@ -5,7 +5,8 @@ from PIL import Image
 
 from convscope.render.answers import legend_colours
 from convscope.render.palette import Pixels
-from convscope.render.panels import Panel, input_panel
+from convscope.render.panel import Panel
+from convscope.render.panels import input_panel
 from convscope.render.prediction import PANEL_SIDE, draw_answer
 from convscope.render.raster import enlarge, photo_pixels
 from convscope.render.rendered_picture import Picture
