@@ -215,3 +215,10 @@ def test_a_graph_of_torch_fx_keeps_the_names_of_its_layers() -> None:
         torch.as_tensor(cs.grad_cam(model, image(), layer="conv").values),
         torch.as_tensor(cs.grad_cam(network, image(), layer="conv").values),
     )
+
+
+def test_a_network_of_distributed_tensors_is_refused() -> None:
+    net: Any = nn.Sequential(nn.Linear(2, 2))
+    net[0].weight.placements = ("Shard(0)",)  # as a DTensor has them
+    with pytest.raises(InputError, match=r"parameter '0.weight' of Sequential is spread over several processes"):
+        cs.Model(net)

@@ -205,17 +205,17 @@ def test_what_cannot_be_translated_opens_for_its_scores_alone(tmp_path: Path) ->
     nodes = [
         helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
         helper.make_node("Flatten", ["mean"], ["flat"]),
-        helper.make_node("Unique", ["flat"], ["unique"]),
-        helper.make_node("Unique", ["unique"], ["again"]),
+        helper.make_node("RandomUniformLike", ["flat"], ["ones"], low=1.0, high=1.0),
+        helper.make_node("RandomUniformLike", ["ones"], ["again"], low=1.0, high=1.0),
         helper.make_node("ReduceMax", ["again"], ["most"], keepdims=0),
         helper.make_node("Mul", ["flat", "most"], ["y"]),
     ]
     model = cs.load(save_graph(tmp_path / "net.onnx", nodes, [1, 3, 8, 8]))
     image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     means = image.mean((2, 3))
-    assert torch.allclose(model.run(image), means * means.max())
+    assert torch.allclose(model.run(image), means)
     assert cs.occlusion(model, image, target=0).values.shape == (8, 8)
-    with pytest.raises(cs.ConvScopeError, match=r"does not translate Unique \(2 nodes\)"):
+    with pytest.raises(cs.ConvScopeError, match=r"does not translate RandomUniformLike \(2 nodes\)"):
         cs.grad_cam(model, image)
     restored = pickle.loads(pickle.dumps(model))
     assert torch.equal(restored.run(image), model.run(image))
@@ -227,6 +227,8 @@ def test_without_onnx_runtime_the_untranslated_operators_are_named(
     from convscope.loaders.onnx import opening
 
     monkeypatch.setattr(opening, "is_installed", lambda: False)
-    nodes = [helper.make_node("Unique", ["x"], ["y"])]
-    with pytest.raises(LoadError, match=r"does not translate: Unique \(1 node\); with ONNX Runtime .*pip install"):
+    nodes = [helper.make_node("RandomUniformLike", ["x"], ["y"])]
+    with pytest.raises(
+        LoadError, match=r"does not translate: RandomUniformLike \(1 node\); with ONNX Runtime .*pip install"
+    ):
         cs.load(save_graph(tmp_path / "net.onnx", nodes, [1, 3, 8, 8]))

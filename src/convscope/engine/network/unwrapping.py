@@ -25,6 +25,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
         InputError: the weights of a wrapped module are spread over several processes.
     """
     module = _inner(module)
+    _refuse_distributed(module)
     wrapped = {id(part) for part in module.modules() if _inner(part) is not part or _has_adapters(part)}
     return _without_wrappers(module, wrapped, {}) if wrapped else module
 
@@ -68,6 +69,17 @@ def _refuse_sharded(wrapper: nn.Module, inner: nn.Module) -> None:
         raise InputError(
             f"the weights of {type(wrapper).__name__} are spread over several processes: collect them first, as with "
             "FSDP.summon_full_params(network), and explain a copy of the network"
+        )
+
+
+def _refuse_distributed(module: nn.Module) -> None:
+    """Refuse a network whose parameters are distributed tensors, as ``fully_shard`` of FSDP2 makes them."""
+    name = next((name for name, parameter in module.named_parameters() if hasattr(parameter, "placements")), None)
+    if name is not None:
+        raise InputError(
+            f"the parameter {name!r} of {type(module).__name__} is spread over several processes (a DTensor): load its "
+            "full state dict, as get_model_state_dict(network, options=StateDictOptions(full_state_dict=True)) gives "
+            "it, into a copy of the network that is not sharded"
         )
 
 
