@@ -159,7 +159,7 @@ def _check_with_runtime(model: "Model", stored: StoredModel, graph_input: GraphI
     names = [info.name for info in stored.proto.graph.output]
     runtime = _in_runtime(stored, graph_input, names[0])
     try:
-        runtime.as_written = True  # without copies of the weights that are laid out for speed
+        runtime.as_written = builder.quantized
         runtime.open(stored)
         expected = dict(zip(names, runtime.run(inputs.numpy(), names), strict=True))
     except LoadError as error:
