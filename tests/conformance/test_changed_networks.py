@@ -24,12 +24,12 @@ CHANGES: dict[str, Any] = {
 @for_every_lens
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_network_changed_between_two_calls_is_explained_as_it_is_now(
-    spec: LensSpec, change: str, model: cs.Model, pictures: list[np.ndarray]
+    spec: LensSpec, change: str, model: cs.Model, picture: np.ndarray
 ) -> None:
-    call_lens(spec, model, pictures)
+    call_lens(spec, model, picture)
     CHANGES[change](model.module)
     fresh_model = cs.Model(model.module, input=model.input, labels=model.labels, name=model.name)
-    values = call_lens_as_list(spec, model, pictures)
-    expected_values = call_lens_as_list(spec, fresh_model, pictures)
+    values = call_lens_as_list(spec, model, picture)
+    expected_values = call_lens_as_list(spec, fresh_model, picture)
     for value, expected in zip(values, expected_values, strict=True):
         assert_same(value, expected, tolerance=1e-4)

@@ -53,16 +53,20 @@ def test_class_sensitive_two_classes_have_different_maps(
         assert abs(float(similarity)) < 0.999
 
 
-CONTRAST_REPETITIONS = {"samples": 64, "steps": 60}
-GRADIENT_REPETITIONS = {"samples": 12, "steps": 24}
+CONTRAST_REPETITIONS = {"samples": 48, "steps": 40, "stride": 6, "segments": 24}
+GRADIENT_REPETITIONS = {"samples": 6, "steps": 10}
 """For the lenses with gradients, which need fewer repetitions, each of which costs more."""
 COSTLY_REPETITIONS = {
-    "sobol": {"samples": 8},
+    "sobol": {"samples": 4},
+    "deep_shap": {"samples": 3},
+    "permutation": {"samples": 4, "segments": 24},
+    "extremal_perturbation": {"steps": 24},
+    "meaningful_perturbation": {"steps": 24},
     "integrated_score_cam": {"steps": 4, "channels": 24},
     "smoothed_score_cam": {"samples": 2, "channels": 24},
     "score_cam": {"channels": 24},
 }
-"""For the lenses of which one repetition is many passes."""
+"""For the lenses of which one repetition is many passes, or which need another number of them."""
 
 
 @pytest.mark.parametrize("spec", _claiming_and_failing("contrasting"))

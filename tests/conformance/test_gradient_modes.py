@@ -21,12 +21,12 @@ MODES: dict[str, Any] = {
 @for_every_lens
 @pytest.mark.parametrize("mode", MODES)
 def test_whether_gradients_are_recorded_does_not_change_the_values(
-    spec: LensSpec, mode: str, model: cs.Model, pictures: list[np.ndarray]
+    spec: LensSpec, mode: str, model: cs.Model, picture: np.ndarray
 ) -> None:
-    expected_values = call_lens_as_list(spec, model, pictures)
+    expected_values = call_lens_as_list(spec, model, picture)
     with MODES[mode]():
-        from_list = call_lens_as_list(spec, model, pictures)
-        from_tensor = call_lens_as_list(spec, model, model.prepare(pictures).tensor)
+        from_list = call_lens_as_list(spec, model, picture)
+        from_tensor = call_lens_as_list(spec, model, model.prepare(picture).tensor)
     for list_value, tensor_value, expected in zip(from_list, from_tensor, expected_values, strict=True):
         assert_same(list_value, expected)
         assert_same(tensor_value, expected)

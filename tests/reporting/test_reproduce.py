@@ -1,5 +1,6 @@
 """The lines under "Reproduce this" compute the value again, for every lens: as Python and as a command."""
 
+import functools
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -38,8 +39,14 @@ def arguments(spec: LensSpec) -> dict[str, Any]:
     return given | {name: needed[name] for name in spec.required if name in needed}
 
 
+@functools.cache
+def opened() -> cs.Model:
+    """The network, opened once for the values that are to be computed anew; the lines open their own."""
+    return cs.load(MODEL)
+
+
 def value_of(spec: LensSpec, **more: Any) -> Value:
-    network = {"model": cs.load(MODEL)} if "model" in spec.inputs else {}
+    network = {"model": opened()} if "model" in spec.inputs else {}
     value: Value = getattr(cs, spec.name)(**network, **arguments(spec), **more)
     return value
 
