@@ -87,24 +87,26 @@ DEFAULTS: dict[str, tuple[Sides, Sides, str, Sides, Sides]] = {
 class token, the final norm where all tokens contribute."""
 
 
-def _build(name: str, torchvision: ModuleType, sides: Sides) -> nn.Module:
-    """The network with random weights, for images of that size where it needs to know."""
+def _networks(name: str, torchvision: ModuleType, *sizes: Sides) -> list[nn.Module]:
+    """The network with random weights for images of each size: the same one, unless it needs to know the size."""
     torch.manual_seed(0)
     if name.startswith("tv:"):
         options = {"init_weights": False} if name in ("tv:googlenet", "tv:inception_v3") else {}
-        return getattr(torchvision.models, name.removeprefix("tv:"))(weights=None, **options).eval()
+        network = getattr(torchvision.models, name.removeprefix("tv:"))(weights=None, **options).eval()
+        return [network] * len(sizes)
     timm: Any = pytest.importorskip("timm", reason="timm is not installed")
     try:
-        return timm.create_model(name, pretrained=False, img_size=sides).eval()
+        return [timm.create_model(name, pretrained=False, img_size=sides).eval() for sides in sizes]
     except TypeError:  # it takes images of any size
-        return timm.create_model(name, pretrained=False).eval()
+        return [timm.create_model(name, pretrained=False).eval()] * len(sizes)
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_the_default_layer_is_the_last_with_positions_on_every_path(name: str, torchvision: ModuleType) -> None:
     *sizes, layer, first, second = DEFAULTS[name]
-    for sides, grid in zip(sizes, (first, second), strict=True):
-        model = cs.Model(_build(name, torchvision, sides))
+    networks = _networks(name, torchvision, *sizes)
+    for network, sides, grid in zip(networks, sizes, (first, second), strict=True):
+        model = cs.Model(network)
         x = torch.randn(1, 3, *sides, generator=torch.Generator().manual_seed(0))
         with model.preserve_state():
             assert default_layer(model, x) == layer

@@ -11,7 +11,9 @@ from tests.twins.backward.peer_networks import vgg_like, with_statistics
 from tests.twins.backward.zennit_peer import canonizers
 
 
-@pytest.fixture(params=["sequence", "sequence, batch norm", "flatten", "vgg11_bn", "resnet18", "resnet50"])
+@pytest.fixture(
+    scope="module", params=["sequence", "sequence, batch norm", "flatten", "vgg11_bn", "resnet18", "resnet50"]
+)
 def network(request: pytest.FixtureRequest, torchvision: ModuleType) -> tuple[nn.Module, Tensor, list]:
     """A network in float64, two inputs, and the canonizers that zennit needs for it."""
     with torch.random.fork_rng(devices=[]):
@@ -25,6 +27,16 @@ def network(request: pytest.FixtureRequest, torchvision: ModuleType) -> tuple[nn
             case "flatten":
                 net, side = seeded(FlattenNet), 16
             case name:
-                net, side = with_statistics(getattr(torchvision.models, name)(num_classes=10)), 32
+                net = getattr(torchvision.models, name)(num_classes=10)
+                if name == "vgg11_bn":
+                    _narrow(net)
+                net, side = with_statistics(net), 32
         x = torch.randn(2, 3, side, side, dtype=torch.double)
     return net.eval().double(), x, canonizers(request.param)
+
+
+def _narrow(net: nn.Module) -> None:
+    """Give VGG a head of 64 units in place of 4096, whose hundred million weights show nothing more."""
+    linear = [index for index, module in enumerate(net.classifier) if isinstance(module, nn.Linear)]
+    for index, (inputs, outputs) in zip(linear, [(512 * 7 * 7, 64), (64, 64), (64, 10)], strict=True):
+        net.classifier[index] = nn.Linear(inputs, outputs)
