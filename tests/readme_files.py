@@ -1,9 +1,11 @@
-"""The files that lines of the README name, made for the tests that run these lines."""
+"""The files that shell lines of the README and of the guides name, made for the tests that run these lines."""
 
 import importlib.util
+import shlex
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,16 +13,30 @@ from PIL import Image
 
 from tests import roads
 
+DOWNLOADED = {"hf:microsoft/resnet-50": "hf:./folder", "keras:VGG16": "keras:VGG16?weights=none"}
+"""Networks that a line would download, and what stands for them in a test."""
 
-def prepare(line: str, folder: Path) -> None:
-    """Make the files that a line names, where this takes only installed packages; otherwise the test is skipped."""
+
+def words_of(line: str) -> list[str]:
+    """The words of a line, with networks in place of those that it would download."""
+    return [DOWNLOADED.get(word, word) for word in shlex.split(line)]
+
+
+def prepare(line: str, folder: Path) -> list[str]:
+    """The words of a line, with the files that it names made, where this takes only installed packages.
+
+    Where a package is missing, the test is skipped.
+    """
+    words = words_of(line)
+    read = words[:-1] if words[1] == "convert" else words  # the last word there is written
     for name, (package, make) in FILES.items():
-        if name in line:
+        if any(name in word for word in read):
             if package and importlib.util.find_spec(package) is None:
                 pytest.skip(f"{package} is not installed")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # exporters and Keras warn of their own internals
                 make(folder / name)
+    return words
 
 
 def _photograph(path: Path) -> None:
@@ -47,11 +63,49 @@ def _hugging_face(path: Path) -> None:
     networks.save(networks.resnet, path)
 
 
+def _vision_transformer(path: Path) -> None:
+    from tests.loaders.transformers import networks
+
+    def of_a_cat(transformers: Any) -> tuple[Any, Any]:
+        network, processor = networks.vit(transformers)
+        network.config.id2label = {0: "tabby", 1: "dog", 2: "bird"}
+        return network, processor
+
+    networks.save(of_a_cat, path)
+
+
+def _digit(path: Path) -> None:
+    Image.fromarray(roads.photograph()).convert("L").save(path)
+
+
+def _scores_of_digits(path: Path) -> None:
+    path.write_text(
+        "import numpy as np\nimport convscope as cs\n\n\ndef make():\n"
+        "    def scores(images: np.ndarray) -> np.ndarray:\n        return images[:, 0, 2:5, 2:4].mean(2)\n\n"
+        "    return cs.Model(scores, input=cs.ImageInput(size=8, channels=1))\n"
+    )
+
+
+def _source(path: Path) -> None:
+    path.write_text("from tests.roads import Net as make\n")
+
+
+def _weights(path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(roads.make().state_dict(), path)
+
+
 FILES: Mapping[str, tuple[str, Callable[[Path], None]]] = {
     "photo.jpg": ("", _photograph),
     "net.keras": ("keras", _keras),
     "net.onnx": ("onnx", _onnx),
     "net.pt2": ("", _exported),
     "folder": ("transformers", _hugging_face),
+    "my-vit": ("transformers", _vision_transformer),
+    "digit.png": ("", _digit),
+    "digits.py": ("", _scores_of_digits),
+    "net.py": ("", _source),
+    "best.safetensors": ("safetensors", _weights),
 }
-"""By the name in the README: the package that it takes, and how it is made."""
+"""By the name in the lines: the package that it takes, and how it is made."""

@@ -4,14 +4,13 @@ import doctest
 import importlib
 import importlib.util
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from convscope._names import PUBLIC, lens_modules
-from tests.readme_files import prepare
+from tests.readme_files import prepare, words_of
+from tests.warm_processes import run_code, run_command
 
 ROOT = Path(__file__).parents[1]
 HOWTO = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/howto/*.md"))
@@ -20,22 +19,39 @@ PAGES += [f"docs/{name}.md" for name in ("gallery", "architecture", "glossary", 
 DOCTESTED = sorted({*lens_modules().values(), *PUBLIC.values()})
 
 
-FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
-"""The code blocks of the README, each with its language."""
+def blocks(page: str, language: str) -> list[str]:
+    """The code blocks of a page in that language; those of the shell name none."""
+    text = (ROOT / page).read_text("utf-8")
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [code for of, code in fenced if of == language]
 
-PYTHON = [code for language, code in FENCED if language == "python"]
-SHELL = [
-    line for language, code in FENCED if not language for line in code.splitlines() if line.startswith("convscope ")
-]
-"""What the README shows to type, but for make, which runs these tests."""
+
+def shell_lines(page: str) -> list[str]:
+    """The commands that a page shows to type, in blocks and within sentences.
+
+    A command within a sentence without arguments is its name, and one with a word in capitals or … is a pattern.
+    """
+    in_blocks = [line for block in blocks(page, "") for line in block.splitlines() if line.startswith("convscope ")]
+    text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    in_sentences = re.findall(r"`(convscope [^`]+ [^`]+)`", text)
+    return [line for line in in_blocks + in_sentences if " serve" not in line and not re.search(r"…|\bFILE\b", line)]
+
+
+README = blocks("README.md", "python")
+SHELL = {
+    " ".join(words_of(re.sub(r" --out \S+", "", line))): (page, line)
+    for page in [*HOWTO, "CONTRIBUTING.md", "README.md"]
+    for line in shell_lines(page)
+}
+"""What these pages show to type, each command once; the workbench, which does not end by itself, has its own tests."""
 
 
 def test_the_readme_shows_five_examples_in_python_and_five_in_the_shell() -> None:
-    assert sum(code.count("\n# ") for code in PYTHON) + PYTHON[1].startswith("# 5") >= 5
-    assert len(SHELL) >= 5
+    assert sum(code.count("\n# ") for code in README) + README[1].startswith("# 5") >= 5
+    assert len(shell_lines("README.md")) >= 5
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
+@pytest.mark.parametrize("code", README, ids=range(len(README)))
 def test_python_snippets_of_the_readme_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
@@ -43,13 +59,20 @@ def test_python_snippets_of_the_readme_run(code: str, tmp_path: Path, monkeypatc
     assert [name for name in promised if not Path(name).exists()] == []
 
 
-@pytest.mark.parametrize("line", SHELL)
+@pytest.mark.parametrize(("page", "line"), SHELL.values(), ids=SHELL)
 @pytest.mark.process
-def test_shell_lines_of_the_readme_run(line: str, tmp_path: Path) -> None:
-    prepare(line, tmp_path)
-    command = f"{Path(sys.executable).with_name('convscope')} {line.removeprefix('convscope ')}"
-    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_shell_lines_of_the_pages_run(page: str, line: str, tmp_path: Path) -> None:
+    _, *words = prepare(line, tmp_path)
+    ended = run_command(words, tmp_path)
+    assert ended.status == 0, f"{page}: {ended.output}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *HOWTO])
+def test_make_has_the_targets_that_the_pages_name(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert named <= targets
 
 
 @pytest.mark.parametrize("page", HOWTO)
@@ -59,13 +82,12 @@ def test_python_snippets_of_the_guides_run(page: str, tmp_path: Path) -> None:
 
     A block that begins with ``# needs the package NAME`` is left out where that package is not installed.
     """
-    for code in re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text("utf-8"), re.MULTILINE | re.DOTALL):
+    for code in blocks(page, "python"):
         needed = re.match(r"# needs the package (\w+)$", code, re.MULTILINE)
         if needed and importlib.util.find_spec(needed[1]) is None:
             continue
-        command = [sys.executable, "-W", "ignore", "-c", code]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        ended = run_code(code, tmp_path)
+        assert ended.status == 0, ended.output
         saved = re.findall(r'(?:save\(|out=)"([^"]+)"', code)
         assert [name for name in saved if not (tmp_path / name).exists()] == []
 
@@ -78,31 +100,6 @@ def test_examples_in_docstrings_give_what_they_show(name: str) -> None:
         assert ">>>" in (function.__doc__ or ""), f"{name} has no example"
     failed, _ = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     assert failed == 0
-
-
-@pytest.mark.process
-def test_generated_files_are_up_to_date() -> None:
-    script = [sys.executable, "-W", "ignore", str(ROOT / "scripts/generate.py"), "--check"]
-    done = subprocess.run(script, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.process
-def test_editors_see_signatures_of_the_lazy_names(tmp_path: Path) -> None:
-    (tmp_path / "use.py").write_text(
-        "import convscope as cs\n"
-        "model = cs.load('bundled:shapes')\n"
-        "one = cs.grad_cam(model, 'a.png', layer='layer3', relu=True)\n"
-        "many = cs.saliency(model, ['a.png', 'b.png'], sign='absolute')\n"
-        "reveal_type(one)\nreveal_type(many)\n"
-        "cs.saliency(model, 'a.png', sign='sideways')\ncs.no_such_lens\n"
-    )
-    command = [sys.executable, "-m", "mypy", "--no-incremental", "--cache-dir", str(tmp_path / "cache"), "use.py"]
-    output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout
-    assert 'Revealed type is "convscope.values.attribution.Attribution"' in output
-    assert "list[convscope.values.attribution.Attribution]" in output
-    assert "sideways" in output or "No overload variant" in output
-    assert "no_such_lens" in output
 
 
 @pytest.mark.parametrize("page", PAGES)
