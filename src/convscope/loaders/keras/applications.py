@@ -21,6 +21,7 @@ from convscope.errors import LoadError, UnknownName, did_you_mean
 from convscope.loaders.keras import engine
 from convscope.loaders.keras.calls import Call, TensorRef, replace_references
 from convscope.loaders.keras.config import Layer, Network, parse_network
+from convscope.loaders.keras.legacy_hdf5 import has_weights
 from convscope.loaders.keras.weights import Array, LayerWeights
 from convscope.spec import loader
 
@@ -105,8 +106,7 @@ class Architecture:
         generator = np.random.default_rng(0)
         shapes = self.description["shapes"]
         children = {
-            layer.name: LayerWeights(tuple(_random_arrays(layer, shapes.get(layer.name, ()), generator)))
-            for layer in network.layers
+            layer.name: _random_weights(layer, shapes.get(layer.name, ()), generator) for layer in network.layers
         }
         return LayerWeights(children=children)
 
@@ -166,6 +166,19 @@ def imagenet_labels() -> list[str] | None:
 
 def _bundle() -> zipfile.ZipFile:
     return zipfile.ZipFile(str(files("convscope.loaders.keras").joinpath("architectures.zip")))
+
+
+def _random_weights(layer: Layer, shapes: Any, generator: np.random.Generator) -> LayerWeights:
+    """The weights of a layer, or of the layers of a nested network, of which each has equally many arrays."""
+    if layer.network is None:
+        return LayerWeights(tuple(_random_arrays(layer, shapes, generator)))
+    inner = [nested for nested in layer.network.layers if has_weights(nested)]
+    count = len(shapes) // max(len(inner), 1)
+    children = {
+        nested.name: _random_weights(nested, shapes[count * index : count * (index + 1)], generator)
+        for index, nested in enumerate(inner)
+    }
+    return LayerWeights(children=children)
 
 
 def _random_arrays(layer: Layer, shapes: Any, generator: np.random.Generator) -> list[Array]:
