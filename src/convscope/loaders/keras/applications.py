@@ -187,7 +187,9 @@ def _random_arrays(layer: Layer, shapes: Any, generator: np.random.Generator) ->
         values = [1.0] * layer.settings.get("scale", True) + [0.0] * layer.settings.get("center", True) + [0.0, 1.0]
         return [np.full(shape, value, np.float32) for shape, value in zip(shapes, values, strict=True)]
     if layer.kind == "Normalization":
-        return [np.full(shape, value, np.float32) for shape, value in zip(shapes, (0.0, 1.0, 0.0), strict=True)]
+        return [
+            np.full(shape, value, np.float32) for shape, value in zip(shapes, (0.0, 1.0, 0.0), strict=False)
+        ]  # none if they are settings
     arrays: list[Array] = []
     for shape in shapes:
         if len(shape) == 1:
