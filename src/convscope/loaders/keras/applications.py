@@ -222,7 +222,7 @@ def _without_layer(network: Network, name: str) -> Network:
 
 
 def _with_rates(config: Any) -> Any:
-    """A configuration with the rates of dropout, which the bundle leaves out as only training needs them."""
+    """A configuration with what the bundle leaves out and Keras asks for: rates of dropout, shapes of tensors."""
     if isinstance(config, list):
         return [*map(_with_rates, config)]
     if not isinstance(config, dict):
@@ -230,6 +230,8 @@ def _with_rates(config: Any) -> Any:
     plain = {key: _with_rates(value) for key, value in config.items()}
     if "Dropout" in str(plain.get("class_name")) and isinstance(plain.get("config"), dict):
         plain["config"] = {"rate": 0.0, **plain["config"]}
+    if plain.get("class_name") == "__keras_tensor__":
+        plain["config"] = {"shape": [None], "dtype": "float32", **plain["config"]}
     return plain
 
 
