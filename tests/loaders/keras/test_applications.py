@@ -18,7 +18,6 @@ from convscope.loaders.keras.layout import Layout
 from convscope.loaders.keras.live import as_module, live_weights
 from convscope.loaders.keras.network import translate_network
 from convscope.loaders.keras.shape_check import check_shapes
-from convscope.loaders.keras.weights import LayerWeights
 from tests.loaders.keras.twins import assert_equal_to_keras, with_own_weights
 
 SMALL = ["MobileNet", "MobileNetV3Small"]
@@ -103,17 +102,8 @@ def test_every_configuration_is_translated(name: str):
     """Run on shapes alone."""
     architecture = find_architecture(name)
     network = architecture.network(imagenet=False)
-    module, _ = translate_network(network, zeros(architecture.description["shapes"], network))
+    module, _ = translate_network(network, architecture.random_weights(network))
     check_shapes(module, (1, *(side or 224 for side in example_shape(network, Layout())[0])))
-
-
-def zeros(shapes: Any, network: Any) -> LayerWeights:
-    """Weights without memory of their own, shared out to nested networks."""
-    children = {}
-    for layer in network.layers:
-        arrays = tuple(np.broadcast_to(np.float32(0), shape) for shape in shapes.get(layer.name, ()))
-        children[layer.name] = LayerWeights(arrays)
-    return LayerWeights(children=children)
 
 
 @pytest.mark.parametrize("name", ["VGG16", "ResNet50V2", "DenseNet121", "MobileNetV3Small"])

@@ -21,6 +21,7 @@ from convscope.errors import LoadError, UnknownName, did_you_mean
 from convscope.loaders.keras import engine
 from convscope.loaders.keras.calls import Call, TensorRef, replace_references
 from convscope.loaders.keras.config import Layer, Network, parse_network
+from convscope.loaders.keras.legacy_hdf5 import has_weights
 from convscope.loaders.keras.weights import Array, LayerWeights
 from convscope.spec import loader
 
@@ -105,8 +106,7 @@ class Architecture:
         generator = np.random.default_rng(0)
         shapes = self.description["shapes"]
         children = {
-            layer.name: LayerWeights(tuple(_random_arrays(layer, shapes.get(layer.name, ()), generator)))
-            for layer in network.layers
+            layer.name: _random_weights(layer, shapes.get(layer.name, ()), generator) for layer in network.layers
         }
         return LayerWeights(children=children)
 
@@ -168,13 +168,28 @@ def _bundle() -> zipfile.ZipFile:
     return zipfile.ZipFile(str(files("convscope.loaders.keras").joinpath("architectures.zip")))
 
 
+def _random_weights(layer: Layer, shapes: Any, generator: np.random.Generator) -> LayerWeights:
+    """The weights of a layer, or of the layers of a nested network, of which each has equally many arrays."""
+    if layer.network is None:
+        return LayerWeights(tuple(_random_arrays(layer, shapes, generator)))
+    inner = [nested for nested in layer.network.layers if has_weights(nested)]
+    count = len(shapes) // max(len(inner), 1)
+    children = {
+        nested.name: _random_weights(nested, shapes[count * index : count * (index + 1)], generator)
+        for index, nested in enumerate(inner)
+    }
+    return LayerWeights(children=children)
+
+
 def _random_arrays(layer: Layer, shapes: Any, generator: np.random.Generator) -> list[Array]:
     """The arrays of one layer: kernels with the variance that keeps activations alive, statistics of nothing seen."""
     if layer.kind == "BatchNormalization":
         values = [1.0] * layer.settings.get("scale", True) + [0.0] * layer.settings.get("center", True) + [0.0, 1.0]
         return [np.full(shape, value, np.float32) for shape, value in zip(shapes, values, strict=True)]
     if layer.kind == "Normalization":
-        return [np.full(shape, value, np.float32) for shape, value in zip(shapes, (0.0, 1.0, 0.0), strict=True)]
+        return [
+            np.full(shape, value, np.float32) for shape, value in zip(shapes, (0.0, 1.0, 0.0), strict=False)
+        ]  # none if they are settings
     arrays: list[Array] = []
     for shape in shapes:
         if len(shape) == 1:
@@ -207,7 +222,7 @@ def _without_layer(network: Network, name: str) -> Network:
 
 
 def _with_rates(config: Any) -> Any:
-    """A configuration with the rates of dropout, which the bundle leaves out as only training needs them."""
+    """A configuration with what the bundle leaves out and Keras asks for: rates of dropout, shapes of tensors."""
     if isinstance(config, list):
         return [*map(_with_rates, config)]
     if not isinstance(config, dict):
@@ -215,6 +230,8 @@ def _with_rates(config: Any) -> Any:
     plain = {key: _with_rates(value) for key, value in config.items()}
     if "Dropout" in str(plain.get("class_name")) and isinstance(plain.get("config"), dict):
         plain["config"] = {"rate": 0.0, **plain["config"]}
+    if plain.get("class_name") == "__keras_tensor__":
+        plain["config"] = {"shape": [None], "dtype": "float32", **plain["config"]}
     return plain
 
 
