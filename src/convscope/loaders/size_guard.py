@@ -46,7 +46,7 @@ def bounded_sizes(file_size: int, inputs: int) -> Iterator[None]:
         raise
 
 
-class _SizeGuard(TorchDispatchMode):
+class _SizeGuard(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Runs each operation without memory before it runs.
 
     Attributes:
@@ -55,7 +55,7 @@ class _SizeGuard(TorchDispatchMode):
     """
 
     def __init__(self, limit: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.limit, self.refusal = limit, ""
 
     def __torch_dispatch__(

@@ -30,7 +30,7 @@ def network(keras, *functions, **settings):
 
 FUNCTIONS = {
     "operators": lambda x: (1 - x * 0.5) ** 2 / 3 - abs(-x),
-    "of-keras": lambda x: keras.ops.relu(x) - keras.ops.mean(x, axis=(1, 2), keepdims=True),  # noqa: F821
+    "of-keras": lambda x: keras.ops.relu(x) - keras.ops.mean(x, axis=(1, 2), keepdims=True),  # type: ignore[name-defined]  # noqa: F821
     "parts": lambda x: x[:, 1:, :-1] + x[..., :1][:, 1:, :-1],
     "named": doubled,
 }

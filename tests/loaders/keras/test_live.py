@@ -64,11 +64,12 @@ def test_a_model_in_memory_is_checked(original, model, picture):
 
 
 def test_a_wrong_conversion_of_a_model_in_memory_is_refused(original, monkeypatch: pytest.MonkeyPatch):
-    translate = live.translate_network
+    translate = live.translate_network  # type: ignore[attr-defined]
 
     def wrong(*args, **kwargs):
         module, remarks = translate(*args, **kwargs)
-        module.get_submodule("block2_conv1.conv").weight.data *= 1.5
+        weight: Any = module.get_submodule("block2_conv1.conv").weight
+        weight.data *= 1.5
         return module, remarks
 
     monkeypatch.setattr(live, "translate_network", wrong)

@@ -1,6 +1,7 @@
 """Networks for the comparison with zennit."""
 
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -37,6 +38,7 @@ def network(request: pytest.FixtureRequest, torchvision: ModuleType) -> tuple[nn
 
 def _narrow(net: nn.Module) -> None:
     """Give VGG a head of 64 units in place of 4096, whose hundred million weights show nothing more."""
-    linear = [index for index, module in enumerate(net.classifier) if isinstance(module, nn.Linear)]
+    head: Any = net.classifier
+    linear = [index for index, module in enumerate(head) if isinstance(module, nn.Linear)]
     for index, (inputs, outputs) in zip(linear, [(512 * 7 * 7, 64), (64, 64), (64, 10)], strict=True):
-        net.classifier[index] = nn.Linear(inputs, outputs)
+        head[index] = nn.Linear(inputs, outputs)

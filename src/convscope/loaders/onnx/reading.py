@@ -51,7 +51,8 @@ class StoredModel:
         """The bytes of the file and of the weights beside it."""
         tensors = [tensor for graph in (self.proto.graph, *self.proto.functions) for tensor in _stored_tensors(graph)]
         beside = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
-        return self.path.stat().st_size + sum((self.folder / name).stat().st_size for name in beside)
+        total: int = self.path.stat().st_size + sum((self.folder / name).stat().st_size for name in beside)
+        return total
 
     @property
     def folder(self) -> Path:

@@ -65,7 +65,7 @@ def _pooled(image: Tensor, rows: Tensor, columns: Tensor, mode: str) -> Tensor:
         for column, column_share in horizontal
     ])  # fmt: skip
     points = corners.amax(0) if mode == "max" else corners.sum(0)
-    cells = points.unflatten(1, rows.shape).unflatten(3, columns.shape)
+    cells: Tensor = points.unflatten(1, rows.shape).unflatten(3, columns.shape)  # type: ignore[no-untyped-call]
     return cells.amax((2, 4)) if mode == "max" else cells.mean((2, 4))
 
 

@@ -33,7 +33,8 @@ def fourier_transform(
     count = None if length is None else int(number(length))
     check_elements([x.numel(), count or 1], "DFT")
     if inverse and onesided:
-        return torch.fft.irfft(signal, count, dim).unsqueeze(-1)
+        real: Tensor = torch.fft.irfft(signal, count, dim)
+        return real.unsqueeze(-1)
     if inverse:
         return torch.view_as_real(torch.fft.ifft(signal, count, dim))
     spectrum = torch.fft.fft(signal, count, dim)
