@@ -110,13 +110,15 @@ def test_a_mask_that_would_select_features_leaves_the_scores(keras):
     assert "a mask of steps reaches it" in module.reason
 
 
-@pytest.mark.parametrize(("kind", "said"), [("Dropout", True), ("Dense", False)])
-def test_a_layer_that_is_always_random_is_said(keras, kind, said):
+@pytest.mark.parametrize(("kind", "is_random"), [("Dropout", True), ("Dense", False)])
+def test_a_layer_that_is_always_random_is_said(keras, kind, is_random):
     given = keras.Input((6,))
-    settings = {"rate": 0.5} if said else {"units": 3}
+    settings = {"rate": 0.5} if is_random else {"units": 3}
     layer = getattr(keras.layers, kind)(name="layer", **settings)
-    model = cs.Model(keras.Model(given, keras.layers.Dense(2)(layer(given, training=True) if said else layer(given))))
-    assert any("layer layer is random at each call" in caveat for caveat in model.caveats) == said
+    model = cs.Model(
+        keras.Model(given, keras.layers.Dense(2)(layer(given, training=True) if is_random else layer(given)))
+    )
+    assert any("layer layer is random at each call" in caveat for caveat in model.caveats) == is_random
 
 
 def test_statistics_of_each_batch_are_refused(keras):

@@ -84,9 +84,9 @@ def cropped_to(x: Tensor, height: int, width: int) -> Tensor:
 def padded_to(x: Tensor, height: int, width: int, fill: float) -> Tensor:
     """Images with borders of one value, so that they have the shape of a size."""
     own_height, own_width = x.shape[-2:]
-    above = (max(own_height, math.floor(own_width * height / width)) - own_height) // 2
+    top = (max(own_height, math.floor(own_width * height / width)) - own_height) // 2
     left = (max(own_width, math.floor(own_height * width / height)) - own_width) // 2
-    return F.pad(x, (left, left, above, above), value=fill)
+    return F.pad(x, (left, left, top, top), value=fill)
 
 
 @translates("CenterCrop")
