@@ -39,7 +39,18 @@ def built(keras: Any, name: str) -> Any:
         backend.image_data_format = keras.config.image_data_format
         make = getattr(keras.applications, name)
         model = make(weights=None, input_shape=(side, side, 3), classes=10, classifier_activation=None)
-    return with_own_weights(model)
+    return with_strong_kernels(with_own_weights(model))
+
+
+def with_strong_kernels(model: Any) -> Any:
+    """The model with kernels that keep the extent of activations, so that pictures make a difference in the end."""
+    generator = np.random.default_rng(2)
+    for weight in model.weights:
+        if "kernel" in weight.path and len(weight.shape) > 1:
+            depthwise = weight.shape[-1] == 1 or "depthwise" in weight.path
+            inputs = int(np.prod(weight.shape[:-2] if depthwise else weight.shape[:-1]))
+            weight.assign(generator.normal(0, np.sqrt(2 / inputs), weight.shape))
+    return model
 
 
 def assert_a_network_is_translated(keras: Any, name: str) -> None:
