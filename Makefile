@@ -1,6 +1,6 @@
 # Everything a person or a machine does with this repository. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-fast coverage fuzz fuzz-files check format generate pictures bench constraints clean
+.PHONY: help demo serve test test-by-hand test-fast coverage fuzz fuzz-files check format generate pictures bench constraints clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -21,18 +21,21 @@ serve: $(VENV)/.web  ## open the workbench on bundled networks and images
 
 # Each worker takes one file after another, in the order of tests/marks.py.
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
-SLOW    := browser or server or process or peers or architectures or fuzz or sweep
+SLOW    := browser or server or process or peers or architectures or fuzz or sweep or by_hand
 
 test: $(VENV)/.dev  ## run the whole test suite
 	$(BIN)/python scripts/browser.py
-	$(BIN)/python -m pytest $(WORKERS)
+	$(BIN)/python -m pytest $(WORKERS) -m 'not by_hand'
+
+test-by-hand: $(VENV)/.dev  ## compare every network of keras.applications with Keras: an hour
+	$(BIN)/python -m pytest -m by_hand
 
 test-fast: $(VENV)/.dev  ## after each change: no browser, processes or peers, two cases of each test
 	$(BIN)/python -m pytest $(WORKERS) -m 'not ($(SLOW))'
 
 coverage: $(VENV)/.dev  ## the whole suite; prints the least covered files and the total
 	$(BIN)/python scripts/browser.py
-	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=
+	$(BIN)/python -m pytest $(WORKERS) -m 'not by_hand' --cov --cov-report=
 	$(BIN)/coverage report --skip-covered --sort=cover | sed -n '1,22p;$$p'
 
 SEEDS ?= 2000

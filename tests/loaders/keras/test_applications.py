@@ -21,7 +21,8 @@ from convscope.loaders.keras.shape_check import check_shapes
 from tests.loaders.keras.twins import assert_equal_to_keras, with_own_weights
 
 SMALL = ["MobileNet", "MobileNetV3Small"]
-"""Compared whenever the tests run; the others by hand, one at a time."""
+LARGER = ["ConvNeXtTiny", "EfficientNetB0", "InceptionResNetV2"]
+"""Compared whenever the tests run; the others, which take an hour in all, by hand: ``pytest -m by_hand``."""
 TRANSLATED = ["EfficientNetB0", "InceptionResNetV2", "MobileNetV2"]
 """Translated whenever the tests run, with layers that no other family has."""
 RAW_PIXELS = ("EfficientNet", "ConvNeXt", "MobileNetV3")
@@ -69,8 +70,14 @@ def test_a_network_gives_what_keras_gives(keras, name: str):
 
 
 @pytest.mark.architectures
-@pytest.mark.parametrize("name", [name for name in architecture_names() if name not in SMALL])
+@pytest.mark.parametrize("name", LARGER)
 def test_a_larger_network_gives_what_keras_gives(keras, name: str):
+    assert_a_network_is_translated(keras, name)
+
+
+@pytest.mark.by_hand
+@pytest.mark.parametrize("name", [name for name in architecture_names() if name not in (*SMALL, *LARGER)])
+def test_any_other_network_gives_what_keras_gives(keras, name: str):
     assert_a_network_is_translated(keras, name)
 
 
@@ -105,7 +112,7 @@ def test_every_configuration_is_one_of_a_network(name: str):
 @pytest.mark.parametrize(
     "name",
     [
-        name if name in TRANSLATED else pytest.param(name, marks=pytest.mark.architectures)
+        name if name in TRANSLATED else pytest.param(name, marks=pytest.mark.by_hand)
         for name in architecture_names()
     ],
 )
