@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import convscope as cs
-from convscope.errors import CannotWrite, InputError, LayerError, ParameterError, UnknownName
+from convscope.errors import CannotWrite, ConvScopeError, InputError, ParameterError, UnknownName
 from convscope.render import THEMES
 from convscope.reporting import Section, write_report
 from convscope.reporting.reproduce import recipe
@@ -162,9 +162,9 @@ def test_the_place_is_checked_before_any_work(digits: cs.Model, tmp_path: Path) 
 
 
 def test_when_no_lens_fits_the_first_reason_is_raised(tmp_path: Path) -> None:
-    dense = cs.Model(nn.Conv2d(3, 4, 3), input=cs.ImageInput(size=8))
-    with pytest.raises((LayerError, TypeError)):
-        cs.report(dense, np.zeros((9, 9, 3), np.uint8), lenses=["cam"], out=tmp_path / "r.html")
+    of_no_task = cs.Model(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(2)), input=cs.ImageInput(size=8))
+    with pytest.raises(ConvScopeError):
+        cs.report(of_no_task, np.zeros((9, 9, 3), np.uint8), lenses=["cam"], out=tmp_path / "r.html")
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
