@@ -107,7 +107,7 @@ def report_skipped(skipped: Mapping[str, str], total: int) -> bool:
 def _members(argument: str, *, only: bool) -> list[Any]:
     """The images that one argument stands for."""
     from convscope.engine.inputs.image_io import is_existing_folder, require_file
-    from convscope.engine.inputs.input_files import input_extensions, is_one_input, read_input, split_address
+    from convscope.engine.inputs.input_files import read_input, split_address
 
     if argument == STANDARD_INPUT or _is_pipe(argument):
         return [_read_pipe(argument)]
@@ -121,15 +121,21 @@ def _members(argument: str, *, only: bool) -> list[Any]:
         return [argument]
     path, _ = split_address(argument)
     if is_existing_folder(path):
-        from convscope.engine.data.sources import FolderSource
-
-        folder = path.expanduser()
-        if is_one_input(folder, 3) and not any(folder.glob("*.[jpJP]*[gG]")):  # slices, which have no other ending
-            return [argument]
-        return [str(file) for file in FolderSource(folder, extensions=input_extensions()).paths]
+        return _members_of_folder(argument, path.expanduser())
     if only or not _is_file(str(path)):
         require_file(path)
     return [argument]
+
+
+def _members_of_folder(argument: str, folder: Path) -> list[Any]:
+    """The pictures of a folder, or other inputs if it holds no picture; slices of a volume are one input."""
+    from convscope.engine.data.sources import FolderSource, has_pictures
+    from convscope.engine.inputs.input_files import holds_slices, input_extensions
+
+    if holds_slices(folder):
+        return [argument]
+    extensions = () if has_pictures(folder) else input_extensions()
+    return [str(file) for file in FolderSource(folder, extensions=extensions).paths]
 
 
 def _is_file(argument: str) -> bool:

@@ -84,6 +84,12 @@ class FolderSource:
         return OpenedMember(self._open_file(self.paths[index]), parents[0] if parents else None)
 
 
+def has_pictures(root: Path) -> bool:
+    """Whether there is a picture below a folder."""
+    extensions = image_extensions()
+    return any(path.suffix.lower() in extensions for path in root.rglob("*") if not path.name.startswith("."))
+
+
 class ListSource:
     """A list of images of any kind that a model prepares; samples have a class."""
 

@@ -96,6 +96,12 @@ def is_one_input(folder: Path, axes: int) -> bool:
     return any(format.folder_axes == axes and format.recognizes(folder, b"") for format in INPUT_FORMATS.values())
 
 
+def holds_slices(folder: Path) -> bool:
+    """Whether a folder holds the slices of a volume."""
+    INPUT_FORMATS.fill()
+    return INPUT_FORMATS["dicom"].recognizes(folder, b"")
+
+
 def input_extensions() -> tuple[str, ...]:
     """The extensions of all input files that can be read."""
     INPUT_FORMATS.fill()

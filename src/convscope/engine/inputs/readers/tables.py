@@ -1,4 +1,4 @@
-"""Tables of text: ``.csv``, ``.tsv`` and columns separated by spaces. A row is a moment, a column a channel."""
+"""Tables of text: ``.csv`` and ``.tsv``, also with columns separated by spaces. A row is a moment, a column a channel."""
 
 import csv
 import math
@@ -20,7 +20,7 @@ _MAX_JITTER = 0.01
 @input_format(
     name="table",
     title="a table of numbers",
-    extensions=(".csv", ".tsv", ".txt"),
+    extensions=(".csv", ".tsv"),
     recognizes=lambda path, head: False,
     options=("columns",),
 )
