@@ -45,9 +45,10 @@ async def with_target_class(
     context: PageContext, prediction: render.Answer, view: View
 ) -> tuple[render.Answer, int | None]:
     """The prediction with the view's target class added if it is not among the best, and the key of its row."""
-    row = next((row for row in render.answers(prediction) if row.target == view.target), None)
-    if row is not None:
-        return prediction, row.key
+    if isinstance(prediction, Detections):  # a box is no class, and a label may look like the index of another class
+        row = next((row for row in render.answers(prediction) if row.target == view.target), None)
+        if row is not None:
+            return prediction, row.key
     try:
         index = await run_in_thread(target_class_index, context.services.library, view)
     except ConvScopeError:
