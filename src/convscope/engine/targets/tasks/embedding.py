@@ -74,11 +74,14 @@ def _vectors(output: Tensor) -> Tensor:
 
 
 def _recognizes(output: Any, model: "Model") -> bool:
-    """A vector without labels whose network has no classifier: its head is an `nn.Identity`, or timm says so."""
+    """A vector without labels whose network has no classifier: its head is an `nn.Identity`, or timm says so.
+
+    An identity after a linear layer is no head that was taken off: that layer still gives scores.
+    """
     if not isinstance(output, Tensor) or model.labels or output.ndim != 2 or output.shape[1] == 1:
         return False
     children = list(model.module.children())
-    headless = bool(children) and type(children[-1]) is nn.Identity
+    headless = bool(children) and type(children[-1]) is nn.Identity and not isinstance(children[-2:][0], nn.Linear)
     return headless or getattr(model.module, "num_classes", None) == 0
 
 
