@@ -1,4 +1,4 @@
-"""Tables of text: ``.csv`` and ``.tsv``, also with columns separated by spaces. A row is a moment, a column a channel."""
+"""Tables of text: ``.csv`` and ``.tsv``, also with columns separated by spaces. A row is a moment, a column a signal."""
 
 import csv
 import math
