@@ -111,10 +111,7 @@ def test_every_configuration_is_one_of_a_network(name: str):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        name if name in TRANSLATED else pytest.param(name, marks=pytest.mark.by_hand)
-        for name in architecture_names()
-    ],
+    [name if name in TRANSLATED else pytest.param(name, marks=pytest.mark.by_hand) for name in architecture_names()],
 )
 def test_every_configuration_is_translated(name: str):
     """Run on shapes alone."""

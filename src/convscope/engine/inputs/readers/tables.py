@@ -1,4 +1,4 @@
-"""Tables of text: ``.csv`` and ``.tsv``, also with columns separated by spaces. A row is a moment, a column a signal."""
+"""Tables of text: ``.csv`` and ``.tsv``, also with columns separated by spaces. Rows are moments, columns channels."""
 
 import csv
 import math
