@@ -40,9 +40,9 @@ from torch import nn
 def bare():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
 
-def dense():
+def taskless():
     import convscope as cs
-    return cs.Model(nn.Conv2d(3, 4, 3), input=cs.ImageInput(size=32))
+    return cs.Model(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(2)), input=cs.ImageInput(size=32))
 
 def flat():
     import convscope as cs
@@ -63,7 +63,7 @@ def unruly():
     [
         (["grad-cam", "sample:shapes/1", "--model", "net.py:bare"], "--size, --mean and --std"),
         (["structure", "--model", "net.py:bare"], "--size"),
-        (["saliency", "sample:shapes/1", "--model", "net.py:dense"], "--target 'LAYER[3]'"),
+        (["saliency", "sample:shapes/1", "--model", "net.py:taskless"], "--target 'LAYER[3]'"),
         (["lrp", "sample:shapes/1", "--model", "net.py:unruly"], "--on-missing gradient"),
         (["grad-cam", "sample:shapes/1", *SHAPES, "--layer", "layer9"], "'convscope layers'"),
         (["occlusion", "sample:shapes/1", *SHAPES, "--patch", "500"], "--patch must be at most"),
