@@ -3,9 +3,6 @@ docs/errors.md, declarations.json.
 
 python scripts/generate.py           write the files
 python scripts/generate.py --check   list files that are out of date, and fail if there are any
-
-The check does not count the passes of lenses that take hundreds, which would take most of its time: their numbers
-follow from parameters that it compares, and are counted whenever the files are written.
 """
 
 import functools
@@ -156,8 +153,6 @@ def table() -> str:
 
 def _passes(spec: LensSpec) -> str:
     """Forward and backward passes for one bundled image with default parameters, measured."""
-    if "--check" in sys.argv and spec.many_passes and spec.command in _written_passes():
-        return _written_passes()[spec.command]
     inputs = {"model": _network(), "image": SCENE, "images": [SCENE], "guide": OTHER_SCENE, "style": OTHER_SCENE}
     cost = getattr(cs, spec.name)(**{n: inputs[n] for n in spec.inputs if n in inputs}).record.cost
     return (
@@ -165,15 +160,6 @@ def _passes(spec: LensSpec) -> str:
         if cost.forwards >= 10
         else f"{cost.forwards:g} + {cost.backwards:g}"
     )
-
-
-@functools.cache
-def _written_passes() -> dict[str, str]:
-    """By command, the passes that stand in the README."""
-    rows = re.findall(
-        r"^\| \[`([a-z-]+)`\][^|]*\|[^|]*\| ([^|]+) \|", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE
-    )
-    return dict(rows)
 
 
 @functools.cache
