@@ -239,12 +239,13 @@ def main() -> int:
         ROOT / "docs/errors.md": error_page,
         ROOT / "src/convscope/declarations.json": declarations_of,
     }
-    stale = [path for path, make in files.items() if not path.exists() or path.read_text("utf-8") != make()]
-    for path in stale:
+    texts = {path: make() for path, make in files.items()}
+    stale = {path: text for path, text in texts.items() if not path.exists() or path.read_text("utf-8") != text}
+    for path, text in stale.items():
         if "--check" in sys.argv:
             print(f"{path.relative_to(ROOT)} is out of date: run 'make generate'")
         else:
-            path.write_text(files[path](), "utf-8")
+            path.write_text(text, "utf-8")
             print(f"wrote {path.relative_to(ROOT)}")
     return 1 if stale and "--check" in sys.argv else 0
 

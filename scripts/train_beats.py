@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from torch import Tensor
-from training import THREADS, Recipe, accuracy, save, train
+from training import THREADS, Recipe, train_and_save
 
 from convscope.samples import beats
 from convscope.samples.networks import BEATS_MEAN, BEATS_STD, BeatsNet
@@ -24,15 +24,17 @@ def to_inputs(signals: Tensor) -> Tensor:
 def main() -> None:
     torch.manual_seed(RECIPE.seed)
     torch.set_num_threads(THREADS)
-    held_out = recordings(range(HELD_OUT))
-    network = BeatsNet()
-
-    def measure() -> float:
-        return accuracy(network, *held_out, to_inputs)
-
-    first = beats.FIRST_TRAINING_SEED
-    train(network, *recordings(range(first, first + TRAINING)), RECIPE, to_inputs, lambda: f"held out {measure():.4f}")
-    save(network, "beats", RECIPE, __file__, accuracy=measure(), held_out=HELD_OUT)
+    train_and_save(
+        "beats",
+        BeatsNet(),
+        recordings,
+        script=__file__,
+        recipe=RECIPE,
+        first=beats.FIRST_TRAINING_SEED,
+        training=TRAINING,
+        held_out=HELD_OUT,
+        to_inputs=to_inputs,
+    )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from torch import Tensor
-from training import THREADS, Recipe, accuracy, save, train
+from training import THREADS, Recipe, train_and_save
 
 from convscope.samples import nodules
 from convscope.samples.networks import NODULES_MEAN, NODULES_STD, NodulesNet
@@ -30,15 +30,18 @@ def augment(voxels: Tensor) -> Tensor:
 def main() -> None:
     torch.manual_seed(RECIPE.seed)
     torch.set_num_threads(THREADS)
-    held_out = volumes(range(HELD_OUT))
-    network = NodulesNet()
-
-    def measure() -> float:
-        return accuracy(network, *held_out, to_inputs)
-
-    first = nodules.FIRST_TRAINING_SEED
-    train(network, *volumes(range(first, first + TRAINING)), RECIPE, augment, lambda: f"held out {measure():.4f}")
-    save(network, "nodules", RECIPE, __file__, accuracy=measure(), held_out=HELD_OUT)
+    train_and_save(
+        "nodules",
+        NodulesNet(),
+        volumes,
+        script=__file__,
+        recipe=RECIPE,
+        first=nodules.FIRST_TRAINING_SEED,
+        training=TRAINING,
+        held_out=HELD_OUT,
+        to_inputs=to_inputs,
+        augment=augment,
+    )
 
 
 if __name__ == "__main__":

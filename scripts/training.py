@@ -82,6 +82,26 @@ def accuracy(network: nn.Module, images: Tensor, labels: Tensor, transform: Tran
     return correct / len(images)
 
 
+def train_and_save(
+    name: str, network: nn.Module, draw: Callable[[range], tuple[Tensor, Tensor]], *, script: str, recipe: Recipe,
+    first: int, training: int, held_out: int, to_inputs: Transform, augment: Transform | None = None,
+) -> None:  # fmt: skip
+    """Train a network on inputs drawn from their seeds, measure it on other seeds, and save it.
+
+    Args:
+        draw: the inputs and labels of a range of seeds; those from ``first`` on are for training, those from 0 on are
+            held out.
+    """
+    evaluated = draw(range(held_out))
+
+    def measure() -> float:
+        return accuracy(network, *evaluated, to_inputs)
+
+    drawn = draw(range(first, first + training))
+    train(network, *drawn, recipe, augment or to_inputs, lambda: f"held out {measure():.4f}")
+    save(network, name, recipe, script, accuracy=measure(), held_out=held_out)
+
+
 def save(network: nn.Module, name: str, recipe: Recipe, script: str, **measured: float | int | str) -> None:
     """Write the weights, with the recipe and the measured accuracy in their header."""
     metadata = {"script": f"scripts/{Path(script).name}", "torch": torch.__version__, **asdict(recipe), **measured}

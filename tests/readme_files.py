@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -96,6 +97,26 @@ def _weights(path: Path) -> None:
     save_file(roads.make().state_dict(), path)
 
 
+def _recording(path: Path) -> None:
+    rows = np.column_stack([np.arange(3000) / 500, np.random.default_rng(0).normal(size=(3000, 2))])
+    np.savetxt(path, rows, delimiter=",", header="time,MLII,V5", comments="")
+
+
+def _scan(path: Path) -> None:
+    import nibabel
+
+    voxels = np.random.default_rng(0).normal(0, 300, (40, 36, 20)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1.5, 1.5, 3, 1])), path)  # type: ignore[no-untyped-call]
+
+
+def _network_of(dimensions: int, channels: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        layers = f"nn.Conv{dimensions}d({channels}, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool{dimensions}d(1), nn.Flatten()"
+        path.write_text(f"from torch import nn\ndef make():\n    return nn.Sequential({layers}, nn.Linear(4, 2))\n")
+
+    return write
+
+
 FILES: Mapping[str, tuple[str, Callable[[Path], None]]] = {
     "photo.jpg": ("", _photograph),
     "net.keras": ("keras", _keras),
@@ -107,5 +128,9 @@ FILES: Mapping[str, tuple[str, Callable[[Path], None]]] = {
     "digits.py": ("", _scores_of_digits),
     "net.py": ("", _source),
     "best.safetensors": ("safetensors", _weights),
+    "ecg.csv": ("", _recording),
+    "heart.py": ("", _network_of(1, 2)),
+    "scan.nii.gz": ("nibabel", _scan),
+    "chest.py": ("", _network_of(3, 1)),
 }
 """By the name in the lines: the package that it takes, and how it is made."""

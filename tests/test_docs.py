@@ -14,7 +14,8 @@ from tests.warm_processes import run_code, run_command
 
 ROOT = Path(__file__).parents[1]
 HOWTO = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/howto/*.md"))
-PAGES = ["README.md", "CONTRIBUTING.md", *HOWTO]
+GUIDES = [*HOWTO, "docs/inputs.md", "docs/tasks.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", *GUIDES]
 PAGES += [f"docs/{name}.md" for name in ("gallery", "architecture", "glossary", "errors")]
 DOCTESTED = sorted({*lens_modules().values(), *PUBLIC.values()})
 
@@ -40,7 +41,7 @@ def shell_lines(page: str) -> list[str]:
 README = blocks("README.md", "python")
 SHELL = {
     " ".join(words_of(re.sub(r" --out \S+", "", line))): (page, line)
-    for page in [*HOWTO, "CONTRIBUTING.md", "README.md"]
+    for page in [*GUIDES, "CONTRIBUTING.md", "README.md"]
     for line in shell_lines(page)
 }
 """What these pages show to type, each command once; the workbench, which does not end by itself, has its own tests."""
@@ -75,7 +76,7 @@ def test_make_has_the_targets_that_the_pages_name(page: str) -> None:
     assert named <= targets
 
 
-@pytest.mark.parametrize("page", HOWTO)
+@pytest.mark.parametrize("page", GUIDES)
 @pytest.mark.process
 def test_python_snippets_of_the_guides_run(page: str, tmp_path: Path) -> None:
     """Each block by itself, in a process of its own: one of them declares a lens.

@@ -1,7 +1,7 @@
-"""The two small networks of the package, with layer names as in torchvision.
+"""The small networks of the package, with layer names as in torchvision.
 
-Both end in global average pooling and one linear layer, for which class activation mapping is exact, so that other
-methods can be compared with it. The last feature maps have 8 × 8 and 12 × 12 positions, enough for localization.
+All end in global average pooling and one linear layer, for which class activation mapping is exact, so that other
+methods can be compared with it. Their last feature maps are fine enough for localization.
 """
 
 from torch import Tensor, nn
@@ -12,7 +12,20 @@ SHAPES_SIZE = (96, 96)
 SHAPES_MEAN, SHAPES_STD = (0.42, 0.42, 0.42), (0.23, 0.23, 0.23)
 
 
-class DigitsNet(nn.Module):
+class PooledNet(nn.Module):
+    """Feature maps, their global average, and one linear layer, for which class activation mapping is exact."""
+
+    features: nn.Sequential
+    avgpool: nn.Module
+    fc: nn.Linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scores of a prepared batch."""
+        scores: Tensor = self.fc(self.avgpool(self.features(x)).flatten(1))
+        return scores
+
+
+class DigitsNet(PooledNet):
     """Four convolutions on a gray digit, simple enough to be checked by hand."""
 
     def __init__(self, num_classes: int = 10) -> None:
@@ -27,12 +40,6 @@ class DigitsNet(nn.Module):
         )
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(64, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The scores of a prepared batch."""
-        x = self.features(x)
-        scores: Tensor = self.fc(self.avgpool(x).flatten(1))
-        return scores
 
 
 def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
@@ -92,7 +99,7 @@ class ShapesNet(nn.Module):
 BEATS_MEAN, BEATS_STD = 0.06, 0.25
 
 
-class BeatsNet(nn.Module):
+class BeatsNet(PooledNet):
     """Four convolutions along time for the generated heartbeats; each of the last 180 positions sees 0.2 s."""
 
     def __init__(self, num_classes: int = 4) -> None:
@@ -108,11 +115,6 @@ class BeatsNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool1d(1)
         self.fc = nn.Linear(64, num_classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The scores of a prepared batch."""
-        scores: Tensor = self.fc(self.avgpool(self.features(x)).flatten(1))
-        return scores
-
 
 def _convolution_1d(inputs: int, outputs: int, size: int) -> tuple[nn.Module, ...]:
     convolution = nn.Conv1d(inputs, outputs, size, padding=size // 2, bias=False)
@@ -122,7 +124,7 @@ def _convolution_1d(inputs: int, outputs: int, size: int) -> tuple[nn.Module, ..
 NODULES_MEAN, NODULES_STD = 75.0, 35.0
 
 
-class NodulesNet(nn.Module):
+class NodulesNet(PooledNet):
     """Four convolutions in three dimensions for the generated volumes; the last feature map is 6 × 8 × 8."""
 
     def __init__(self, num_classes: int = 3) -> None:
@@ -136,11 +138,6 @@ class NodulesNet(nn.Module):
         )
         self.avgpool = nn.AdaptiveAvgPool3d(1)
         self.fc = nn.Linear(48, num_classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The scores of a prepared batch."""
-        scores: Tensor = self.fc(self.avgpool(self.features(x)).flatten(1))
-        return scores
 
 
 def _convolution_3d(inputs: int, outputs: int, size: int, stride: int = 1) -> tuple[nn.Module, ...]:

@@ -1,5 +1,6 @@
 """Input specifications of networks that take measurements from files: signals, bands of an image, volumes, clips."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +29,7 @@ _SAME_RATE = 1e-3
 
 
 @dataclass(frozen=True)
-class MeasuredInput(TensorInput):
+class MeasuredInput(TensorInput, ABC):
     """What the inputs in this file have in common: how numbers in a file become the numbers that a network takes.
 
     Args:
@@ -108,9 +109,9 @@ class MeasuredInput(TensorInput):
         values, grid, remark = self._on_grid(raw)
         return Sample(torch.from_numpy(np.ascontiguousarray(values)), grid, remark)
 
+    @abstractmethod
     def _on_grid(self, raw: RawInput) -> tuple[Numbers, Grid, str]:
         """The scaled values on the grid of the network, the grid, and a remark; each kind of input has its own."""
-        raise NotImplementedError
 
     def _scaled(self, values: Numbers) -> Numbers:
         """The numbers of a file as the network takes them."""
@@ -320,7 +321,7 @@ class VideoInput(MeasuredInput):
             raise InputError(f"fit must be crop or stretch, got {self.fit!r}")
 
     def _on_grid(self, raw: RawInput) -> tuple[Numbers, Grid, str]:
-        values, remark = raw.values / np.float32(255), ""
+        values, remark = raw.values, ""
         grid = Grid(raw.spacing, channel_names=raw.channel_names)
         if self.shape is not None:
             frames, count = self.shape[1], values.shape[1]
@@ -335,7 +336,7 @@ class VideoInput(MeasuredInput):
             values, _ = _fitted(values, (frames, *self.shape[2:]), Grid(), self.fit)
             if raw.spacing:
                 grid = Grid((raw.spacing[0] * count / frames, 1.0, 1.0), "")
-        return self._scaled(values), grid, remark
+        return self._scaled(values / np.float32(255)), grid, remark
 
     def picture(self, tensor: Tensor) -> None:
         """None: a clip is no single picture."""
