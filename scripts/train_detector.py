@@ -88,7 +88,15 @@ def main() -> None:
     detector = DetectorNet()
     truth = torch.stack([truth_of(each) for each in training])
     train(Cells(detector), images_of(training), truth, RECIPE, augment, lambda: str(measure(detector, held_out)), loss)
-    save(detector, "detector", RECIPE, __file__, training_scenes=TRAINING, held_out=HELD_OUT, **measure(detector, held_out))
+    save(
+        detector,
+        "detector",
+        RECIPE,
+        __file__,
+        training_scenes=TRAINING,
+        held_out=HELD_OUT,
+        **measure(detector, held_out),
+    )
 
 
 if __name__ == "__main__":

@@ -50,7 +50,15 @@ def main() -> None:
     images, classes = draw(range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + TRAINING))
     network = SegmenterNet()
     train(network, images, classes, RECIPE, augment, lambda: str(measure(network, *held_out)), loss)
-    save(network, "segmenter", RECIPE, __file__, training_scenes=TRAINING, held_out=HELD_OUT, **measure(network, *held_out))
+    save(
+        network,
+        "segmenter",
+        RECIPE,
+        __file__,
+        training_scenes=TRAINING,
+        held_out=HELD_OUT,
+        **measure(network, *held_out),
+    )
 
 
 if __name__ == "__main__":

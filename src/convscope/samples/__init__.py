@@ -122,7 +122,9 @@ SAMPLES.add(
 )
 SAMPLES.add(
     "scenes",
-    SampleSpec("scenes", "scenes with several objects, their boxes and masks", _several_objects, ("1", "2", "4"), count=200),
+    SampleSpec(
+        "scenes", "scenes with several objects, their boxes and masks", _several_objects, ("1", "2", "4"), count=200
+    ),
 )
 SAMPLES.add(
     "beats", SampleSpec("beats", "heartbeats, of which one may be abnormal", _beats, ("1", "2", "3"), count=200)

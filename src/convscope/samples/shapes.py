@@ -49,9 +49,7 @@ def scene(seed: int) -> Scene:
     return Scene(drawing.add_camera_effects(rng, canvas), label, coverage >= 0.5)
 
 
-def draw_object(
-    rng: Generator, canvas: Array, outline: Array, radius: float, colors: Array
-) -> tuple[Array, Array]:
+def draw_object(rng: Generator, canvas: Array, outline: Array, radius: float, colors: Array) -> tuple[Array, Array]:
     """The canvas with a textured object in front, and the fraction of each pixel that the object covers."""
     coverage = drawing.coverage_of(outline)
     center = (outline.max(axis=0) + outline.min(axis=0)) / 2
