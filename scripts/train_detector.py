@@ -30,13 +30,13 @@ class Cells(nn.Module):
 
 
 def images_of(scenes: list[Scene]) -> Tensor:
-    return torch.from_numpy(np.stack([scene.image for scene in scenes])).permute(0, 3, 1, 2)
+    return torch.from_numpy(np.stack([each.image for each in scenes])).permute(0, 3, 1, 2)
 
 
-def truth_of(scene: Scene) -> Tensor:
+def truth_of(drawn: Scene) -> Tensor:
     truth = torch.zeros(len(CLASSES) + 5, CELLS, CELLS)
     y, x = torch.meshgrid(*[(torch.arange(CELLS) + 0.5) * STRIDE] * 2, indexing="ij")
-    for each in scene.objects:
+    for each in drawn.objects:
         left, top, right, bottom = each.box
         column, row = (int((low + high) / 2 / STRIDE) for low, high in ((left, right), (top, bottom)))
         squares = (x - x[row, column]) ** 2 + (y - y[row, column]) ** 2
@@ -73,9 +73,9 @@ def measure(detector: DetectorNet, scenes: list[Scene]) -> dict[str, float]:
     """The share of objects with a box of their class at an overlap of 1/2, and of boxes with such an object."""
     detections = [d for part in images_of(scenes).split(100) for d in detector(normalize(part))]
     hits, objects, boxes = 0, 0, 0
-    for scene, detected in zip(scenes, detections, strict=True):
-        objects, boxes = objects + len(scene.objects), boxes + len(detected["boxes"])
-        for each in scene.objects:
+    for drawn, detected in zip(scenes, detections, strict=True):
+        objects, boxes = objects + len(drawn.objects), boxes + len(detected["boxes"])
+        for each in drawn.objects:
             overlap = overlaps(detected["boxes"][None], torch.tensor([each.box]))[0]
             hits += int(((overlap >= 0.5) & (detected["labels"] == each.label)).any())
     return {"accuracy": hits / objects, "boxes_with_object": hits / max(1, boxes)}

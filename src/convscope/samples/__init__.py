@@ -1,8 +1,9 @@
 """Inputs and small trained networks that are part of the package and need no download.
 
 The samples ``sample:digits/3`` and ``sample:shapes/7`` have labels, the latter also masks, and were not used for
-training; ``sample:scenes/1`` holds several objects, each with its box and mask; ``sample:photo/china`` and ``sample:photo/flower`` are for networks that take photographs. The samples
-``sample:beats/1`` (signals) and ``sample:nodules/1`` (volumes) have labels, and masks of what is abnormal.
+training; ``sample:scenes/1`` holds several objects, each with its box and its mask. ``sample:photo/china`` and
+``sample:photo/flower`` are for networks that take photographs. The samples ``sample:beats/1`` (signals) and
+``sample:nodules/1`` (volumes) have labels, and masks of what is abnormal.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Drawing generated scenes: outlines, textures, colors, distractors and camera effects.
 
-Outlines are drawn at `OVERSAMPLING` times the size and downsampled, so that edges are antialiased; textures are computed
-at the final size.
+Outlines are drawn at `OVERSAMPLING` times the size and downsampled, so that edges are antialiased; textures are
+computed at the final size.
 """
 
 import math

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.graph import flops
@@ -148,7 +149,8 @@ class Recorder(DispatchMode):
             return result
         call = ObservedCall(func, tuple(args), kwargs, result, _lookup(origins))
         if base_name(func) != "as_strided_":
-            self._record(call, parents, weights, memory_read)
+            with _disable_current_modes():  # other modes observe the network, not what is computed here about it
+                self._record(call, parents, weights, memory_read)
         return result
 
     def _parents_and_weights(self, func: Any, reads: list[Tensor]) -> tuple[tuple[int, ...], frozenset[int]]:
