@@ -77,7 +77,7 @@ def test_the_detector_gives_each_object_its_box() -> None:
     model = cs.load("bundled:detector")
     pairs = [pair for seed in EVALUATED for pair in _boxes_of_objects(model, seed)]
     objects = sum(len(scenes.scene(seed).objects) for seed in EVALUATED)
-    boxes = sum(cs.predict(model, f"sample:scenes/{seed}").total for seed in EVALUATED)
+    boxes = sum(cs.predict(model, f"sample:scenes/{seed}").total for seed in EVALUATED)  # type: ignore[attr-defined]
     assert len(pairs) >= 0.9 * max(objects, boxes)
     assert model.task is not None
     assert model.task.name == "detection"

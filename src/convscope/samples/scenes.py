@@ -100,6 +100,6 @@ def _reduced(coverage: Array) -> Array:
 
 
 def _scene_object(label: int, mask: NDArray[np.bool_]) -> SceneObject:
-    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
     return SceneObject(label, box, mask)
