@@ -117,6 +117,8 @@ class Table(Mapping[str, Spec]):
 
     def find(self, name: str) -> Spec:
         """The declaration of that name, with underscores or dashes."""
+        if name in self._specs:
+            return self._specs[name]
         self.fill()
         for spelling in (name, name.replace("-", "_"), name.replace("_", "-")):
             if spelling in self._specs:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
+from torch._C import _DisableTorchDispatch
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -199,7 +200,8 @@ class Recorder(DispatchMode):
 
     def _output_dependences(self, call: ObservedCall) -> tuple[list[tuple[Dependence, ...]], bool]:
         """The dependence of each output, and whether it is exact; operations without a rule are counted."""
-        dependences, exact = output_dependences(call)
+        with _DisableTorchDispatch():  # other modes would take the arithmetic of positions for the network's
+            dependences, exact = output_dependences(call)
         if not exact:
             self.without_rule[kind(call.func)] += 1
         return dependences, exact
