@@ -27,7 +27,7 @@ test: $(VENV)/.dev  ## run the whole test suite
 	$(BIN)/python scripts/browser.py
 	$(BIN)/python -m pytest $(WORKERS) -m 'not by_hand'
 
-test-by-hand: $(VENV)/.dev  ## compare every network of keras.applications with Keras: minutes
+test-by-hand: $(VENV)/.dev  ## the networks that make test leaves out: keras.applications, timm
 	$(BIN)/python -m pytest -m by_hand
 
 test-fast: $(VENV)/.dev  ## after each change: no browser, processes or peers, two cases of each test

@@ -9,7 +9,7 @@ from tests.fuzz.checks import CHECKS
 from tests.fuzz.comparing import run_check
 from tests.fuzz.networks import random_network
 
-SEEDS = range(40)
+SEEDS = range(12)
 REGRESSION_SEEDS: tuple[int, ...] = (
     43,
     49,
@@ -22,7 +22,6 @@ REGRESSION_SEEDS: tuple[int, ...] = (
     93,
     114,
     129,
-    145,
     177,
     234,
     239,
@@ -38,7 +37,7 @@ REGRESSION_SEEDS: tuple[int, ...] = (
     1716,
     1779,
 )
-"""Further seeds, for which a bug was found once."""
+"""Further seeds, for which a bug was found once; 145, whose many tokens take a minute, is left to ``make fuzz``."""
 
 every_seed = pytest.mark.parametrize("seed", [*SEEDS, *REGRESSION_SEEDS])
 
