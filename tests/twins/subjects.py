@@ -37,12 +37,16 @@ class Subject:
         """The twins' view of each image."""
         return [Slow(self.model.module, x, t) for x, t in zip(self.images, self.targets, strict=True)]
 
-    def explained(self, lens: str, *, count: int = 2, **parameters: Any) -> list[Any]:
-        """The values of the lens for both images, or for the first ``count``, each with its own class."""
+    def explained(self, lens: str, **parameters: Any) -> list[Any]:
+        """The values of the lens for both images, each with its own class."""
         if "target" in getattr(cs, lens).declaration.inputs:
-            parameters["target"] = list(self.targets[:count])
-        attributions = getattr(cs, lens)(self.model, self.images[:count], **parameters)
-        return [attributions] if count == 1 else list(attributions)
+            parameters["target"] = list(self.targets)
+        attributions: list[Any] = getattr(cs, lens)(self.model, self.images, **parameters)
+        return attributions
+
+    def explained_first(self, lens: str, **parameters: Any) -> Any:
+        """The value of a lens that takes a target, for the first image alone."""
+        return getattr(cs, lens)(self.model, self.images[:1], target=self.targets[0], **parameters)
 
 
 @functools.cache
