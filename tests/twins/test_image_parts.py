@@ -17,7 +17,7 @@ from tests.twins.subjects import Subject, subject_called
 def test_bands_hold_what_many_more_samples_say(lens: str, subject: Subject) -> None:
     """19 of 20 times; runs of several seeds, all parts counted."""
     inside = []
-    true = subject.explained_first(lens, samples=1500, segments=12, segmenter="grid", seed=99)
+    true = subject.explained_first(lens, samples=3000, segments=12, segmenter="grid", seed=99)
     for seed in range(6):
         attribution = subject.explained_first(lens, samples=150, segments=12, segmenter="grid", seed=seed)
         inside.append(((attribution.values - true.values).abs() <= attribution.uncertainty["band"]).float().mean())

@@ -71,7 +71,8 @@ def _add_batch(visit: LayerCall) -> LayerCall:
 def to_traced_layers(calls: Mapping[str, LayerCall], images: int, extent: Shape) -> dict[str, TracedLayer]:
     """What is known of layers from their calls in a forward pass of ``images`` images of this spatial extent.
 
-    Layers that hold the very same dependence, as a convolution, its norm and its activation do, share one layout.
+    Layers that hold the very same dependence, as a convolution, its norm and its activation do, share one layout. The
+    calls keep the dependence alive, so that its identity stands for it.
     """
     layouts: dict[tuple[Any, ...], tuple[FeatureLayout | None, str]] = {}
     layers = {}
