@@ -62,6 +62,12 @@ def test_look_changes_the_inputs_with_the_model(visit: Any, tmp_path: Path) -> N
     page.wait_for_selector(".card.wide .picture:not(.busy) figure.value img")
 
 
+def test_the_slice_viewer_opens_on_a_card(visit: Any) -> None:
+    page = visit("/look?model=bundled:nodules&image=sample:nodules/1&lens=grad-cam")
+    page.locator("[data-open-slices]").click()
+    page.wait_for_selector(".slice-viewer[data-volumes='2'] canvas")
+
+
 def test_inside_shows_the_slices_of_a_volume(visit: Any) -> None:
     link = "/inside?model=bundled:nodules&image=sample:nodules/1&layer=features.0&unit=features.0[3]"
     page = visit(link)

@@ -91,6 +91,12 @@ def test_a_clip_is_also_a_picture_and_a_picture_also_numbers() -> None:
     assert (raw.values == 7).all()
 
 
+def test_an_image_of_floating_point_numbers_is_for_networks_of_bands_only() -> None:
+    upload = receive("height.tif", tiff())
+    assert not upload.is_picture
+    assert upload.opened().values.shape == (5, 8, 9)  # type: ignore[union-attr]
+
+
 def nrrd(*lines: str, content: bytes = b"") -> bytes:
     head = ["NRRD0004", "type: float", "dimension: 3", "sizes: 2 3 4", *lines]
     return "\n".join([*head, "", ""]).encode() + content

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from convscope import render
 from convscope.errors import CannotWrite, InputError
+from convscope.render.slice_viewer import embedded_library, viewer_script
 from convscope.reporting.cards import COARSE, Card, card_of, data_uri
 from convscope.reporting.sections import Section, as_section
 from convscope.spec import FAMILIES
@@ -112,9 +113,19 @@ def page(sections: Sequence[Section], title: str = "") -> str:
         opacity=render.OPACITY,
         css=Markup(_text("report.css")),
         js=Markup(_text("report.js")),
+        slices=Markup(_slice_viewer()) if any(card.slices for card in _cards(subjects)) else "",
         manifests=Markup(_json([_manifest(section) for section in sections])),
     )
     return text
+
+
+def _cards(subjects: Sequence[Subject]) -> list[Card]:
+    return [card for subject in subjects for family in subject.families for card in family.cards]
+
+
+def _slice_viewer() -> str:
+    """What a page with volumes needs: NiiVue, and the script that opens it."""
+    return f"{embedded_library()}\n<script>\n{viewer_script()}</script>"
 
 
 def _subject(section: Section, anchor: str, eyebrow: str) -> Subject:

@@ -12,6 +12,7 @@ from convscope import render
 from convscope.catalogue import find
 from convscope.errors import UnknownName
 from convscope.render import Note
+from convscope.render.slice_viewer import has_slices, viewer_html
 from convscope.values import Attribution, Value
 from convscope.web.frame.page_context import PageContext
 from convscope.web.panels import data_uri, panel
@@ -56,7 +57,8 @@ def map_figure(
         return overlay_figure(value, context, limit=limit, ends=ends)
     png = render.picture(value, theme="dark" if context.dark else "light", limit=limit, bare=True).png()
     alt = escape(context.tr(render.alt(value)))
-    return f'<figure class="value"><img src="{data_uri(png)}" alt="{alt}"></figure>'
+    slices = viewer_html(value, limit=limit, translate=context.tr) if has_slices(value) else ""
+    return f'<figure class="value"><img src="{data_uri(png)}" alt="{alt}"></figure>{slices}'
 
 
 def show_explanation(value: Value, context: PageContext, *, limit: float | None = None) -> None:

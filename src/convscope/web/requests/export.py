@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from convscope.render.slice_viewer import has_slices
 from convscope.reporting import Section, write_report
-from convscope.values import Value
+from convscope.values import Attribution, Value
 from convscope.web.requests.temporary_files import in_temporary_folder
 
-OFFERED = (".png", ".npz", ".json", ".gif")
+OFFERED = (".png", ".npz", ".json", ".gif", ".nii.gz")
 """The file formats that pages offer."""
 
 
@@ -45,5 +46,7 @@ def file_name(value: Value, suffix: str) -> str:
 
 def file_suffixes(value: Value) -> list[str]:
     """The formats in which a value can be downloaded; an animation only if it has frames."""
-    animated = getattr(value, "frames", None) is not None
-    return [suffix for suffix in OFFERED if suffix in value.writers and (suffix != ".gif" or animated)]
+    is_map = isinstance(value, Attribution)
+    animated = getattr(value, "frames", None) is not None or (is_map and value.record.kind == "video")
+    fits = {".gif": animated, ".nii.gz": isinstance(value, Attribution) and has_slices(value)}
+    return [suffix for suffix in OFFERED if suffix in value.writers and fits.get(suffix, True)]

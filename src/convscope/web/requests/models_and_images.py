@@ -1,7 +1,7 @@
 """The assets that the server offers: the models and inputs named at start, and uploaded inputs.
 
-Images, signals, volumes and clips are all called images here, as in links and in the API. All are named by keys that are issued here, never by paths: ``sample:shapes/7``, ``folder:0/cat.jpg``,
-``upload:3f2a…``. Other keys are refused.
+Images, signals, volumes and clips are all called images here, as in links and in the API. All are named by keys that
+are issued here, never by paths: ``sample:shapes/7``, ``folder:0/cat.jpg``, ``upload:3f2a…``. Other keys are refused.
 """
 
 import copy

@@ -15,7 +15,6 @@ from convscope.render.layer_images import picture_png
 from convscope.values import Exemplars
 from convscope.web.panels import data_uri
 
-
 CROP_SIDE = 168
 """The pixels that a crop of a signal or of a volume is drawn wide."""
 
