@@ -39,11 +39,11 @@ def preview_pixels(raw: RawInput, side: int, *, slices: bool = False) -> Pixels:
     return _volume(values[0] if values.ndim == 4 else values, raw, side, slices=slices)
 
 
-def prepared_pixels(values: Any, side: int) -> Pixels:
+def prepared_pixels(values: Any, side: int, *, slices: bool = False) -> Pixels:
     """Numbers (channels, …) that a network takes as pixels: a signal, an image of any bands, a volume or a clip."""
     array = np.nan_to_num(np.asarray(values, np.float32))
     axes = {2: ("time",), 3: ("height", "width")}.get(array.ndim, ())
-    return preview_pixels(RawInput(array, axes), side)
+    return preview_pixels(RawInput(array, axes), side, slices=slices)
 
 
 def _is_signal(raw: RawInput) -> bool:

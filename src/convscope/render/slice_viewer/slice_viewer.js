@@ -33,7 +33,7 @@
     const viewer = new Niivue({
       backColor: [0, 0, 0, 1], isColorbar: true, isRadiologicalConvention: settings.radiological,
       dragAndDropEnabled: false, logLevel: "silent", show3Dcrosshair: true, multiplanarShowRender: 1,
-      crosshairColor: [0.25, 0.85, 0.35, 1], crosshairWidth: 0.6,
+      crosshairColor: [0.25, 0.85, 0.35, 1], crosshairWidth: 0.25,
     });
     await viewer.attachToCanvas(canvas);
     viewer.addColormap("convscope-positive", settings.positive);
