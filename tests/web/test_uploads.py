@@ -4,6 +4,7 @@ import gzip
 import io
 import pickle
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def nifti(values: np.ndarray) -> bytes:
     return gzip.compress(nibabel.Nifti1Image(values, np.diag([2.0, 1.0, 1.0, 1.0])).to_bytes())
 
 
-def tiff(**options: object) -> bytes:
+def tiff(**options: Any) -> bytes:
     import tifffile
 
     file = io.BytesIO()

@@ -142,7 +142,8 @@ class UnitMap:
         self._input_extent = tuple(extent)
         if self._depth is not None:
             middle = (self._depth + 0.5) * extent[0] / self.extent[0]
-            return first_channel_grey(np.nan_to_num(photo))[min(int(middle), extent[0] - 1)]
+            pixels: Pixels = first_channel_grey(np.nan_to_num(photo))[min(int(middle), extent[0] - 1)]
+            return pixels
         return photo if photo.dtype == np.uint8 else prepared_pixels(photo, max(LINE_WIDTH, extent[0]))
 
     def _draw_slice_choice(self, unit: UnitName) -> None:

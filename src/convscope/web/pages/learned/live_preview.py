@@ -85,6 +85,9 @@ class LivePreview:
         """The current pictures as HTML."""
         photos = displayable(self.context.services.library.model(model).input, preview)
         if photos is None:
-            photos = [prepared_pixels(values, PICTURE_SIDE) for values in np.asarray(preview.detach().float().cpu())]
-        captions = [render.format_number(score) for score in scores] + [""] * len(photos)
-        return picture_tiles([np.asarray(photo) for photo in photos], captions[: len(photos)])
+            numbers = np.asarray(preview.detach().float().cpu())
+            pixels = [prepared_pixels(values, PICTURE_SIDE) for values in numbers]
+        else:
+            pixels = [np.asarray(photo) for photo in photos]
+        captions = [render.format_number(score) for score in scores] + [""] * len(pixels)
+        return picture_tiles(pixels, captions[: len(pixels)])

@@ -129,8 +129,8 @@ class LearnedPage:
         library, kind = self.context.services.library, self.context.services.library.kind_of(model)
         fitting = {image.key for image in library.images(kind)} | {*library.collections(kind=kind)}
         pictures = inputs_with("image", "second image", "data set")
-        unfit = {name: "" for name in pictures if self.view.input(name) and self.view.input(name) not in fitting}
-        self.view = self._complete(self.view.replace(**{**unfit, "model": model}))
+        refused = {name: "" for name in pictures if self.view.input(name) and self.view.input(name) not in fitting}
+        self.view = self._complete(self.view.replace(**{**refused, "model": model}))
         self._update(True)
         self._offer_units()
 
