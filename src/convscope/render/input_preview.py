@@ -62,7 +62,7 @@ def _signal(channels: Numbers, side: int) -> Pixels:
         columns = np.array_split(channel, min(side, len(channel)))
         low, high = float(channel.min()), float(channel.max())
         levels = [[(high - end) / max(high - low, 1e-12) for end in (part.max(), part.min())] for part in columns]
-        rows.append(_curve((0.06 + 0.88 * np.asarray(levels)) * (lane - 1), lane))
+        rows.append(_curve((0.06 + 0.88 * np.asarray(levels, np.float32)) * (lane - 1), lane))
     pixels = np.concatenate(rows)
     return pixels.repeat(max(1, side // pixels.shape[1]), 1)
 

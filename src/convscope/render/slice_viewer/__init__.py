@@ -130,8 +130,8 @@ def _averaged(values: NDArray[np.float32], step: int) -> NDArray[np.float32]:
         starts = np.arange(0, values.shape[axis], step)
         sizes = np.diff([*starts, values.shape[axis]]).astype(np.float32)
         shape = [-1 if other == axis else 1 for other in range(values.ndim)]
-        values = np.add.reduceat(values, starts, axis) / sizes.reshape(shape)
-    return np.asarray(values, np.float32)
+        values = np.asarray(np.add.reduceat(values, starts, axis) / sizes.reshape(shape), np.float32)
+    return values
 
 
 def _levels(scan: NDArray[np.float32]) -> NDArray[np.uint8]:

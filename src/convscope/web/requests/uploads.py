@@ -88,11 +88,13 @@ def receive(name: str, content: bytes) -> Upload:
     if refusal is None and not content.startswith(_PICTURES_OR_NUMBERS):
         return Upload(name, content, ("image",), is_picture=True, is_measured=False)
     format = in_temporary_folder(lambda folder: _format_of(_stored(folder, name, content)))
-    try:
-        if format is not None:
+    if format is not None:
+        try:
             _read_numbers(name, content)
-    except InputError as error:
-        refusal, format = error if refusal is not None and "image" not in format.kinds else refusal, None
+        except InputError as error:
+            if refusal is not None and "image" not in format.kinds:
+                refusal = error
+            format = None
     if format is None and refusal is not None:
         raise refusal
     kinds = ("image",) if format is None else format.kinds
