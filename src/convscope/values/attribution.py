@@ -40,9 +40,9 @@ class Attribution(Value):
     is_map = attributes = is_batched = True
     writers: ClassVar[Mapping[str, str]] = {
         **Value.writers,
+        ".gif": "_save_gif",
         ".nii.gz": "_save_nifti",
         ".nii": "_save_nifti",
-        ".gif": "_save_gif",
     }
     arrays: ClassVar[tuple[str, ...]] = ("values", "layer_values", "channels", "uncertainty", "photo")
 

@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
@@ -84,7 +85,7 @@ def read_film(path: Path, options: Mapping[str, str]) -> RawInput:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         check_count((stream.frames or 1, 3, stream.height, stream.width), repr(path.name))
-        frames: list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]] = []
+        frames: list[np.ndarray[Any, Any]] = []
         for frame in container.decode(stream):  # the number of frames in the header may be missing or wrong
             check_count((len(frames) + 1, 3, frame.height, frame.width), repr(path.name))
             frames.append(frame.to_ndarray(format="rgb24"))
