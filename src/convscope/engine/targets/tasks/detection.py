@@ -273,5 +273,6 @@ task(
         predict=_predict,
         meaning="probabilities",
         default_layer=_default_layer,
+        about_a_place=True,
     )
 )
