@@ -18,8 +18,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from convscope.errors import LoadError
 
-SMALL = 2**22
-"""The most elements of a tensor that any file may ask for: 16 MiB of float32."""
+SMALL = 2**21
+"""The most elements of a tensor that any file may ask for: 8 MiB of float32, of which a layer holds a few at once."""
 PER_INPUT_ELEMENT = 256
 """How many times the elements of the network's input a tensor may have: a layer of 256 channels of its size."""
 
@@ -91,15 +91,16 @@ def _elements_by_shapes(function: Any, args: Sequence[Any]) -> int | None:
     tensors = [value for value in args if isinstance(value, Tensor)]
     if torch.Tag.pointwise in function.tags and tensors:
         return math.prod(torch.broadcast_shapes(*[tensor.shape for tensor in tensors]))
-    if function is torch.ops.aten.convolution.default:
-        return _convolution_elements(*args[:2], *args[3:])
+    if function in _CONVOLUTIONS:
+        return _convolution_elements(*args[:2], *args[3:9])
     return tensors[0].numel() if function.overloadpacket in _SIZE_OF_FIRST_OPERAND else None
 
 
+_CONVOLUTIONS = frozenset({torch.ops.aten.convolution.default, torch.ops.aten._convolution.default})
 _SIZE_OF_FIRST_OPERAND = frozenset(
     {torch.ops.aten.native_batch_norm, torch.ops.aten.detach, torch.ops.aten.t, torch.ops.aten._softmax}
 )
-"""Operations whose results have no more elements than their first operand, which has one per parameter at least."""
+"""Operations whose results have no more elements than their first operand."""
 
 
 @functools.cache
