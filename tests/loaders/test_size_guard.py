@@ -49,9 +49,9 @@ RUNS: dict[str, Callable[[], Tensor]] = {
 def test_the_size_found_from_shapes_is_that_of_the_result(name: str) -> None:
     with torch.no_grad(), _Sizes() as sizes:
         RUNS[name]()
-    found = [(operation, size, actual) for operation, size, actual in sizes.pairs if size is not None]
-    assert found
-    assert all(size == actual for _, size, actual in found), found
+    expected = [(operation, size, actual) for operation, size, actual in sizes.pairs if size is not None]
+    assert expected
+    assert all(size == actual for _, size, actual in expected), expected
 
 
 def test_an_operation_that_writes_into_its_operand_creates_nothing() -> None:
@@ -72,6 +72,6 @@ def test_an_operation_that_writes_into_its_operand_creates_nothing() -> None:
     ids=["convolution", "product", "padding", "resizing", "expansion"],
 )
 def test_an_operation_with_a_huge_result_is_refused_before_it_runs(run: Callable[[], Tensor], operation: str) -> None:
-    with pytest.raises(LoadError, match=f"its operation '{operation}' would create [0-9,]+ numbers"):
-        with bounded_sizes(100, X.numel()):
-            run()
+    refused = pytest.raises(LoadError, match=f"its operation '{operation}' would create [0-9,]+ numbers")
+    with refused, bounded_sizes(100, X.numel()):
+        run()

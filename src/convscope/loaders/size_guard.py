@@ -90,13 +90,13 @@ def _elements_by_shapes(function: Any, args: Sequence[Any]) -> int | None:
         return 0
     tensors = [value for value in args if isinstance(value, Tensor)]
     if torch.Tag.pointwise in function.tags and tensors:
-        return math.prod(torch.broadcast_shapes(*[tensor.shape for tensor in tensors]))
+        return math.prod(torch.broadcast_shapes(*[tensor.shape for tensor in tensors]))  # type: ignore[no-untyped-call]
     if function in _CONVOLUTIONS:
         return _convolution_elements(*args[:2], *args[3:9])
     return tensors[0].numel() if function.overloadpacket in _SIZE_OF_FIRST_OPERAND else None
 
 
-_CONVOLUTIONS = frozenset({torch.ops.aten.convolution.default, torch.ops.aten._convolution.default})
+_CONVOLUTIONS = frozenset({torch.ops.aten.convolution.default, torch.ops.aten._convolution.default})  # noqa: SLF001 - their names
 _SIZE_OF_FIRST_OPERAND = frozenset(
     {torch.ops.aten.native_batch_norm, torch.ops.aten.detach, torch.ops.aten.t, torch.ops.aten._softmax}
 )

@@ -69,6 +69,9 @@ def computes(kind: type[nn.Module], operator: str) -> bool:
     return operator in _OPERATORS[kind.__name__] or operator.removesuffix("_") in _OPERATORS[kind.__name__]
 
 
+_signature = functools.cache(inspect.signature)
+
+
 def rebuild_layer(
     kind: type[nn.Module],
     tensors: Mapping[str, Tensor | None],
@@ -105,10 +108,9 @@ def rebuild_layer(
     return layer.eval()
 
 
-@functools.cache
 def _parameters(kind: type[nn.Module]) -> Mapping[str, inspect.Parameter]:
     """The parameters of a class by name."""
-    return inspect.signature(kind).parameters
+    return _signature(kind).parameters  # type: ignore[arg-type] # classes are hashable, whatever their objects are
 
 
 def _from_tensors(kind: type[nn.Module], tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def open_model(path: Path, options: Mapping[str, str]) -> "Model":
 def _translate(
     stored: StoredModel, graph_input: GraphInput
 ) -> tuple[OnnxNetwork, NetworkBuilder, tuple[Fact, ...], dict[str, Tensor] | None]:
-    """The network as modules, its builder, remarks for every result, and the outputs for two examples if it ran on them.
+    """The network as modules, its builder, remarks for every result, and the outputs for two examples where it ran.
 
     Raises:
         UnsupportedOperator: nodes that cannot be translated.

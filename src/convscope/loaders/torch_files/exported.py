@@ -173,6 +173,8 @@ def _deserialized(program: Any, state: dict[str, Any], constants: dict[str, Any]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ExportedProgramDeserializer().deserialize(parse_program(program), state, constants, inputs or ((), {}))
+            return ExportedProgramDeserializer().deserialize(
+                parse_program(program), state, constants, inputs or ((), {})
+            )
     finally:
         logger.setLevel(level)

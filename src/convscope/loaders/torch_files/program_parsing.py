@@ -22,26 +22,27 @@ def parse_program(program: Any) -> schema.ExportedProgram:
 
 def _parsed(annotation: Any, value: Any) -> Any:
     """A value as its annotation describes it."""
-    annotation, is_optional = _resolved(annotation)
+    kind, is_optional = _resolved(annotation)
     if is_optional and value is None:
         return None
-    if isinstance(annotation, type) and issubclass(annotation, _Union):
+    if isinstance(kind, type) and issubclass(kind, _Union):
         ((name, content),) = value.items()
-        return annotation.create(**{name: _parsed(_annotations(annotation)[name], content)})  # type: ignore[no-untyped-call]
-    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
-        known = _annotations(annotation)
-        return annotation(**{name: _parsed(known[name], value[name]) for name in known if name in value})
+        known = _annotations(kind)  # type: ignore[arg-type] # classes are hashable, whatever their objects are
+        return kind.create(**{name: _parsed(known[name], content)})  # type: ignore[no-untyped-call]
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        known = _annotations(kind)
+        return kind(**{name: _parsed(known[name], value[name]) for name in known if name in value})
     if isinstance(value, list):
-        (element,) = typing.get_args(annotation) or (Any,)
+        (element,) = typing.get_args(kind) or (Any,)
         return [_parsed(element, part) for part in value]
     if isinstance(value, dict):
-        element = typing.get_args(annotation)[1]
+        element = typing.get_args(kind)[1]
         return {name: _parsed(element, part) for name, part in value.items()}
-    return float(value) if annotation is float else value
+    return float(value) if kind is float else value
 
 
 @functools.cache
-def _annotations(kind: type) -> dict[str, Any]:
+def _annotations(kind: Any) -> dict[str, Any]:
     """The annotations of the fields of a class."""
     hints = typing.get_type_hints(kind, globalns=vars(schema))
     return hints if issubclass(kind, _Union) else {field.name: hints[field.name] for field in dataclasses.fields(kind)}
