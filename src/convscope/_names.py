@@ -42,6 +42,7 @@ PUBLIC = {
     "Recommendation": "convscope.values",
     "Structure": "convscope.values",
     "load": "convscope.catalogue",
+    "open_log": "convscope.training.run",
     "recommend": "convscope.catalogue",
     "report": "convscope.reporting",
     "sample": "convscope.samples",

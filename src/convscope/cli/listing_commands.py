@@ -26,6 +26,7 @@ OPTIONAL_PACKAGES = {
     "h5py": "keras",
     "onnx": "onnx",
     "transformers": "transformers",
+    "tensorboardX": "training",
 }
 """By package: the extra that installs it."""
 
