@@ -43,6 +43,7 @@ PUBLIC = {
     "Structure": "convscope.values",
     "load": "convscope.catalogue",
     "open_log": "convscope.training.run",
+    "record": "convscope.training.recorder.recorder",
     "recommend": "convscope.catalogue",
     "report": "convscope.reporting",
     "sample": "convscope.samples",

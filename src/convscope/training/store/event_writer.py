@@ -7,6 +7,7 @@ import itertools
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,11 @@ class EventWriter:
     def close(self) -> None:
         """Write the rest, and close the file."""
         self._file.close()
+
+    def abandon(self) -> None:
+        """Close the file after a write has failed; what can still be written of the rest is."""
+        with suppress(OSError):  # the failure is known, and closing it meets the same again
+            self._file.close()
 
     def _histogram_message(self, edges: Sequence[float], counts: Sequence[float], total: float, squares: float) -> Any:
         message = self._messages.Summary(value=[{}]).value[0].histo
