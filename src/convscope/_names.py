@@ -47,6 +47,7 @@ PUBLIC = {
     "recommend": "convscope.catalogue",
     "report": "convscope.reporting",
     "sample": "convscope.samples",
+    "train": "convscope.training.loop.fit",
     "show_progress": "convscope.engine.context.progress_bar",
     "watching": "convscope.engine.context.metering",
 }

@@ -23,6 +23,7 @@ from convscope.cli.model_opening import (
     with_opening_options,
 )
 from convscope.cli.result_paths import join_name_parts, make_parent_folder, output_path, save_value, target_slug
+from convscope.cli.train_command import train
 from convscope.cli.training_command import training
 from convscope.errors import InputError, MissingExtra
 from convscope.values import Comparison
@@ -288,7 +289,7 @@ def _drop_unset(**arguments: object) -> dict[str, Any]:
 
 COMMANDS: list[Command] = [
     report_errors(c)
-    for c in (demo, serve, report, compare, recommend, lenses, models, layers, convert, training, doctor)
+    for c in (demo, serve, report, compare, recommend, lenses, models, layers, convert, train, training, doctor)
 ]
 for _command in COMMANDS:  # typer reads the signature of the wrapped command, which has ``debug``
     _command.__signature__ = inspect.signature(_command.__wrapped__)  # type: ignore[attr-defined]

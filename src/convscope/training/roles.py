@@ -44,7 +44,7 @@ def curves(log: TrainingLog) -> dict[str, list[Curve]]:
             if tag.split("/")[0] not in _LAYER_KINDS:
                 curve = _curve(run, tag)
                 by_metric.setdefault(curve.metric, []).append(curve)
-    return {metric: sorted(found, key=lambda c: (c.run, c.role)) for metric, found in by_metric.items()}
+    return {metric: sorted(group, key=lambda c: (c.run, c.role)) for metric, group in by_metric.items()}
 
 
 def pairs(log: TrainingLog, metric: str) -> list[tuple[str, Series, Series]]:
