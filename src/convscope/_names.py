@@ -37,6 +37,7 @@ PUBLIC = {
     "VideoInput": "convscope.engine.inputs.measured_inputs",
     "VolumeInput": "convscope.engine.inputs.measured_inputs",
     "compare": "convscope.catalogue",
+    "diagnose": "convscope.training.diagnosis",
     "lenses": "convscope.catalogue",
     "ReceptiveField": "convscope.values",
     "Recommendation": "convscope.values",

@@ -13,9 +13,10 @@ from convscope.cli import options
 from convscope.cli.completion import complete_choices, complete_lens_names, complete_model_addresses
 from convscope.cli.console import print_json, print_message, print_result, report_errors, track_progress
 from convscope.cli.convert_command import convert
+from convscope.cli.doctor_command import doctor
 from convscope.cli.image_arguments import ImageArguments, parse_images, report_skipped
 from convscope.cli.interrupts import EXIT_INTERRUPTED, allow_keyboard_interrupt
-from convscope.cli.listing_commands import doctor, layers, lenses, models
+from convscope.cli.listing_commands import layers, lenses, models
 from convscope.cli.model_opening import (
     OpeningValues,
     model_files,

@@ -26,6 +26,7 @@ def training(
 ) -> None:
     """Draw the log of a training: curves, gradients, distributions, pictures over time, and what is wrong."""
     from convscope.reporting import place_for
+    from convscope.training.diagnosis import diagnose
     from convscope.training.report import training_report
     from convscope.training.run import open_log
 
@@ -33,7 +34,7 @@ def training(
     log = open_log(logdir)
     if path is not None:
         make_parent_folder(path)
-        training_report(log, path)
+        training_report(log, path, findings=diagnose(log=log).findings)
     if as_json:
         print_json({"runs": summary(log), "problems": [str(problem) for problem in log.problems()]})
         return
