@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,7 +157,7 @@ def test_a_missing_extra_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Mon
     write_scalars(tmp_path, [(1, 0.5)])
     load = builtins.__import__
 
-    def without_tensorboardx(name: str, *args: object) -> object:
+    def without_tensorboardx(name: str, *args: Any) -> object:
         if name.startswith("tensorboardX"):
             raise ModuleNotFoundError("No module named 'tensorboardX'", name="tensorboardX")
         return load(name, *args)

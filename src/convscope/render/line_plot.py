@@ -146,7 +146,7 @@ def draw_heat(
     image = pixels[:, columns].repeat(row, 0)
     top = canvas.y + 8
     canvas.image(left, top, image)
-    free = top - SMALL
+    free = float(top - SMALL)
     for number, name in enumerate(y_names):
         middle = top + (number + 0.5) * row
         if name and middle >= free:

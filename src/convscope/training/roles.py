@@ -16,7 +16,7 @@ Role = Literal["train", "validation", ""]
 _WORDS: dict[str, Role] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "eval", "test", "dev"), "validation"),
-}  # type: ignore[dict-item]
+}
 _LAYER_KINDS = (
     tags.GRADIENT_NORM, tags.WEIGHT_NORM, tags.UPDATE_RATIO, tags.DEAD, tags.SATURATED, tags.EFFECTIVE_RANK,
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """Training small networks: they learn, a resumed training ends with the same bits, and bad data is one sentence."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -75,11 +76,12 @@ def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
 
 
 def test_what_cannot_be_trained_is_one_sentence(tmp_path: Path) -> None:
-    for match, call in {
+    calls: dict[str, dict[str, Any]] = {
         "no architecture 'lenett'; did you mean 'lenet'": {"arch": "lenett"},
         "epochs must be a whole number from 1 on, got 0": {"epochs": 0},
         "there is no checkpoint in": {"resume": True},
-    }.items():
+    }
+    for match, call in calls.items():
         with pytest.raises(cs.ConvScopeError, match=match):
             cs.train("digits", tmp_path, **call)
     (tmp_path / CHECKPOINT).write_bytes(b"PK")

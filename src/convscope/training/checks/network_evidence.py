@@ -50,7 +50,7 @@ class NetworkEvidence:
     def scores(self, tensor: Tensor) -> Tensor:
         """The scores of prepared images, float32 on the CPU; nothing of the network changes."""
         with self.model.preserve_state(), torch.no_grad():
-            return torch.cat([self.model.run(part).float().cpu() for part in tensor.split(64)])
+            return torch.cat([self.model.run(part).float().cpu() for part in tensor.split(64)])  # type: ignore[no-untyped-call]
 
     def convolutions(self) -> Iterator[tuple[str, nn.Module]]:
         """Convolutions with their addresses."""

@@ -68,7 +68,7 @@ def shift_and_mirror(images: Tensor, offsets: Tensor, mirrored: Tensor) -> Tenso
     padded = nn.functional.pad(images, (2, 2, 2, 2), mode="replicate")
     height, width = images.shape[-2:]
     moved = images.clone()
-    for dy, dx in offsets.unique(dim=0).tolist():
+    for dy, dx in offsets.unique(dim=0).tolist():  # type: ignore[no-untyped-call]
         rows = (offsets == offsets.new_tensor([dy, dx])).all(1)
         moved[rows] = padded[rows][..., 2 + dy : 2 + dy + height, 2 + dx : 2 + dx + width]
     moved[mirrored] = moved[mirrored].flip(-1)

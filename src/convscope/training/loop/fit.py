@@ -158,7 +158,7 @@ class _Loop:
     def _train_epoch(self, recorder: Any) -> None:
         self.network.train()
         order = torch.randperm(len(self.training), generator=self.generator, device="cpu")
-        for rows in order.split(BATCH):
+        for rows in order.split(BATCH):  # type: ignore[no-untyped-call]
             if len(rows) == 1 and len(order) > 1:
                 continue  # batch norm needs two
             for group in self.optimizer.param_groups:
@@ -167,7 +167,7 @@ class _Loop:
             self.optimizer.zero_grad()
             scores = self.network(self._augmented(self._prepared(self.training.images[rows])))
             loss = F.cross_entropy(scores, labels)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             recorder.step(loss=loss, accuracy=(scores.detach().argmax(1) == labels).float().mean())
             self.step += 1
@@ -249,7 +249,7 @@ def measure(network: nn.Module, images: Labelled, prepare: Callable[[Tensor], Te
     was_training = network.training
     network.eval()
     loss = correct = 0.0
-    for chunk, labels in zip(images.images.split(250), images.labels.split(250), strict=True):
+    for chunk, labels in zip(images.images.split(250), images.labels.split(250), strict=True):  # type: ignore[no-untyped-call]
         scores = network(prepare(chunk))
         loss += float(F.cross_entropy(scores, labels, reduction="sum"))
         correct += float((scores.argmax(1) == labels).sum())

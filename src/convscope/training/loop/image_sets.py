@@ -61,7 +61,8 @@ class ImageSet:
         levels = torch.arange(256, dtype=torch.float64, device="cpu") / 255
         means, deviations = [], []
         for channel in self.training.images.unbind(1):
-            counts = sum(torch.bincount(part.reshape(-1), minlength=256) for part in channel.split(4096))
+            parts = channel.split(4096)  # type: ignore[no-untyped-call]
+            counts = torch.stack([torch.bincount(part.reshape(-1), minlength=256) for part in parts]).sum(0)
             shares = counts / counts.sum()
             means.append(float((shares * levels).sum()))
             deviations.append(max(1e-3, float((shares * (levels - means[-1]).square()).sum().sqrt())))
@@ -221,7 +222,7 @@ def _split(
 
 
 def _checked(images: ImageSet, address: str) -> ImageSet:
-    present = images.training.labels.unique().numel()
+    present = images.training.labels.unique().numel()  # type: ignore[no-untyped-call]
     if present < 2 or not len(images.validation):
         hint = f"; {len(images.skipped)} files could not be read" if images.skipped else ""
         raise InputError(

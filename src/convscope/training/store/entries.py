@@ -30,7 +30,7 @@ class Entry(NamedTuple):
     tag: str
     kind: Kind
     number: float
-    index: int
+    place: int
 
 
 class Histogram(NamedTuple):

@@ -25,7 +25,7 @@ class Item(NamedTuple):
     time: float
     path: Path
     position: int
-    index: int
+    place: int
 
     def histogram(self) -> Histogram | None:
         """Its histogram; None if its numbers are none."""
@@ -40,7 +40,7 @@ class Item(NamedTuple):
         return texts_of(self._value())
 
     def _value(self) -> Any:
-        return messages().Event.FromString(read_record(self.path, self.position)).summary.value[self.index]
+        return messages().Event.FromString(read_record(self.path, self.position)).summary.value[self.place]
 
 
 @dataclass
