@@ -55,7 +55,7 @@ def test_a_foreign_file_is_no_event_file(tmp_path: Path) -> None:
 
 def test_the_checksums_are_those_of_the_format(tmp_path: Path) -> None:
     """From the description of TFRecord: rotate right by 15, add a constant; CRC-32C of '123456789' is e3069283."""
-    from crc32c import crc32c
+    from google_crc32c import value as crc32c
 
     assert crc32c(b"123456789") == 0xE3069283
     rotated = (0xE3069283 >> 15 | 0xE3069283 << 17) & 0xFFFFFFFF

@@ -20,12 +20,12 @@ def messages() -> Messages:
     """The message types that tensorboardX publishes.
 
     Raises:
-        MissingExtra: tensorboardX or crc32c is not installed.
+        MissingExtra: tensorboardX or google-crc32c is not installed.
     """
     try:
-        from crc32c import crc32c
+        import google_crc32c
         from tensorboardX.proto.event_pb2 import Event
         from tensorboardX.proto.summary_pb2 import Summary
     except ModuleNotFoundError as error:
-        raise MissingExtra(error.name or "tensorboardX", "training") from error
-    return Messages(Event, Summary, crc32c)
+        raise MissingExtra((error.name or "tensorboardX").replace("_", "-"), "training") from error
+    return Messages(Event, Summary, google_crc32c.value)
