@@ -9,9 +9,11 @@ from convscope.cli import options
 from convscope.cli.completion import complete_model_addresses
 from convscope.cli.console import print_json, print_result
 from convscope.cli.listing_commands import report_installation
+from convscope.cli.model_opening import OpeningValues, open_model, with_opening_options
 from convscope.errors import InputError
 
 
+@with_opening_options
 def doctor(
     folder: Annotated[
         Path | None,
@@ -30,6 +32,8 @@ def doctor(
     ] = None,
     as_json: options.Json = False,
     debug: options.Debug = False,
+    *,
+    opening: OpeningValues,
 ) -> None:
     """Say what is wrong with a training, a network or a folder of images; without arguments, what is installed."""
     if folder is None and model is None and data is None:
@@ -37,10 +41,9 @@ def doctor(
         return
     if model is not None and folder is None:
         raise InputError("a network is checked on images: convscope doctor FOLDER --model ADDRESS")
-    from convscope.catalogue import load
     from convscope.training.diagnosis import diagnose
 
-    checked = (None, None) if model is None else (load(model), str(folder))
+    checked = (None, None) if model is None else (open_model(model, opening), str(folder))
     diagnosis = diagnose(*checked, log=folder if model is None else None, data=data)
     if as_json:
         findings = [finding.as_json() for finding in diagnosis.findings]
