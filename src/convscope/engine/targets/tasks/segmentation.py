@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from convscope.engine.layers.default_layer import score_maps
 from convscope.engine.network.task_recognition import LAST_RUN
 from convscope.engine.targets.classes import check_class, class_index, normalize_label, with_both_sides
 from convscope.engine.targets.mask_files import read_mask
@@ -21,6 +22,7 @@ from convscope.values import Segmentation
 
 if TYPE_CHECKING:
     from convscope.engine.inputs.specs import Images
+    from convscope.engine.layers.layer_trace import LayerTrace
     from convscope.engine.network.model import Model
 
 _OUTPUT_KEYS = ("out", "logits")
@@ -215,6 +217,19 @@ def _encode(output: Any, model: "Model") -> Tensor | None:
     return output if isinstance(output, Tensor) else _maps_in(output)
 
 
+def _default_layer(model: "Model", trace: "LayerTrace") -> str | None:
+    """The end of the backbone, where a way around it starts in its middle and no later layer is on every path (LR-ASPP).
+
+    What the network found for each class is there; the layer from which the way starts is an early one.
+    """
+    scores = score_maps(model, trace)
+    with_positions = [a for a in trace.order if trace.layers[a].has_positions and a not in scores]
+    backbone = [address for address in with_positions if address.startswith("backbone.")]
+    on_every_path = [a for a in with_positions if trace.output is not None and trace.is_on_every_path(a, trace.output)]
+    ends_early = bool(on_every_path and backbone) and on_every_path[-1] in ("backbone", *backbone)
+    return backbone[-1] if ends_early and backbone[-1] not in on_every_path else None
+
+
 def _parse(text: str, model: "Model") -> TaskScorer | None:
     match = _TEXT.fullmatch(text.strip())
     if match is None:
@@ -288,5 +303,6 @@ task(
         parse=_parse,
         class_scorer=ClassOverRegion,
         predict=_predict,
+        default_layer=_default_layer,
     )
 )
