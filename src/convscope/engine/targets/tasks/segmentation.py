@@ -132,26 +132,26 @@ class ClassOverRegion(TaskScorer):
 
     def _fix(self, maps: Tensor, row: int) -> None:
         """Fix the class and the region of an image by its maps (classes, …)."""
-        predicted = predicted_classes(maps, self.model)
         index = int(self.indices[row % len(self.indices)])
-        weights = self._region_weights(predicted, maps.shape[1:])
-        if index < 0:
+        weights = self._region_weights(maps[0], maps.shape[1:])
+        predicted = predicted_classes(maps, self.model) if index < 0 or weights is None else None
+        if index < 0 and predicted is not None:
             index = self._class_within(predicted, weights, len(maps))
         check_class(index, maps[None])
-        if weights is None:
+        if weights is None and predicted is not None:
             weights = (predicted == index).float()
             if not bool(weights.any()):
                 raise OutputError(self._never_predicted(index, predicted))
         self._classes[row] = index
         self._weights[row] = weights / weights.sum()
 
-    def _region_weights(self, predicted: Tensor, extent: torch.Size) -> Tensor | None:
-        """The weights of all positions; None for those where the class is predicted."""
+    def _region_weights(self, like: Tensor, extent: torch.Size) -> Tensor | None:
+        """The weights of all positions, on the device of ``like``; None for those where the class is predicted."""
         region = self.region
         if region.everywhere:
-            return torch.ones_like(predicted, dtype=torch.float32)
+            return torch.ones_like(like, dtype=torch.float32)
         if region.mask is not None:
-            mask = region.mask.to(predicted.device)
+            mask = region.mask.to(like.device)
             if mask.ndim != len(extent):
                 raise OutputError(f"the mask {region.name!r} has shape {tuple(mask.shape)} for maps of {tuple(extent)}")
             weights = interpolate(mask[None, None], size=extent, mode="area")[0, 0]
@@ -159,7 +159,7 @@ class ClassOverRegion(TaskScorer):
                 raise OutputError(f"the mask {region.name!r} is empty at the output's resolution")
             return weights
         if region.position:
-            weights = torch.zeros_like(predicted, dtype=torch.float32)
+            weights = torch.zeros_like(like, dtype=torch.float32)
             weights[self._output_position(extent)] = 1
             return weights
         return None
@@ -218,9 +218,9 @@ def _encode(output: Any, model: "Model") -> Tensor | None:
 
 
 def _default_layer(model: "Model", trace: "LayerTrace") -> str | None:
-    """The end of the backbone, where a way around it starts in its middle and no later layer is on every path (LR-ASPP).
+    """The end of the backbone, where a skip starts in its middle and no later layer is on every path (LR-ASPP).
 
-    What the network found for each class is there; the layer from which the way starts is an early one.
+    What the network found for each class is there; the layer from which the skip starts is an early one.
     """
     scores = score_maps(model, trace)
     with_positions = [a for a in trace.order if trace.layers[a].has_positions and a not in scores]
