@@ -1,5 +1,6 @@
 """A network together with its input specification and its labels."""
 
+import copy
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,9 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.context.metering import count_passes
+from convscope.engine.inputs.named_inputs import NamedImages, NamedInputs, named_inputs, prepare_named
 from convscope.engine.inputs.preparation import read_images
 from convscope.engine.inputs.specs import ImageInput, Images, InputSpec, TensorInput
+from convscope.engine.inputs.token_input import TokenInput
 from convscope.engine.network.accepted_networks import accept, is_accepted
+from convscope.engine.network.binding import Binding, TokenNumbers, Unbound, call_style
 from convscope.engine.network.cache import CacheEntry, NetworkCache, cache_of
 from convscope.engine.network.conversion import Conversion
 from convscope.engine.network.input_dtype import input_dtype
@@ -58,6 +62,8 @@ class Model:
             memory is converted.
         input: an `ImageInput`, or a `TensorInput` for signals and volumes; without one the model takes prepared
             tensors (N, C, …) only.
+        inputs: for a network that takes several inputs, the specification of each, ``{"photo": cs.ImageInput(…), "table":
+            cs.TableInput(…)}`` or a list in the order of its forward. Lenses are then given a dict of the same names.
         labels: one name per class, as a list, ``{index: name}`` or ``{name: index}``; without them classes are named
             by their index. One output with two labels distinguishes two classes: its score is that of the second.
         output: for networks that return a tuple or a dict, the part to explain: a key, an index or a function. For a
@@ -89,6 +95,7 @@ class Model:
         module: nn.Module | Callable[..., Any],
         *,
         input: InputSpec | None = None,
+        inputs: Mapping[str, InputSpec] | Sequence[InputSpec] | None = None,
         labels: Sequence[str] | Mapping[Any, Any] | None = None,
         output: OutputSelector | None = None,
         meaning: str | None = None,
@@ -103,8 +110,13 @@ class Model:
         accepted = accept(module)
         if input is not None and not isinstance(input, (ImageInput, TensorInput)):
             raise InputError(f"input must be an ImageInput or a TensorInput, got {type(input).__name__}")
+        if inputs is not None and input is not None:
+            raise InputError("input describes a network with one input and inputs one with several: give one of them")
         self.module = accepted.module
         self.input: InputSpec = input or accepted.input or TensorInput()
+        if inputs is not None:
+            self.input = named_inputs(inputs)
+            call_style(self.module, self.input, name or accepted.name)  # refuses inputs that do not fit
         self.labels = label_names(labels)
         self.output = output
         self._given_meaning = None if meaning is None else parse_meaning(meaning)
@@ -112,6 +124,7 @@ class Model:
         self.units = (units,) if isinstance(units, str) else tuple(units or ())
         self._returns_tensor = False
         self.name = name or accepted.name
+        self._binding: Binding | None = None
         self.source = source or accepted.source
         self.caveats = (*accepted.caveats, *caveats)
         self.assumed_from = assumed_from
@@ -125,7 +138,22 @@ class Model:
         if accepted.check is not None:
             accepted.check(self)
 
+    @property
+    def binding(self) -> Binding | None:
+        """How the network is called with the tensor that a lens explains; None where it takes this tensor as it is."""
+        if self._binding is None and isinstance(self.input, NamedInputs):
+            return Unbound(self.input.names)
+        return TokenNumbers() if self._binding is None and isinstance(self.input, TokenInput) else self._binding
+
+    def bound(self, binding: Binding, input: InputSpec, cache: NetworkCache) -> "Model":
+        """The same network as one that takes the tensor which ``binding`` turns into its inputs."""
+        model = copy.copy(self)
+        model._binding, model.input, model.cache = binding, input, cache
+        return model
+
     def __repr__(self) -> str:
+        if isinstance(self.input, NamedInputs):
+            return f"Model({self.name}, inputs {', '.join(self.input.names)}, {len(self.labels or ())} labels)"
         shape = (self.input.channels, *self.input.size) if isinstance(self.input, ImageInput) else self.input.shape  # type: ignore[misc]
         accepted = "×".join(str(n) for n in shape) + " input" if shape else "prepared tensors"
         return f"Model({self.name}, {accepted}, {len(self.labels or ())} labels)"
@@ -189,11 +217,29 @@ class Model:
         if self._first_float_tensor() is None and isinstance(image, Tensor):  # only the input has a dtype and a device
             return read_images(image, self.input, device=image.device, dtype=image.dtype)
         device = self.device
+        if isinstance(self.input, TokenInput):  # token numbers, which small dtypes would round
+            return read_images(image, self.input, device=device, dtype=torch.float32)
 
         def read(dtype: torch.dtype) -> Images:
             return read_images(image, self.input, device=device, dtype=dtype)
 
         return read(input_dtype(self.module, lambda dtype: self._accepts(read(dtype).tensor)) or torch.float32)
+
+    def prepare_samples(self, given: Any) -> NamedImages:
+        """Turn samples of several inputs into prepared batches by name on this model's device.
+
+        Raises:
+            InputError: the number or the names of the inputs do not fit, or there are more of one than of another.
+        """
+        if isinstance(given, NamedImages):
+            return given
+        assert isinstance(self.input, NamedInputs), "callers have checked that there are several inputs"
+
+        def prepare(value: Any, spec: InputSpec) -> Images:
+            dtype = torch.float32 if isinstance(spec, TokenInput) else self.dtype
+            return read_images(value, spec, device=self.device, dtype=dtype)
+
+        return prepare_named(given, self.input, prepare)
 
     def _accepts(self, tensor: Tensor) -> bool:
         """Whether the network runs on the first input, or on all of them together."""
@@ -335,9 +381,12 @@ class Model:
         watching_format = self.memory_format_watcher or nullcontext()
         with self._wrap_forward_errors(tensor), caller_settings(), watching_writes, watching_format:
             if self.quantized_part() is None:
-                return self.module(tensor)
+                return self._call(tensor)
             with QuantizedGradientWatcher(self.module) as self.quantized_gradient_watcher:
-                return self.module(tensor)
+                return self._call(tensor)
+
+    def _call(self, tensor: Tensor) -> Any:
+        return self.module(tensor) if self.binding is None else self.binding.run(self.module, tensor)
 
     @contextmanager
     def _wrap_forward_errors(self, tensor: Tensor) -> Iterator[None]:
@@ -369,6 +418,8 @@ class Model:
         return tensor.detach().clone(memory_format=self.cache[_MEMORY_FORMATS][shape])
 
     def _memory_format_for(self, tensor: Tensor) -> torch.memory_format:
+        if self.binding is not None:
+            return torch.contiguous_format
         fastest = fastest_memory_format(self.module, tensor)
         if fastest is torch.channels_last and not self.takes_channels_last(tensor):
             return torch.contiguous_format
@@ -376,6 +427,8 @@ class Model:
 
     def takes_channels_last(self, tensor: Tensor) -> bool:
         """Whether the network accepts channels-last inputs like ``tensor`` and computes the same for them."""
+        if self.binding is not None:
+            return False
         with self.preserve_state(), self._wrap_forward_errors(tensor):
             return takes_channels_last(self.module, tensor)
 

@@ -1,0 +1,388 @@
+"""One call of a lens on a network that takes several inputs, or tokens: each input is explained as if it were the only
+one, with the others held, or all of them change together.
+
+A lens sees a network that takes one tensor: `Model.bound` with the `SampleBinding` of the sample. Samples are
+explained one after another, since each has other held inputs.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from convscope.engine.inputs.named_inputs import NamedImages, NamedInputs, PackedInput, write_inputs
+from convscope.engine.inputs.specs import ImageInput, Images
+from convscope.engine.inputs.token_input import EmbeddedTokens, TokenInput
+from convscope.engine.network.binding import (
+    BoundPart,
+    SampleBinding,
+    call_network,
+    call_style,
+    embedding_of,
+    token_numbers,
+)
+from convscope.engine.network.cache import CacheEntry, NetworkCache
+from convscope.engine.network.model import Model
+from convscope.engine.targets.target import Target
+from convscope.errors import (
+    ConvScopeError,
+    InputError,
+    LayerError,
+    NoGradient,
+    NoRule,
+    OutputError,
+    ParameterError,
+    did_you_mean,
+)
+from convscope.spec import LensSpec
+from convscope.values import INPUT_KINDS, Attribution, JointAttribution, Value
+from convscope.values.facts import Fact
+
+Call = Callable[[LensSpec, dict[str, Any]], Any]
+
+_ONLY = "input"
+"""The name of the only input of a network of tokens."""
+
+_BOUND_CACHES: CacheEntry[dict[Any, NetworkCache]] = CacheEntry("bound caches", dict)
+"""What is known of the network as one that takes some of its inputs, by their names and the shapes of all."""
+
+_NOT_APPLICABLE = (InputError, LayerError, NoGradient, NoRule, OutputError)
+"""Errors that mean that a lens does not work on an input, for which another one may."""
+
+
+def is_bound_by_sample(declaration: LensSpec, model: Any) -> bool:
+    """Whether a lens has to be given one sample of a network that takes several inputs, or tokens."""
+    if not isinstance(model, Model) or not isinstance(model.input, (NamedInputs, TokenInput)):
+        return False
+    return not {"image", "images"}.isdisjoint(declaration.inputs)
+
+
+def prepared_inputs(model: Model, given: Any) -> Images | NamedImages:
+    """Prepared inputs of any network; of one that takes several, by name."""
+    return model.prepare_samples(given) if isinstance(model.input, NamedInputs) else model.prepare(given)
+
+
+def for_each_input(declaration: LensSpec, arguments: Mapping[str, Any], call: Call) -> Any:
+    """The value of each explained input: a `JointAttribution`, or the value itself where one input is explained.
+
+    Raises:
+        InputError: the number or the names of the inputs do not fit, or the lens takes no sample.
+        ParameterError: ``explain`` names no input.
+    """
+    model: Model = arguments["model"]
+    if "image" not in declaration.inputs:
+        kind = "several inputs" if isinstance(model.input, NamedInputs) else "tokens"
+        raise InputError(
+            f"{declaration.command} runs over a data set, and {model.name} takes {kind}, which are explained sample by "
+            "sample: use a lens that takes one"
+        )
+    if arguments.get("targets") is not None:
+        return _for_each_target(declaration, arguments, call)
+    given = arguments.get("image")
+    samples = _example(model) if given is None and "image" not in declaration.required else _samples(model, given)
+    chosen = _explained(arguments.get("explain"), samples, model)
+    others = {name: argument for name, argument in arguments.items() if name not in ("image", "explain", "model")}
+    results = []
+    for row in range(len(samples)):
+        own_target = _target_of(others.get("target"), row, len(samples))
+        own = {**others, **({} if own_target is None else {"target": own_target})}
+        results.append(_Sample(model, samples.sample(row)).explain(declaration, chosen, own, call))
+    return results[0] if samples.single else results
+
+
+def _for_each_target(declaration: LensSpec, arguments: Mapping[str, Any], call: Call) -> list[Any]:
+    """The values for every target: a list for one sample, a list of lists for several."""
+    if not declaration.takes_target or arguments.get("target") is not None:
+        raise ParameterError("targets explains several scores: the lens must take a target, and target be left out")
+    samples = _samples(arguments["model"], arguments["image"])
+    others = {name: argument for name, argument in arguments.items() if name not in ("targets", "image")}
+    by_target = [
+        for_each_input(declaration, {**others, "image": samples, "target": target}, call)
+        for target in arguments["targets"]
+    ]
+    return by_target if samples.single else [list(values) for values in zip(*by_target, strict=True)]
+
+
+def _samples(model: Model, given: Any) -> NamedImages:
+    if isinstance(given, NamedImages):
+        return given
+    if isinstance(model.input, NamedInputs):
+        return model.prepare_samples(given)
+    images = model.prepare(given)
+    return NamedImages({_ONLY: images}, images.single)
+
+
+def _example(model: Model) -> NamedImages:
+    """One random sample, for lenses that only need to run the network."""
+    specs = model.input.specs if isinstance(model.input, NamedInputs) else {_ONLY: model.input}
+    parts: dict[str, Images] = {}
+    for name, spec in (specs or {}).items():
+        shape = (spec.channels, *spec.size) if isinstance(spec, ImageInput) else spec.shape  # type: ignore[misc]
+        if shape is None:
+            raise InputError(f"the shape of {name} is unknown: pass a sample, or say shape= in its specification")
+        generator = torch.Generator().manual_seed(0)
+        if isinstance(spec, TokenInput):
+            tensor = torch.randint(spec.size, (1, *shape), generator=generator, device="cpu").float()
+        else:
+            tensor = torch.randn(1, *shape, generator=generator, dtype=torch.float32, device="cpu").to(model.dtype)
+        parts[name] = Images(tensor.to(model.device), ("an example",), True, spec)
+    return NamedImages(parts, True)
+
+
+def _explained(explain: Any, samples: NamedImages, model: Model) -> str | tuple[str, ...]:
+    """The name of the one input that is explained, or the names of several; all by default."""
+    names = tuple(samples.parts)
+    if explain is None:
+        return names[0] if names == (_ONLY,) else names
+    chosen = (explain,) if isinstance(explain, str) else tuple(explain) if isinstance(explain, Sequence) else ()
+    for name in chosen:
+        if name not in names:
+            listed = ", ".join(names)
+            raise ParameterError(
+                f"explain names no input of {model.name}: {name!r}{did_you_mean(name, names)} (it takes {listed})"
+            )
+    if not chosen:
+        raise ParameterError(f"explain is the name of an input or a list of names, got {explain!r}")
+    return explain if isinstance(explain, str) else chosen
+
+
+def _target_of(target: Any, row: int, count: int) -> Any:
+    """The target of one of several samples."""
+    if isinstance(target, Target):
+        return target if count == 1 else target.for_copies(torch.tensor([row], device="cpu"))
+    if isinstance(target, (list, tuple)) and count > 1:
+        if len(target) != count:
+            raise OutputError(f"{len(target)} targets for {count} samples: give one each, or one for all")
+        return target[row]
+    return target
+
+
+class _Sample:
+    """One sample of a network's inputs."""
+
+    def __init__(self, model: Model, inputs: Mapping[str, Images]) -> None:
+        self.model, self.inputs = model, inputs
+        self._own = {
+            name: token_numbers(images.tensor) if isinstance(images.spec, TokenInput) else images.tensor
+            for name, images in inputs.items()
+        }
+        named = model.input if isinstance(model.input, NamedInputs) else None
+        self._style = "positional" if named is None else call_style(model.module, named, model.name)
+        self._embedded: dict[str, tuple[str, Images]] = {}
+
+    @property
+    def name(self) -> str:
+        """The inputs as text."""
+        names = {name: images.names[0] for name, images in self.inputs.items()}
+        return names[_ONLY] if tuple(names) == (_ONLY,) else write_inputs(names)
+
+    def explain(
+        self, declaration: LensSpec, chosen: str | tuple[str, ...], arguments: Mapping[str, Any], call: Call
+    ) -> Any:
+        """The values of a lens for the chosen inputs."""
+        if isinstance(chosen, str):
+            return self._held(declaration, chosen, arguments, call)
+        if not declaration.gives_map:
+            return self._first_that_works(declaration, chosen, arguments, call)
+        joint = self._changed_together(declaration, chosen, arguments, call)
+        return joint or self._one_by_one(declaration, chosen, arguments, call)
+
+    def _first_that_works(
+        self, declaration: LensSpec, names: Sequence[str], arguments: Mapping[str, Any], call: Call
+    ) -> Any:
+        """The value of a lens that explains no input: the network runs on the sample, whichever input is bound."""
+        refusals: list[ConvScopeError] = []
+        for name in names:
+            try:
+                return self._held(declaration, name, arguments, call)
+            except _NOT_APPLICABLE as error:
+                refusals.append(error)
+        raise refusals[0]
+
+    def _one_by_one(
+        self, declaration: LensSpec, names: Sequence[str], arguments: Mapping[str, Any], call: Call
+    ) -> JointAttribution:
+        """Each input explained with the others held; one on which the lens does not work is named in the notes."""
+        parts: dict[str, Attribution] = {}
+        refusals: dict[str, ConvScopeError] = {}
+        for name in names:
+            try:
+                parts[name] = self._held(declaration, name, arguments, call)
+            except _NOT_APPLICABLE as error:
+                refusals[name] = error
+        if not parts:
+            raise next(iter(refusals.values()))
+        kinds = {type(self.inputs[name].spec) for name in parts}
+        if len(parts) == 1:
+            notes = dict(next(iter(parts.values())).notes)
+        else:
+            notes = {"inputs": Fact("each of {names} is explained with the others held as they are", names=list(parts))}
+        if refusals:
+            reasons = [Fact("{name} ({why})", name=name, why=_clause(error)) for name, error in refusals.items()]
+            notes["not explained"] = Fact("{reasons}", reasons=reasons)
+        return self._joined(parts, notes, one_scale=len(kinds) == 1)
+
+    def _changed_together(
+        self, declaration: LensSpec, names: tuple[str, ...], arguments: Mapping[str, Any], call: Call
+    ) -> JointAttribution | None:
+        """The parts of one map over all inputs, whose sum is the change of the score when all of them change.
+
+        None for lenses without this property, and for those that need positions of an input.
+        """
+        if "complete" not in declaration.claims or len(names) < 2:
+            return None
+        images = {name: self._images(name) for name in names}
+        shapes = {name: tuple(each.tensor.shape[1:]) for name, each in images.items()}
+        packed = PackedInput(specs={name: each.spec for name, each in images.items()}, shapes=shapes)
+        vectors = packed.pack([each.tensor for each in images.values()])
+        together = Images(vectors, (self.name,), True, packed)
+        try:
+            whole: Attribution = call(
+                declaration, {**arguments, "model": self._bound(names, packed), "image": together}
+            )
+        except (InputError, LayerError):  # it needs positions
+            return None
+        if whole.channels is None:
+            return None
+        pieces = packed.unpack(whole.channels[None])
+        parts = {name: self._part(whole, images[name], pieces[name][0], names) for name in names}
+        notes: dict[str, Any] = {**whole.notes, "inputs": Fact("{names} change together", names=list(names))}
+        held = [name for name in self.inputs if name not in names]
+        if held:
+            notes["held"] = Fact("{inputs}", inputs=held)
+        return self._joined(parts, notes, one_scale=True, whole=whole)
+
+    def _part(self, whole: Attribution, images: Images, contributions: Tensor, names: Sequence[str]) -> Attribution:
+        """The part of a joint map that belongs to one input."""
+        others = [name for name in self.inputs if name not in names]
+        spec = images.spec
+        facts = {} if not images.grids else images.grids[0].facts()
+        facts |= {"kind": _kind_of(spec, contributions)}
+        return replace(
+            whole,
+            values=contributions.sum(0),
+            channels=contributions,
+            photo=images.photo(0),  # type: ignore[arg-type]
+            uncertainty={},
+            notes={"held": Fact("{inputs}", inputs=others)} if others else {},
+            record=replace(whole.record, input=images.names[0], **facts),
+        )
+
+    def _joined(
+        self, parts: Mapping[str, Attribution], notes: Mapping[str, Any], *, one_scale: bool, whole: Value | None = None
+    ) -> JointAttribution:
+        first = next(iter(parts.values()))
+        record = (whole or first).record
+        costs = [part.record.cost for part in parts.values()]
+        cost = (
+            record.cost
+            if whole is not None
+            else replace(
+                record.cost,
+                forwards=sum(each.forwards for each in costs),
+                backwards=sum(each.backwards for each in costs),
+                seconds=sum(each.seconds for each in costs),
+            )
+        )
+        caveats = tuple(dict.fromkeys(caveat for part in parts.values() for caveat in part.record.caveats))
+        return JointAttribution(
+            parts=parts,
+            one_scale=one_scale,
+            target=first.target,
+            target_index=first.target_index,
+            score=first.score,
+            notes=notes,
+            record=replace(
+                record,
+                input=self.name,
+                cost=cost,
+                caveats=caveats,
+                kind="",
+                spacing=(),
+                unit="",
+                affine=(),
+                channel_names=(),
+                model=self.model.description(),
+            ),
+        )
+
+    def _held(self, declaration: LensSpec, name: str, arguments: Mapping[str, Any], call: Call) -> Any:
+        """The value of a lens that sees one input, with the others held."""
+        images = self._images(name)
+        value: Value = call(declaration, {**arguments, "model": self._bound((name,), images.spec), "image": images})
+        others = [other for other in self.inputs if other != name]
+        if not others:
+            return replace(value, record=replace(value.record, model=self.model.description()))
+        notes = {**value.notes, "held": Fact("{inputs}", inputs=others)}
+        if not value.is_map:
+            notes = dict(value.notes)
+        record = replace(
+            value.record,
+            model=self.model.description(),
+            input=self.name,
+            parameters={**value.record.parameters, **({"explain": name} if value.is_map else {})},
+        )
+        return replace(value, notes=notes, record=record)
+
+    def _images(self, name: str) -> Images:
+        """The input that a lens sees: the prepared one, or of tokens the output of their embedding."""
+        images = self.inputs[name]
+        return images if not isinstance(images.spec, TokenInput) else self._embedding(name)[1]
+
+    def _embedding(self, name: str) -> tuple[str, Images]:
+        """The address of the embedding of an input of tokens, and its output as (1, dimensions, tokens)."""
+        if name not in self._embedded:
+            images, model = self.inputs[name], self.model
+            spec = images.spec
+            assert isinstance(spec, TokenInput), "only tokens are embedded"
+
+            def run() -> None:
+                call_network(model.module, self._own, self._style)
+
+            with model.preserve_state():
+                address, vectors = embedding_of(model.module, run, self._own[name], model.name, spec.embedding)
+            baseline = _baseline(model, address, spec, vectors)
+            embedded = EmbeddedTokens(tokens=spec.words(images.tensor[0]), baseline=tuple(baseline))
+            remark = {"remark": images.remark}
+            self._embedded[name] = (
+                address,
+                Images(vectors.transpose(1, 2).contiguous(), images.names, True, embedded, **remark),
+            )
+        return self._embedded[name]
+
+    def _bound(self, explained: tuple[str, ...], spec: Any) -> Model:
+        """The network as one that takes the explained inputs as one tensor."""
+        parts = {
+            name: BoundPart(own, self._embedding(name)[0] if self._is_token(name) and name in explained else "")
+            for name, own in self._own.items()
+        }
+        packed = spec if isinstance(spec, PackedInput) else None
+        key = (explained, tuple((name, tuple(own.shape)) for name, own in self._own.items()))
+        cache = self.model.cache[_BOUND_CACHES].setdefault(key, NetworkCache())
+        return self.model.bound(SampleBinding(parts, explained, self._style, packed), spec, cache)
+
+    def _is_token(self, name: str) -> bool:
+        return isinstance(self.inputs[name].spec, TokenInput)
+
+
+def _clause(error: ConvScopeError) -> str:
+    """The first clause of a refusal, without what to do instead."""
+    return re.split(r"[;:] ", str(error), maxsplit=1)[0]
+
+
+def _kind_of(spec: Any, contributions: Tensor) -> str:
+    return spec.kind or INPUT_KINDS.get(contributions.ndim - 1, "")
+
+
+def _baseline(model: Model, address: str, spec: TokenInput, vectors: Tensor) -> list[float]:
+    """The vector that stands for no token: the embedding of the padding, or zero."""
+    if spec.padding is None:
+        return [0.0] * vectors.shape[2]
+    layer = model.module.get_submodule(address)
+    padding = torch.full((1, 1), int(spec.padding), dtype=torch.long, device=vectors.device)
+    with torch.no_grad():
+        padded: list[float] = layer(padding)[0, 0].double().cpu().tolist()
+    return padded
