@@ -1,5 +1,6 @@
-"""One call of a lens on a network that takes several inputs, or tokens: each input is explained as if it were the only
-one, with the others held, or all of them change together.
+"""One call of a lens on a network that takes several inputs, or tokens.
+
+Each input is explained as if it were the only one, with the others held, or all of them change together.
 
 A lens sees a network that takes one tensor: `Model.bound` with the `SampleBinding` of the sample. Samples are
 explained one after another, since each has other held inputs.

@@ -71,7 +71,8 @@ class NamedInputs(TensorInput):
         for name in given:
             if name not in self.names:
                 raise InputError(
-                    f"no input {name!r}{did_you_mean(str(name), self.names)} (the network takes {', '.join(self.names)})"
+                    f"no input {name!r}{did_you_mean(str(name), self.names)} "
+                    f"(the network takes {', '.join(self.names)})"
                 )
         for name in self.names:
             if name not in given:
@@ -218,6 +219,7 @@ def named_inputs(given: Any) -> NamedInputs:
     fits = specs and all(isinstance(spec, (ImageInput, TensorInput)) for spec in specs.values())
     if specs is None or not fits or not all(isinstance(name, str) for name in specs):
         raise InputError(
-            f"inputs is a dict {{name: input}} or a list of inputs, such as cs.ImageInput and cs.TableInput, got {given!r}"
+            "inputs is a dict {name: input} or a list of inputs, such as cs.ImageInput and cs.TableInput, "
+            f"got {given!r}"
         )
     return NamedInputs(specs=dict(specs), positional=not isinstance(given, Mapping))

@@ -17,7 +17,6 @@ from convscope.engine.inputs.raw_input import RawInput, as_numbers
 from convscope.engine.inputs.specs import TensorInput
 from convscope.errors import InputError, did_you_mean
 
-
 _LONGEST_NAME = 32
 """A row of so many numbers is written out in the name of the input."""
 

@@ -87,7 +87,7 @@ class TokenInput(TensorInput):
                 raise InputError(f"tokens are whole numbers, got a tensor of {str(given.dtype).removeprefix('torch.')}")
             given = given.cpu().numpy()
         if isinstance(given, np.ndarray) and given.ndim == 2:
-            return [row for row in given]
+            return list(given)
         if isinstance(given, (list, tuple)) and given:
             if all(isinstance(token, (int, np.integer)) and not isinstance(token, bool) for token in given):
                 return np.asarray(given, np.int64)

@@ -34,9 +34,11 @@ class TokenNumbers(Binding):
     """A network of tokens on sequences of token numbers (B, 1, tokens), for lenses that read it as it is."""
 
     def run(self, module: nn.Module, tensor: Tensor) -> Any:
+        """The network's output for token numbers."""
         return module(token_numbers(tensor))
 
     def tensors(self) -> Iterator[Tensor]:
+        """None: nothing is held."""
         return iter(())
 
 
@@ -47,12 +49,14 @@ class Unbound(Binding):
     names: tuple[str, ...]
 
     def run(self, module: nn.Module, tensor: Tensor) -> Any:
+        """Raise `InputError`: the other inputs are unknown."""
         raise InputError(
             f"this network takes several inputs ({', '.join(self.names)}): call a lens that takes one sample, with "
             f"{{{', '.join(f'{name!r}: …' for name in self.names)}}}"
         )
 
     def tensors(self) -> Iterator[Tensor]:
+        """None: nothing is held."""
         return iter(())
 
 
@@ -85,6 +89,7 @@ class SampleBinding(Binding):
     packed: PackedInput | None = None
 
     def run(self, module: nn.Module, tensor: Tensor) -> Any:
+        """The network's output for explained tensors, each with the other inputs of the sample."""
         explained = {self.explained[0]: tensor} if self.packed is None else self.packed.unpack(tensor)
         arguments: dict[str, Tensor] = {}
         with ExitStack() as stack:
@@ -103,6 +108,7 @@ class SampleBinding(Binding):
             return call_network(module, arguments, self.style)
 
     def tensors(self) -> Iterator[Tensor]:
+        """All inputs of the sample."""
         return (part.own for part in self.parts.values())
 
 

@@ -62,8 +62,9 @@ class Model:
             memory is converted.
         input: an `ImageInput`, or a `TensorInput` for signals and volumes; without one the model takes prepared
             tensors (N, C, …) only.
-        inputs: for a network that takes several inputs, the specification of each, ``{"photo": cs.ImageInput(…), "table":
-            cs.TableInput(…)}`` or a list in the order of its forward. Lenses are then given a dict of the same names.
+        inputs: for a network that takes several inputs, the specification of each, as in ``{"photo": cs.ImageInput(…),
+            "table": cs.TableInput(…)}``, or a list in the order of its forward. Lenses are then given a dict of the
+            same names.
         labels: one name per class, as a list, ``{index: name}`` or ``{name: index}``; without them classes are named
             by their index. One output with two labels distinguishes two classes: its score is that of the second.
         output: for networks that return a tuple or a dict, the part to explain: a key, an index or a function. For a
@@ -148,7 +149,7 @@ class Model:
     def bound(self, binding: Binding, input: InputSpec, cache: NetworkCache) -> "Model":
         """The same network as one that takes the tensor which ``binding`` turns into its inputs."""
         model = copy.copy(self)
-        model._binding, model.input, model.cache = binding, input, cache
+        vars(model).update(_binding=binding, input=input, cache=cache)
         return model
 
     def __repr__(self) -> str:
