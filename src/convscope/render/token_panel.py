@@ -8,7 +8,7 @@ from convscope.render.canvas import BODY, Canvas
 from convscope.render.palette import opaque_colours
 from convscope.render.panel import Panel
 from convscope.render.scale import Scale, format_number, map_values
-from convscope.values import Attribution
+from convscope.values import Attribution, Value
 
 _LINE, _CELL, _BLANK = 46, 30, 5
 """The height of a line of tokens and of the cell of a token, and the gap between two cells, in pixels."""
@@ -42,12 +42,17 @@ class TokenPanel(Panel):
             self._draw_blank_label(canvas, x + self.width / 2, y + self.height / 2)
 
 
+def tokens_of(value: Value, count: int) -> list[str]:
+    """The tokens of the input of a value, if it holds so many of them."""
+    photo = getattr(value, "photo", None)
+    words = np.asarray([] if photo is None else photo)
+    return [str(word) for word in words] if words.dtype.kind == "U" and len(words) == count else []
+
+
 def token_panels(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
     """The tokens of an attribution, coloured by its map; the numbers of their positions if it does not hold them."""
     values = map_values(attribution)
-    photo = None if attribution.photo is None else np.asarray(attribution.photo)
-    known = photo is not None and photo.dtype.kind == "U" and len(photo) == len(values)
-    words = [str(word) for word in photo] if photo is not None and known else [str(i) for i in range(len(values))]
+    words = tokens_of(attribution, len(values)) or [str(index) for index in range(len(values))]
     colours = opaque_colours(scale.signed)[scale.colour_indices(values)]
     numbers = [format_number(float(value)) for value in values] if len(values) <= _NUMBERED else [""] * len(values)
     measure, width = Canvas("light"), 2 * side
