@@ -6,6 +6,7 @@ A lens sees a network that takes one tensor: `Model.bound` with the `SampleBindi
 explained one after another, since each has other held inputs.
 """
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from convscope.engine.inputs.token_input import EmbeddedTokens, TokenInput
 from convscope.engine.network.binding import (
     BoundPart,
     SampleBinding,
+    Unbound,
     call_network,
     call_style,
     embedding_of,
@@ -38,6 +40,7 @@ from convscope.errors import (
     ParameterError,
     did_you_mean,
 )
+from convscope.runtime.value_stream import stream_of
 from convscope.spec import LensSpec
 from convscope.values import INPUT_KINDS, Attribution, JointAttribution, Value
 from convscope.values.facts import Fact
@@ -83,6 +86,9 @@ def for_each_input(declaration: LensSpec, arguments: Mapping[str, Any], call: Ca
     if arguments.get("targets") is not None:
         return _for_each_target(declaration, arguments, call)
     given = arguments.get("image")
+    stream = stream_of(declaration, arguments, functools.partial(call, declaration))
+    if stream is not None:  # sequences of tokens from files; several inputs are no data set
+        return stream
     samples = _example(model) if given is None and "image" not in declaration.required else _samples(model, given)
     chosen = _explained(arguments.get("explain"), samples, model)
     others = {name: argument for name, argument in arguments.items() if name not in ("image", "explain", "model")}
@@ -92,6 +98,21 @@ def for_each_input(declaration: LensSpec, arguments: Mapping[str, Any], call: Ca
         own = {**others, **({} if own_target is None else {"target": own_target})}
         results.append(_Sample(model, samples.sample(row)).explain(declaration, chosen, own, call))
     return results[0] if samples.single else results
+
+
+def example_output(model: Model) -> Tensor:
+    """The output (1, …) for a random sample; afterwards it is known what the network does.
+
+    Raises:
+        InputError: the shape of an input is unknown.
+    """
+    sample = _Sample(model, _example(model).sample(0))
+    name = next(iter(sample.inputs))
+    with model.preserve_state(), torch.no_grad():
+        bound, images = sample.bound_to(name)
+        output = bound.run(bound.input_copy(images.tensor))
+    model.copy_meanings_from(bound)
+    return output
 
 
 def _for_each_target(declaration: LensSpec, arguments: Mapping[str, Any], call: Call) -> list[Any]:
@@ -121,15 +142,10 @@ def _example(model: Model) -> NamedImages:
     specs = model.input.specs if isinstance(model.input, NamedInputs) else {_ONLY: model.input}
     parts: dict[str, Images] = {}
     for name, spec in (specs or {}).items():
-        shape = (spec.channels, *spec.size) if isinstance(spec, ImageInput) else spec.shape  # type: ignore[misc]
-        if shape is None:
+        if not isinstance(spec, ImageInput) and spec.shape is None:
             raise InputError(f"the shape of {name} is unknown: pass a sample, or say shape= in its specification")
-        generator = torch.Generator().manual_seed(0)
-        if isinstance(spec, TokenInput):
-            tensor = torch.randint(spec.size, (1, *shape), generator=generator, device="cpu").float()
-        else:
-            tensor = torch.randn(1, *shape, generator=generator, dtype=torch.float32, device="cpu").to(model.dtype)
-        parts[name] = Images(tensor.to(model.device), ("an example",), True, spec)
+        of_one_input = model.bound(Unbound((name,)), spec, NetworkCache())  # only its specification is read
+        parts[name] = Images(of_one_input.example(), ("an example",), True, spec)
     return NamedImages(parts, True)
 
 
@@ -312,8 +328,8 @@ class _Sample:
 
     def _held(self, declaration: LensSpec, name: str, arguments: Mapping[str, Any], call: Call) -> Any:
         """The value of a lens that sees one input, with the others held."""
-        images = self._images(name)
-        value: Value = call(declaration, {**arguments, "model": self._bound((name,), images.spec), "image": images})
+        bound, images = self.bound_to(name)
+        value: Value = call(declaration, {**arguments, "model": bound, "image": images})
         others = [other for other in self.inputs if other != name]
         if not others:
             return replace(value, record=replace(value.record, model=self.model.description()))
@@ -327,6 +343,11 @@ class _Sample:
             parameters={**value.record.parameters, **({"explain": name} if value.is_map else {})},
         )
         return replace(value, notes=notes, record=record)
+
+    def bound_to(self, name: str) -> tuple[Model, Images]:
+        """The network as one that takes this input, and the input."""
+        images = self._images(name)
+        return self._bound((name,), images.spec), images
 
     def _images(self, name: str) -> Images:
         """The input that a lens sees: the prepared one, or of tokens the output of their embedding."""

@@ -96,7 +96,7 @@ class Halved(nn.GRU):
 
 
 def test_a_layer_that_computes_something_else_is_refused_and_others_have_no_gates() -> None:
-    with pytest.raises(LayerError, match="differ from its own by .*: its forward is not that of a Halved"):
+    with pytest.raises(LayerError, match=r"differ from its own by .*: its forward is not that of a Halved"):
         cs.feature_maps(Recurrent(Halved, batch_first=True).eval(), signals(), layer="recurrent", gates=True)
     value: Any = cs.feature_maps(nn.Sequential(nn.Conv1d(3, 4, 3)), signals(1), gates=True)
     assert len(value.maps) == 1

@@ -17,6 +17,7 @@ from convscope.engine.inputs.specs import TensorInput
 from convscope.errors import InputError, did_you_mean
 from convscope.values.facts import Fact
 
+_ARRAY_FILES = (".npy", ".npz", ".csv")
 _LONGEST_NAME = 64
 """A sequence of so many tokens is written out in the name of the input."""
 
@@ -110,12 +111,16 @@ class TokenInput(TensorInput):
         path = Path(text).expanduser()
         if path.suffix.lower() == ".txt" and path.is_file():
             return self._ids(path.read_text("utf-8").split())
-        if text.startswith("sample:") or path.suffix.lower() in (".npy", ".npz", ".csv"):
+        if text.startswith("sample:") or path.suffix.lower() in _ARRAY_FILES:
             return read_input(address)
         words = text.split()
         if not words:
             raise InputError("the text holds no token: it is empty")
         return self._ids(words)
+
+    def file_extensions(self) -> tuple[str, ...]:
+        """The endings of the files in a folder that are inputs."""
+        return (".txt", *_ARRAY_FILES)
 
     def prepare_array(self, array: Any) -> Sample:
         """Prepare a sequence of token numbers or of words."""
@@ -136,8 +141,8 @@ class TokenInput(TensorInput):
         raise InputError("this network takes tokens, and was given a picture: pass a text or a list of whole numbers")
 
     def level(self, brightness: float) -> Tensor:
-        """Refuse a brightness: token numbers have no order; lenses compare at the embedding."""
-        raise InputError("tokens have no black and no white: explain them at the embedding")
+        """Raise `InputError`: the numbers of tokens have no order, and none lies between two of them."""
+        raise InputError("a sequence of tokens cannot be changed by gradient steps, as this lens does")
 
     def picture(self, tensor: Tensor) -> NDArray[Any]:
         """The tokens as text, (tokens,)."""

@@ -31,10 +31,18 @@ class Binding(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class TokenNumbers(Binding):
-    """A network of tokens on sequences of token numbers (B, 1, tokens), for lenses that read it as it is."""
+    """A network of tokens on sequences of token numbers (B, 1, tokens), for lenses that do not explain a sample."""
+
+    size: int
 
     def run(self, module: nn.Module, tensor: Tensor) -> Any:
-        """The network's output for token numbers."""
+        """The network's output for token numbers.
+
+        Raises:
+            InputError: the tensor holds other numbers, as after a gradient step.
+        """
+        if not bool(((tensor == tensor.round()) & (tensor >= 0) & (tensor < self.size)).all()):
+            raise InputError("a sequence of tokens cannot be changed by gradient steps, as this lens does")
         return module(token_numbers(tensor))
 
     def tensors(self) -> Iterator[Tensor]:
@@ -51,8 +59,8 @@ class Unbound(Binding):
     def run(self, module: nn.Module, tensor: Tensor) -> Any:
         """Raise `InputError`: the other inputs are unknown."""
         raise InputError(
-            f"this network takes several inputs ({', '.join(self.names)}): call a lens that takes one sample, with "
-            f"{{{', '.join(f'{name!r}: …' for name in self.names)}}}"
+            f"this network takes several inputs ({', '.join(self.names)}), and this lens gives it one: call a lens that "
+            f"takes a sample, with {{{', '.join(f'{name!r}: …' for name in self.names)}}}"
         )
 
     def tensors(self) -> Iterator[Tensor]:

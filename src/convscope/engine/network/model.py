@@ -144,7 +144,9 @@ class Model:
         """How the network is called with the tensor that a lens explains; None where it takes this tensor as it is."""
         if self._binding is None and isinstance(self.input, NamedInputs):
             return Unbound(self.input.names)
-        return TokenNumbers() if self._binding is None and isinstance(self.input, TokenInput) else self._binding
+        if self._binding is None and isinstance(self.input, TokenInput):
+            return TokenNumbers(self.input.size)
+        return self._binding
 
     def bound(self, binding: Binding, input: InputSpec, cache: NetworkCache) -> "Model":
         """The same network as one that takes the tensor which ``binding`` turns into its inputs."""
@@ -266,6 +268,9 @@ class Model:
                 f"the input shape of {self.name} is unknown: pass an image, or specify it with "
                 "input=cs.ImageInput(size=…) or input=cs.TensorInput(shape=…)"
             )
+        if isinstance(spec, TokenInput):
+            generator = torch.Generator().manual_seed(0)
+            return torch.randint(spec.size, (1, *shape), generator=generator, device="cpu").float().to(self.device)
         noise = torch.randn(
             1, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu"
         )  # random, so that no branch is inactive

@@ -69,8 +69,8 @@ def feature_maps(
         activation: where to read. ``after`` gives the output of the activation function that follows the layer,
             directly or after a normalisation, as a module or as a function; ``before`` gives the input of the
             activation function that the layer ends with.
-        gates: also give the gates and states of layers of ``torch.nn.LSTM``, ``GRU`` and ``RNN`` at each step, for every
-            stacked layer and direction. They are recomputed in double precision from the weights and compared with the
+        gates: also give the gates and states of ``torch.nn.LSTM``, ``GRU`` and ``RNN`` at each step, for every stacked
+            layer and direction. They are recomputed in double precision from the weights and compared with the
             layer's own output; the notes state the difference. Other layers have none.
 
     Returns:
