@@ -22,6 +22,8 @@ from convscope.engine.inputs.measured_inputs import VideoInput as VideoInput
 from convscope.engine.inputs.measured_inputs import VolumeInput as VolumeInput
 from convscope.engine.inputs.specs import ImageInput as ImageInput
 from convscope.engine.inputs.specs import TensorInput as TensorInput
+from convscope.engine.inputs.table_input import TableInput as TableInput
+from convscope.engine.inputs.token_input import TokenInput as TokenInput
 from convscope.engine.layers.addresses import LayerAddress
 from convscope.engine.network.model import Model as Model
 from convscope.engine.targets.target import TOP1 as TOP1
@@ -41,6 +43,7 @@ from convscope.values import Detections as Detections
 from convscope.values import Distribution as Distribution
 from convscope.values import Exemplars as Exemplars
 from convscope.values import FeatureMaps as FeatureMaps
+from convscope.values import JointAttribution as JointAttribution
 from convscope.values import Kernels as Kernels
 from convscope.values import LayerAttribution as LayerAttribution
 from convscope.values import Pictures as Pictures
@@ -133,6 +136,7 @@ def feature_maps(
     scale: Literal["shared", "each"] = "shared",
     view: Literal["mosaic", "overlay", "colours"] = "mosaic",
     activation: Literal["as it is", "before", "after"] = "as it is",
+    gates: bool = False,
 ) -> FeatureMaps:
     """Show the activations of layers, with one map per channel."""
 
@@ -146,6 +150,7 @@ def feature_maps(
     scale: Literal["shared", "each"] = "shared",
     view: Literal["mosaic", "overlay", "colours"] = "mosaic",
     activation: Literal["as it is", "before", "after"] = "as it is",
+    gates: bool = False,
 ) -> list[FeatureMaps]:
     """Show the activations of layers, with one map per channel."""
 
@@ -159,6 +164,7 @@ def feature_maps(
     scale: Literal["shared", "each"] = "shared",
     view: Literal["mosaic", "overlay", "colours"] = "mosaic",
     activation: Literal["as it is", "before", "after"] = "as it is",
+    gates: bool = False,
 ) -> FeatureMaps | list[FeatureMaps]:
     """Show the activations of layers, with one map per channel."""
 
@@ -172,6 +178,7 @@ def feature_maps(
     scale: Literal["shared", "each"] = "shared",
     view: Literal["mosaic", "overlay", "colours"] = "mosaic",
     activation: Literal["as it is", "before", "after"] = "as it is",
+    gates: bool = False,
 ) -> ValueStream[FeatureMaps]:
     """Show the activations of layers, with one map per channel."""
 

@@ -57,13 +57,12 @@ def configure_measured_input(model: "Model", options: Mapping[str, str]) -> dict
 
 
 _SHAPED_BY_FILE = ("signal", "bands", "volume", "video")
-"""Kinds of inputs whose shape a file of the network may tell; that of a table and of tokens follows from their options."""
+"""Kinds of inputs whose shape a file of the network may tell; that of others follows from their options."""
 
 
 def _kinds() -> dict[str, Any]:
     """The kinds of inputs that are read from files of numbers, by the name of the option."""
     from convscope.engine.inputs.measured_inputs import BandsInput, SignalInput, VideoInput, VolumeInput
-
     from convscope.engine.inputs.table_input import TableInput
     from convscope.engine.inputs.token_input import TokenInput
 

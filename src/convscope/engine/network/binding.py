@@ -59,8 +59,8 @@ class Unbound(Binding):
     def run(self, module: nn.Module, tensor: Tensor) -> Any:
         """Raise `InputError`: the other inputs are unknown."""
         raise InputError(
-            f"this network takes several inputs ({', '.join(self.names)}), and this lens gives it one: call a lens that "
-            f"takes a sample, with {{{', '.join(f'{name!r}: …' for name in self.names)}}}"
+            f"this network takes several inputs ({', '.join(self.names)}), and this lens gives it one: call a lens "
+            f"that takes a sample, with {{{', '.join(f'{name!r}: …' for name in self.names)}}}"
         )
 
     def tensors(self) -> Iterator[Tensor]:
