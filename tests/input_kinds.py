@@ -114,7 +114,10 @@ def _vector(folder: Path) -> Any:
 
 
 def _several_inputs() -> cs.Model:
-    inputs = {"photo": cs.ImageInput(size=16), "table": cs.TableInput(features=("age", "pulse", "dose", "weight"))}
+    inputs: dict[str, Any] = {
+        "photo": cs.ImageInput(size=16),
+        "table": cs.TableInput(features=("age", "pulse", "dose", "weight")),
+    }
     return cs.Model(seeded(ImageAndTable).eval(), inputs=inputs)
 
 
@@ -131,7 +134,10 @@ def _write_tokens(folder: Path) -> Any:
     return str(folder / "review.txt")
 
 
-_TOKEN_PARAMETERS = {"activations": {"layer": "gru", "gates": True}, "learned": {"unit": "gru[1]"}}
+_TOKEN_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
+    "activations": {"layer": "gru", "gates": True},
+    "learned": {"unit": "gru[1]"},
+}
 
 KINDS = (
     Kind("image", lambda: cs.Model(_scorer(2, 3), input=cs.ImageInput(size=16)), _write_image),

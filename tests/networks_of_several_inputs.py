@@ -59,12 +59,12 @@ class WordScorer(nn.Module):
 
 
 def image_and_table() -> cs.Model:
-    inputs = {"photo": cs.ImageInput(size=16), "table": cs.TableInput(features=FEATURES)}
+    inputs: dict[str, Any] = {"photo": cs.ImageInput(size=16), "table": cs.TableInput(features=FEATURES)}
     return cs.Model(seeded(ImageAndTable).eval(), inputs=inputs)
 
 
 def linear_in_each() -> cs.Model:
-    inputs = {
+    inputs: dict[str, Any] = {
         "photo": cs.ImageInput(size=8),
         "table": cs.TableInput(features=FEATURES),
         "series": cs.SignalInput(shape=(2, 10)),

@@ -150,8 +150,9 @@ def test_what_takes_no_sample_and_unknown_names_are_refused() -> None:
         cs.activations(model, [photo_and_row()])
     with pytest.raises(ConvScopeError, match="explain names no input of ImageAndTable: 'tabel'; did you mean 'table'"):
         cs.saliency(model, sample, explain="tabel")
+    call: Any = cs.saliency
     with pytest.raises(ConvScopeError, match="explain picks one of several inputs, and this network takes one"):
-        cs.saliency(WithRow(ImageAndTable(), torch.zeros(4)), torch.zeros(1, 3, 16, 16), explain="photo")
+        call(WithRow(ImageAndTable(), torch.zeros(4)), torch.zeros(1, 3, 16, 16), explain="photo")
 
 
 def test_tokens_are_explained_at_the_embedding() -> None:

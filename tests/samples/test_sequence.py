@@ -29,7 +29,7 @@ def test_a_message_is_a_function_of_its_seed_and_holds_its_order_after_the_marke
 def test_the_network_is_right_and_its_map_lies_on_the_order_that_counts() -> None:
     model = cs.load("bundled:sequence")
     drawn = [sequence.message(seed) for seed in range(EVALUATED)]
-    tokens = [each.tokens for each in drawn]
+    tokens: Any = [each.tokens for each in drawn]
     predictions: Any = cs.predict(model, tokens)
     right = [p.indices[0] == each.label for p, each in zip(predictions, drawn, strict=True)]
     assert np.mean(right) > 0.97

@@ -368,11 +368,8 @@ class _Sample:
                 address, vectors = embedding_of(model.module, run, self._own[name], model.name, spec.embedding)
             baseline = _baseline(model, address, spec, vectors)
             embedded = EmbeddedTokens(tokens=spec.words(images.tensor[0]), baseline=tuple(baseline))
-            remark = {"remark": images.remark}
-            self._embedded[name] = (
-                address,
-                Images(vectors.transpose(1, 2).contiguous(), images.names, True, embedded, **remark),
-            )
+            explained = vectors.transpose(1, 2).contiguous()
+            self._embedded[name] = address, Images(explained, images.names, True, embedded, remark=images.remark)
         return self._embedded[name]
 
     def _bound(self, explained: tuple[str, ...], spec: Any) -> Model:

@@ -17,9 +17,9 @@ STEPS, UNITS = 7, 5
 class Recurrent(nn.Module):
     """A recurrent layer over the steps of a signal (N, 3, steps)."""
 
-    def __init__(self, kind: type[nn.RNNBase], **options: Any) -> None:
+    def __init__(self, kind: Any, **options: Any) -> None:
         super().__init__()
-        self.recurrent = kind(3, UNITS, **options)  # type: ignore[call-arg]
+        self.recurrent = kind(3, UNITS, **options)
         self.first_state: Any = None
 
     def forward(self, x: Tensor) -> Tensor:

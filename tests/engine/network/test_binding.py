@@ -52,7 +52,8 @@ class ByName(nn.Module):
 )
 def test_a_network_takes_its_inputs_as_its_forward_says(network: nn.Module, names: tuple[str, str] | None) -> None:
     model = cs.Model(network, inputs=TABLES if names is None else dict(zip(names, TABLES, strict=True)))
-    value: Any = cs.predict(model, SAMPLE if names is None else dict(zip(names, SAMPLE, strict=True)))
+    sample: Any = SAMPLE if names is None else dict(zip(names, SAMPLE, strict=True))
+    value: Any = cs.predict(model, sample)
     assert value.scores == (120.0, 3.0)
 
 

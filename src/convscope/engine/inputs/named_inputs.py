@@ -26,7 +26,7 @@ class NamedInputs(TensorInput):
     specs: Mapping[str, InputSpec] | None = None
     positional: bool = False
 
-    kind: ClassVar[str] = ""  # type: ignore[misc]
+    kind: ClassVar[str] = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -165,7 +165,7 @@ class PackedInput(TensorInput):
     specs: Mapping[str, InputSpec] | None = None
     shapes: Mapping[str, tuple[int, ...]] | None = None
 
-    kind: ClassVar[str] = "vector"  # type: ignore[misc]
+    kind: ClassVar[str] = "vector"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", (sum(self.sizes),))
@@ -181,7 +181,7 @@ class PackedInput(TensorInput):
 
     def unpack(self, vectors: Tensor) -> dict[str, Tensor]:
         """A batch of vectors (N, numbers) as one batch (N, …) of each input."""
-        pieces = vectors.split(self.sizes, 1)
+        pieces = torch.split(vectors, list(self.sizes), 1)
         shapes = self.shapes or {}
         return {
             name: piece.reshape(len(vectors), *shape)

@@ -46,8 +46,8 @@ class TableInput(TensorInput):
     mean: Sequence[float] | float | None = None
     std: Sequence[float] | float | None = None
 
-    batch_ndim: ClassVar[int] = 2  # type: ignore[misc]
-    kind: ClassVar[str] = "vector"  # type: ignore[misc]
+    batch_ndim: ClassVar[int] = 2
+    kind: ClassVar[str] = "vector"
 
     def __post_init__(self) -> None:
         names: tuple[str, ...] = ()

@@ -52,8 +52,8 @@ class TokenInput(TensorInput):
     unknown: str | int | None = None
     embedding: str | None = None
 
-    kind: ClassVar[str] = "tokens"  # type: ignore[misc]
-    batch_ndim: ClassVar[int] = 2  # type: ignore[misc]
+    kind: ClassVar[str] = "tokens"
+    batch_ndim: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vocabulary", _vocabulary(self.vocabulary))
@@ -182,7 +182,7 @@ class TokenInput(TensorInput):
         words = self.vocabulary
         if isinstance(token, str) and not isinstance(words, int):
             if token in words:
-                return words[token]  # type: ignore[call-overload, no-any-return]
+                return words[token]  # type: ignore[call-overload]
             if unknown is not None:
                 return unknown
             raise InputError(
@@ -208,7 +208,7 @@ class EmbeddedTokens(TensorInput):
     tokens: tuple[str, ...] = ()
     baseline: tuple[float, ...] = ()
 
-    kind: ClassVar[str] = "tokens"  # type: ignore[misc]
+    kind: ClassVar[str] = "tokens"
 
     def level(self, brightness: float) -> Tensor:
         """The baseline (dimensions, 1) for a brightness of 0, further along each dimension for others."""

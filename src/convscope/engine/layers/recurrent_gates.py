@@ -102,9 +102,8 @@ def _initial(layer: nn.RNNBase, hx: Any, run: int, x: Tensor) -> tuple[Tensor, T
     states = hx if isinstance(hx, tuple) else (hx,) if isinstance(hx, Tensor) else ()
     sizes = (layer.proj_size or layer.hidden_size, layer.hidden_size)
     zeros = [x.new_zeros(len(x), size) for size in sizes]
-    given = [state[run].double() for state in states]
-    hidden, cell = (*given, *zeros[len(given) :])
-    return hidden, cell
+    given = [state[run].double() for state in states] + zeros[len(states) :]
+    return given[0], given[1]
 
 
 def _run(
