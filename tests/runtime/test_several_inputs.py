@@ -173,3 +173,14 @@ def test_tokens_are_explained_at_the_embedding() -> None:
     assert [each.record.input for each in several] == ["not very good", "good bad bad"]
     with pytest.raises(ConvScopeError, match="activations runs over a data set, and WordScorer takes tokens"):
         cs.activations(model, torch.tensor([[4, 3, 1], [1, 2, 2]]))
+
+
+def test_comparisons_and_recommendations_look_at_one_input() -> None:
+    model, sample = image_and_table(), photo_and_row()
+    compared: Any = cs.compare(model, sample, lenses=["grad-cam", "saliency"], explain="photo")  # type: ignore[arg-type]
+    assert [value.method for value in compared] == ["grad-cam", "saliency"]
+    assert compared.picture().pixels.any()
+    with pytest.raises(ConvScopeError, match="compare puts maps of one input side by side: say explain= one of photo"):
+        cs.compare(model, sample, lenses=["saliency", "lrp"])  # type: ignore[arg-type]
+    assert "integrated-gradients" in cs.recommend(model, sample, "shares").best  # type: ignore[arg-type]
+    assert "grad-cam" in cs.recommend(word_scorer(), "not very good").best

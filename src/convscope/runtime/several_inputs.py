@@ -15,19 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convscope.engine.inputs.named_inputs import NamedImages, NamedInputs, PackedInput, write_inputs
+from convscope.engine.inputs.named_inputs import NamedImages, NamedInputs, PackedInput
 from convscope.engine.inputs.specs import ImageInput, Images
-from convscope.engine.inputs.token_input import EmbeddedTokens, TokenInput
-from convscope.engine.network.binding import (
-    BoundPart,
-    SampleBinding,
-    Unbound,
-    call_network,
-    call_style,
-    embedding_of,
-    token_numbers,
-)
-from convscope.engine.network.cache import CacheEntry, NetworkCache
+from convscope.engine.inputs.token_input import TokenInput
+from convscope.engine.network.binding import Unbound
+from convscope.engine.network.cache import NetworkCache
 from convscope.engine.network.model import Model
 from convscope.engine.targets.target import Target
 from convscope.errors import (
@@ -40,18 +32,13 @@ from convscope.errors import (
     ParameterError,
     did_you_mean,
 )
+from convscope.runtime.bound_sample import ONLY, BoundSample
 from convscope.runtime.value_stream import stream_of
 from convscope.spec import LensSpec
 from convscope.values import INPUT_KINDS, Attribution, JointAttribution, Value
 from convscope.values.facts import Fact
 
 Call = Callable[[LensSpec, dict[str, Any]], Any]
-
-_ONLY = "input"
-"""The name of the only input of a network of tokens."""
-
-_BOUND_CACHES: CacheEntry[dict[Any, NetworkCache]] = CacheEntry("bound caches", dict)
-"""What is known of the network as one that takes some of its inputs, by their names and the shapes of all."""
 
 _NOT_APPLICABLE = (InputError, LayerError, NoGradient, NoRule, OutputError)
 """Errors that mean that a lens does not work on an input, for which another one may."""
@@ -67,6 +54,14 @@ def is_bound_by_sample(declaration: LensSpec, model: Any) -> bool:
 def prepared_inputs(model: Model, given: Any) -> Images | NamedImages:
     """Prepared inputs of any network; of one that takes several, by name."""
     return model.prepare_samples(given) if isinstance(model.input, NamedInputs) else model.prepare(given)
+
+
+def bound_to_first(model: Model, given: Any) -> tuple[Model, Images]:
+    """The network as one that takes its first input, with the others held, and this input; any other as it is."""
+    if not isinstance(model.input, (NamedInputs, TokenInput)):
+        return model, model.prepare(given)
+    sample = BoundSample(model, _samples(model, given).sample(0))
+    return sample.bound_to(next(iter(sample.inputs)))
 
 
 def for_each_input(declaration: LensSpec, arguments: Mapping[str, Any], call: Call) -> Any:
@@ -106,7 +101,7 @@ def example_output(model: Model) -> Tensor:
     Raises:
         InputError: the shape of an input is unknown.
     """
-    sample = _Sample(model, _example(model).sample(0))
+    sample = BoundSample(model, _example(model).sample(0))
     name = next(iter(sample.inputs))
     with model.preserve_state(), torch.no_grad():
         bound, images = sample.bound_to(name)
@@ -134,12 +129,12 @@ def _samples(model: Model, given: Any) -> NamedImages:
     if isinstance(model.input, NamedInputs):
         return model.prepare_samples(given)
     images = model.prepare(given)
-    return NamedImages({_ONLY: images}, images.single)
+    return NamedImages({ONLY: images}, images.single)
 
 
 def _example(model: Model) -> NamedImages:
     """One random sample, for lenses that only need to run the network."""
-    specs = model.input.specs if isinstance(model.input, NamedInputs) else {_ONLY: model.input}
+    specs = model.input.specs if isinstance(model.input, NamedInputs) else {ONLY: model.input}
     parts: dict[str, Images] = {}
     for name, spec in (specs or {}).items():
         if not isinstance(spec, ImageInput) and spec.shape is None:
@@ -153,7 +148,7 @@ def _explained(explain: Any, samples: NamedImages, model: Model) -> str | tuple[
     """The name of the one input that is explained, or the names of several; all by default."""
     names = tuple(samples.parts)
     if explain is None:
-        return names[0] if names == (_ONLY,) else names
+        return names[0] if names == (ONLY,) else names
     chosen = (explain,) if isinstance(explain, str) else tuple(explain) if isinstance(explain, Sequence) else ()
     for name in chosen:
         if name not in names:
@@ -177,24 +172,8 @@ def _target_of(target: Any, row: int, count: int) -> Any:
     return target
 
 
-class _Sample:
-    """One sample of a network's inputs."""
-
-    def __init__(self, model: Model, inputs: Mapping[str, Images]) -> None:
-        self.model, self.inputs = model, inputs
-        self._own = {
-            name: token_numbers(images.tensor) if isinstance(images.spec, TokenInput) else images.tensor
-            for name, images in inputs.items()
-        }
-        named = model.input if isinstance(model.input, NamedInputs) else None
-        self._style = "positional" if named is None else call_style(model.module, named, model.name)
-        self._embedded: dict[str, tuple[str, Images]] = {}
-
-    @property
-    def name(self) -> str:
-        """The inputs as text."""
-        names = {name: images.names[0] for name, images in self.inputs.items()}
-        return names[_ONLY] if tuple(names) == (_ONLY,) else write_inputs(names)
+class _Sample(BoundSample):
+    """One sample of a network's inputs, explained input by input or as a whole."""
 
     def explain(
         self, declaration: LensSpec, chosen: str | tuple[str, ...], arguments: Mapping[str, Any], call: Call
@@ -251,15 +230,13 @@ class _Sample:
         """
         if "complete" not in declaration.claims or len(names) < 2:
             return None
-        images = {name: self._images(name) for name in names}
+        images = {name: self.images_of(name) for name in names}
         shapes = {name: tuple(each.tensor.shape[1:]) for name, each in images.items()}
         packed = PackedInput(specs={name: each.spec for name, each in images.items()}, shapes=shapes)
         vectors = packed.pack([each.tensor for each in images.values()])
         together = Images(vectors, (self.name,), True, packed)
         try:
-            whole: Attribution = call(
-                declaration, {**arguments, "model": self._bound(names, packed), "image": together}
-            )
+            whole: Attribution = call(declaration, {**arguments, "model": self.bound(names, packed), "image": together})
         except (InputError, LayerError):  # it needs positions
             return None
         if whole.channels is None:
@@ -344,48 +321,6 @@ class _Sample:
         )
         return replace(value, notes=notes, record=record)
 
-    def bound_to(self, name: str) -> tuple[Model, Images]:
-        """The network as one that takes this input, and the input."""
-        images = self._images(name)
-        return self._bound((name,), images.spec), images
-
-    def _images(self, name: str) -> Images:
-        """The input that a lens sees: the prepared one, or of tokens the output of their embedding."""
-        images = self.inputs[name]
-        return images if not isinstance(images.spec, TokenInput) else self._embedding(name)[1]
-
-    def _embedding(self, name: str) -> tuple[str, Images]:
-        """The address of the embedding of an input of tokens, and its output as (1, dimensions, tokens)."""
-        if name not in self._embedded:
-            images, model = self.inputs[name], self.model
-            spec = images.spec
-            assert isinstance(spec, TokenInput), "only tokens are embedded"
-
-            def run() -> None:
-                call_network(model.module, self._own, self._style)
-
-            with model.preserve_state():
-                address, vectors = embedding_of(model.module, run, self._own[name], model.name, spec.embedding)
-            baseline = _baseline(model, address, spec, vectors)
-            embedded = EmbeddedTokens(tokens=spec.words(images.tensor[0]), baseline=tuple(baseline))
-            explained = vectors.transpose(1, 2).contiguous()
-            self._embedded[name] = address, Images(explained, images.names, True, embedded, remark=images.remark)
-        return self._embedded[name]
-
-    def _bound(self, explained: tuple[str, ...], spec: Any) -> Model:
-        """The network as one that takes the explained inputs as one tensor."""
-        parts = {
-            name: BoundPart(own, self._embedding(name)[0] if self._is_token(name) and name in explained else "")
-            for name, own in self._own.items()
-        }
-        packed = spec if isinstance(spec, PackedInput) else None
-        key = (explained, tuple((name, tuple(own.shape)) for name, own in self._own.items()))
-        cache = self.model.cache[_BOUND_CACHES].setdefault(key, NetworkCache())
-        return self.model.bound(SampleBinding(parts, explained, self._style, packed), spec, cache)
-
-    def _is_token(self, name: str) -> bool:
-        return isinstance(self.inputs[name].spec, TokenInput)
-
 
 def _clause(error: ConvScopeError) -> str:
     """The first clause of a refusal, without what to do instead."""
@@ -394,14 +329,3 @@ def _clause(error: ConvScopeError) -> str:
 
 def _kind_of(spec: Any, contributions: Tensor) -> str:
     return spec.kind or INPUT_KINDS.get(contributions.ndim - 1, "")
-
-
-def _baseline(model: Model, address: str, spec: TokenInput, vectors: Tensor) -> list[float]:
-    """The vector that stands for no token: the embedding of the padding, or zero."""
-    if spec.padding is None:
-        return [0.0] * vectors.shape[2]
-    layer = model.module.get_submodule(address)
-    padding = torch.full((1, 1), int(spec.padding), dtype=torch.long, device=vectors.device)
-    with torch.no_grad():
-        padded: list[float] = layer(padding)[0, 0].double().cpu().tolist()
-    return padded
