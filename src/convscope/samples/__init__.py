@@ -129,9 +129,7 @@ SAMPLES.add(
 )
 SAMPLES.add(
     "sequence",
-    SampleSpec(
-        "sequence", "messages in which one order counts", _sequence, ("1", "2", "3"), count=200, kind="tokens"
-    ),
+    SampleSpec("sequence", "messages in which one order counts", _sequence, ("1", "2", "3"), count=200, kind="tokens"),
 )
 SAMPLES.add("photo", SampleSpec("photo", "two photographs", _photo, ("china", "flower")))
 
