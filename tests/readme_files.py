@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from tests import roads
+from tests.training.logs import write_scalars
 
 DOWNLOADED = {"hf:microsoft/resnet-50": "hf:./folder", "keras:VGG16": "keras:VGG16?weights=none"}
 """Networks that a line would download, and what stands for them in a test."""
@@ -37,6 +38,8 @@ def prepare(line: str, folder: Path) -> list[str]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # exporters and Keras warn of their own internals
                 make(folder / name)
+    if words[1] == "train":
+        words += ["--epochs", "1", "--images", "64"]  # what the pages show takes half a minute
     return words
 
 
@@ -116,6 +119,17 @@ def _scan(path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1.5, 1.5, 3, 1])), path)  # type: ignore[no-untyped-call]
 
 
+def _training_log(path: Path) -> None:
+    write_scalars(path, [(step, 1 / (step + 1)) for step in range(40)], tag="train/loss")
+
+
+def _class_folders(path: Path) -> None:
+    for label in ("cat", "dog"):
+        (path / label).mkdir(parents=True)
+        for number in range(3):
+            _photograph(path / label / f"{number}.png")
+
+
 def _network_of(dimensions: int, channels: int) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         layers = f"nn.Conv{dimensions}d({channels}, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool{dimensions}d(1), nn.Flatten()"
@@ -140,5 +154,7 @@ FILES: Mapping[str, tuple[str, Callable[[Path], None]]] = {
     "heart.py": ("", _network_of(1, 2)),
     "scan.nii.gz": ("nibabel", _scan),
     "chest.py": ("", _network_of(3, 1)),
+    "runs/digits": ("tensorboardX", _training_log),
+    "photos": ("", _class_folders),
 }
 """By the name in the lines: the package that it takes, and how it is made."""

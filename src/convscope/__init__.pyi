@@ -36,6 +36,10 @@ from convscope.reporting import report as report
 from convscope.runtime.smoothing import Smooth as Smooth
 from convscope.runtime.value_stream import ValueStream
 from convscope.samples import sample as sample
+from convscope.training.diagnosis import diagnose as diagnose
+from convscope.training.loop.fit import train as train
+from convscope.training.recorder.recorder import record as record
+from convscope.training.run import open_log as open_log
 from convscope.values import Arithmetic as Arithmetic
 from convscope.values import Attribution as Attribution
 from convscope.values import Comparison as Comparison
