@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import LoadError
+from convscope.values.formatting import format_list
 
 State = Mapping[str, Tensor]
 PICKLE_EXTENSIONS = (".pt", ".pth", ".th", ".bin", ".ckpt")
@@ -168,7 +169,4 @@ def _find_state(checkpoint: Any, path: Path) -> State:
 
 
 def _list_problem(problem: str, names: list[str]) -> str:
-    if not names:
-        return ""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{problem} {', '.join(names[:3])}{more}"
+    return f"{problem} {format_list(names, most=3)}" if names else ""

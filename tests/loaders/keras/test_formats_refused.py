@@ -268,6 +268,16 @@ def test_tfjs_weights_listed_in_another_form(tmp_path: Path, change: Any):
     assert "in a form that is unreadable" in refusal(handmade.write_tfjs(tmp_path / "web", content))
 
 
+@pytest.mark.parametrize("dtype", [{"name": "float32"}, ["float32"], None, "float128"])
+def test_tfjs_weights_of_a_type_that_is_none(tmp_path: Path, dtype: Any):
+    message = "describes the array 'conv/kernel' in a form that is unreadable"
+    content = handmade.tfjs_content()
+    content["weightsManifest"][0]["weights"][0]["dtype"] = dtype
+    assert message in refusal(handmade.write_tfjs(tmp_path / "plain", content))
+    content["weightsManifest"][0]["weights"][0] |= {"dtype": "float32", "quantization": {"dtype": dtype}}
+    assert message in refusal(handmade.write_tfjs(tmp_path / "quantized", content))
+
+
 def test_tfjs_weights_of_a_scale_that_is_no_number(tmp_path: Path):
     content = handmade.tfjs_content()
     content["weightsManifest"][0]["weights"][0]["quantization"] = {"dtype": "float32", "scale": None}

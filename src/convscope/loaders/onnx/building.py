@@ -22,6 +22,7 @@ from convscope.loaders.onnx.operators.translation import NodeView, Translation, 
 from convscope.loaders.onnx.reading import StoredModel
 from convscope.loaders.onnx.tensors import read_tensor
 from convscope.loaders.onnx.values import Dependence, Value
+from convscope.values.formatting import format_list
 
 MAX_NODES = 100_000
 """The most nodes that are translated, counting each pass of a loop."""
@@ -149,7 +150,8 @@ class NetworkBuilder:
         except Exception as error:  # whatever torch and Python raise for operands that do not fit
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             shapes = [tuple(v.example.shape) for v in values if v is not None and isinstance(v.example, Tensor)]
-            raise LoadError(f"node {node.name!r} ({node.kind}) cannot run on tensors {shapes}: {reason}") from error
+            listed = format_list(shapes, most=6)  # a node may have thousands of inputs
+            raise LoadError(f"node {node.name!r} ({node.kind}) cannot run on tensors {listed}: {reason}") from error
 
     def _run_expansion(self, node: Node, scope: Scope, prefix: str) -> None:
         """Replace a node by others, whose outputs are added to the scope."""
