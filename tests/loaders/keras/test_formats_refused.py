@@ -62,6 +62,19 @@ def test_a_cut_off_file(tmp_path: Path, ending: str, share: float):
     assert "not a complete" in message
 
 
+def test_a_damaged_archive_is_not_quoted_in_full(tmp_path: Path):
+    whole = handmade.archive_bytes()
+    header = whole.rindex(b"PK\x03\x04")
+    length = int.from_bytes(whole[header + 26 : header + 28], "little")
+    damaged = whole[: header + 26] + (4000).to_bytes(2, "little") + whole[header + 28 : header + 30 + length]
+    directory = whole.index(b"PK\x01\x02")
+    message = refusal(
+        write(tmp_path / "net.keras", damaged + whole[header + 30 + length : directory] + whole[directory:])
+    )
+    assert "is not a complete .keras archive: File name in directory" in message
+    assert len(message) < 400
+
+
 def test_a_file_of_another_kind_with_the_name_of_keras(tmp_path: Path):
     assert "not a complete file" in refusal(write(tmp_path / "net.keras", b"hello"))
     with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:

@@ -161,8 +161,8 @@ def _check_size(empty: Any, stored: Sequence[tuple[int, ...]], folder: Path) -> 
     name, largest = max(unlike.items(), key=lambda item: item[1].numel(), default=("", None))
     example = "" if largest is None else f", and none for {name} {tuple(largest.shape)}"
     raise LoadError(
-        f"{CONFIG} in {str(folder)!r} describes a network of {count:,} numbers, and there are weights for {numbers:,} of "
-        f"them{example}: it is not the configuration of these weights"
+        f"{CONFIG} in {str(folder)!r} describes a network of {count:,} numbers, and there are weights for {numbers:,}"
+        f"{example}: it is not the configuration of these weights"
     )
 
 
