@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+import convscope as cs
 from tests import roads
-from tests.training.logs import write_scalars
 
 DOWNLOADED = {"hf:microsoft/resnet-50": "hf:./folder", "keras:VGG16": "keras:VGG16?weights=none"}
 """Networks that a line would download, and what stands for them in a test."""
@@ -100,6 +100,13 @@ def _weights(path: Path) -> None:
     save_file(roads.make().state_dict(), path)
 
 
+def _photograph_and_table(path: Path) -> None:
+    """The network of the guide itself, with a function that returns it."""
+    guide = (Path(__file__).parents[1] / "docs/howto/several-inputs.md").read_text("utf-8")
+    source = guide.split("```python\n")[1].partition("photo = ")[0]
+    path.write_text(f"{source}\ndef make():\n    return model\n", "utf-8")
+
+
 def _recording(path: Path) -> None:
     rows = np.column_stack([np.arange(3000) / 500, np.random.default_rng(0).normal(size=(3000, 2))])
     np.savetxt(path, rows, delimiter=",", header="time,MLII,V5", comments="")
@@ -112,8 +119,8 @@ def _scan(path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1.5, 1.5, 3, 1])), path)  # type: ignore[no-untyped-call]
 
 
-def _training_log(path: Path) -> None:
-    write_scalars(path, [(step, 1 / (step + 1)) for step in range(40)], tag="train/loss")
+def _training(path: Path) -> None:
+    cs.train("digits", path, epochs=1, images=64)
 
 
 def _class_folders(path: Path) -> None:
@@ -143,10 +150,11 @@ FILES: Mapping[str, tuple[str, Callable[[Path], None]]] = {
     "net.py": ("", _source),
     "best.safetensors": ("safetensors", _weights),
     "ecg.csv": ("", _recording),
+    "skin.py": ("", _photograph_and_table),
     "heart.py": ("", _network_of(1, 2)),
     "scan.nii.gz": ("nibabel", _scan),
     "chest.py": ("", _network_of(3, 1)),
-    "runs/digits": ("tensorboardX", _training_log),
+    "runs/digits": ("tensorboardX", _training),
     "photos": ("", _class_folders),
 }
 """By the name in the lines: the package that it takes, and how it is made."""

@@ -80,6 +80,14 @@ def _nodules() -> _Bundled:
     return _Bundled(networks.NodulesNet(), spec, nodules.CLASSES)
 
 
+def _sequence() -> _Bundled:
+    from convscope.engine.inputs.token_input import TokenInput
+    from convscope.samples import networks, sequence
+
+    spec = TokenInput(vocabulary=sequence.VOCABULARY, length=sequence.LENGTH, padding=sequence.PADDING)
+    return _Bundled(networks.SequenceNet(len(sequence.VOCABULARY)), spec, sequence.CLASSES)
+
+
 _NETWORKS: dict[str, Callable[[], _Bundled]] = {
     "digits": _digits,
     "shapes": _shapes,
@@ -87,6 +95,7 @@ _NETWORKS: dict[str, Callable[[], _Bundled]] = {
     "segmenter": _segmenter,
     "beats": _beats,
     "nodules": _nodules,
+    "sequence": _sequence,
 }
 NAMES = [*_NETWORKS]
 
