@@ -150,3 +150,13 @@ def fused_heads(weights: Tensor, how: str) -> Tensor:
     if how == "mean":
         return weights.mean(1)
     return weights.amax(1) if how == "max" else weights.amin(1)
+
+
+def add_rolled(flow: TokenFlow, site: AttentionSite, weights: Tensor) -> None:
+    """Multiply by one layer, mixed in equal parts with the identity; rows are divided by their sum."""
+    numbers, attended = flow.attended(site, weights)
+    total = weights.sum(-1).flatten(1)[..., None]
+    if flow.is_new(site):
+        flow.update(numbers, attended / total.clamp_min(torch.finfo(total.dtype).tiny))
+    else:
+        flow.update(numbers, (flow.rows(numbers) + attended) / (1 + total))
