@@ -2,7 +2,8 @@
 
 The samples ``sample:digits/3`` and ``sample:shapes/7`` have labels, the latter also masks, and were not used for
 training; ``sample:photo/china`` and ``sample:photo/flower`` are for networks that take photographs. The samples
-``sample:beats/1`` (signals) and ``sample:nodules/1`` (volumes) have labels, and masks of what is abnormal.
+``sample:beats/1`` (signals) and ``sample:nodules/1`` (volumes) have labels, and masks of what is abnormal;
+``sample:pairs/1`` shows two objects, both of which are needed for the answer.
 """
 
 from dataclasses import dataclass
@@ -87,6 +88,14 @@ def _nodules(key: str) -> Sample:
     return Sample(name, drawn.volume[None], label, drawn.label, drawn.mask, axes, nodules.SPACING, "mm")
 
 
+def _pair(key: str) -> Sample:
+    from convscope.samples import pairs
+
+    drawn = pairs.pair(_parse_index(key, "pairs", 1_000_000))
+    label, mask = pairs.CLASSES[drawn.label], drawn.masks.any(0)
+    return Sample(f"sample:pairs/{key}", drawn.image, label, drawn.label, mask)
+
+
 def _photo(key: str) -> Sample:
     from convscope.samples import photos
 
@@ -113,6 +122,7 @@ SAMPLES.add(
 SAMPLES.add(
     "nodules", SampleSpec("nodules", "volumes, in which there may be a nodule", _nodules, ("1", "2", "4"), count=200)
 )
+SAMPLES.add("pairs", SampleSpec("pairs", "two objects: the same shape or not?", _pair, ("1", "2", "3"), count=200))
 SAMPLES.add("photo", SampleSpec("photo", "two photographs", _photo, ("china", "flower")))
 
 from convscope.samples import bundled  # noqa: E402, F401 - declares the loader 'bundled'

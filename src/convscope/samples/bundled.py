@@ -61,11 +61,21 @@ def _nodules() -> _Bundled:
     return _Bundled(networks.NodulesNet(), spec, nodules.CLASSES)
 
 
+def _pairs() -> _Bundled:
+    from convscope.engine.inputs.specs import ImageInput
+    from convscope.samples import attention_network, pairs
+
+    mean, std = attention_network.PAIRS_MEAN, attention_network.PAIRS_STD
+    spec = ImageInput(size=pairs.SIDE, mean=mean, std=std, channels=1)
+    return _Bundled(attention_network.PairsNet(), spec, pairs.CLASSES)
+
+
 _NETWORKS: dict[str, Callable[[], _Bundled]] = {
     "digits": _digits,
     "shapes": _shapes,
     "beats": _beats,
     "nodules": _nodules,
+    "pairs": _pairs,
 }
 NAMES = [*_NETWORKS]
 

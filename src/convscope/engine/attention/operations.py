@@ -215,7 +215,9 @@ def arrange_einsum(equation: str, operands: tuple[Tensor, Tensor], position: int
     query = queries[-1] if queries else ""
     channels = [name for name in value_names if name in out_names and name not in names]
     rows = [name for name in out_names if name != query and name not in channels]
-    sizes = {name: size for w, t in zip(words[:2], operands, strict=True) for name, size in zip(w, t.shape, strict=True)}
+    sizes = {
+        name: size for w, t in zip(words[:2], operands, strict=True) for name, size in zip(w, t.shape, strict=True)
+    }
 
     def ordered(tensor: Tensor, own: str, tokens: str, rest: list[str]) -> Tensor:
         """Permute to rows, tokens, rest; rows that the tensor lacks are repeated, and so is a missing query."""
@@ -226,8 +228,10 @@ def arrange_einsum(equation: str, operands: tuple[Tensor, Tensor], position: int
         return permuted[index].expand(shape)
 
     def with_channels(tensor: Tensor, own: str, tokens: str) -> Tensor:
-        return ordered(tensor, own, tokens, channels).flatten(len(rows) + 1) if channels else (
-            ordered(tensor, own, tokens, []).unsqueeze(-1)
+        return (
+            ordered(tensor, own, tokens, channels).flatten(len(rows) + 1)
+            if channels
+            else (ordered(tensor, own, tokens, []).unsqueeze(-1))
         )
 
     return Arrangement(

@@ -57,7 +57,9 @@ class SiteCounter:
         return self._sites[self._number - 1]
 
 
-def read_weights(model: Model, images: Images, sites: Sequence[AttentionSite], visit: Visit, *, copies: int = 2) -> None:
+def read_weights(
+    model: Model, images: Images, sites: Sequence[AttentionSite], visit: Visit, *, copies: int = 2
+) -> None:
     """Run the images through the network and hand over the weights of these sites, each as it runs.
 
     Args:

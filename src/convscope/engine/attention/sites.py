@@ -224,9 +224,7 @@ def _to_site(name: str, observation: _Observation, images: int) -> AttentionSite
     return AttentionSite(name, observation.address, sides[0], sides[1], heads, len(windows), fold, rows, no_grid)
 
 
-def _positions(
-    dependence: tuple[Dependence, ...] | None, shape: Shape, arrange: Any
-) -> list[Tensor]:
+def _positions(dependence: tuple[Dependence, ...] | None, shape: Shape, arrange: Any) -> list[Tensor]:
     """Along each axis of the input and last along the batch, the position of each token (rows, tokens)."""
     if dependence is None:
         return []

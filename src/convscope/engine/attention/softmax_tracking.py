@@ -11,12 +11,15 @@ from convscope.engine.attention.operations import Arrangement, WeightedSum, arra
 from convscope.engine.ops.call import Call
 
 _SAME_DIMS = frozenset(
-    """dropout dropout1d dropout2d dropout3d contiguous clone to float double half bfloat16 type type_as identity alias
-    mul multiply div divide true_divide truediv add sub where masked_fill cuda cpu""".split()
+    {"dropout", "dropout1d", "dropout2d", "dropout3d", "contiguous", "clone", "to", "float", "double", "half"}
+    | {"bfloat16", "type", "type_as", "identity", "alias", "cuda", "cpu", "where", "masked_fill"}
+    | {"mul", "multiply", "div", "divide", "true_divide", "truediv", "add", "sub"}
 )
 """Operations whose result has the dimensions of the tensor: copies, and what a network does to its weights."""
-_RESHAPES = frozenset("view reshape flatten unflatten squeeze unsqueeze view_as reshape_as expand expand_as".split())
-_PRODUCTS = frozenset("matmul bmm".split())
+_RESHAPES = frozenset(
+    {"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as", "expand", "expand_as"}
+)
+_PRODUCTS = frozenset({"matmul", "bmm"})
 
 
 class SoftmaxTracker:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
+from convscope.engine.attention.one_token import scattered
 from convscope.engine.attention.reading import SiteEvidence, read_gradients
 from convscope.engine.attention.sites import Attentions, AttentionSite, require_attention
 from convscope.engine.attention.token_flow import TokenFlow
@@ -23,7 +24,10 @@ Token = Annotated[
     Literal["auto", "class", "mean"],
     Param(help="whose row becomes the map: that of the class token, or the mean over all; auto takes the class token"),
 ]
-Fusion = Annotated[Literal["mean", "max", "min"], Param(help="what the heads of a layer become: their mean, or …")]
+Fusion = Annotated[
+    Literal["mean", "max", "min"],
+    Param(help="how the heads of a layer become one: their mean, their largest or their smallest weight"),
+]
 Discard = Annotated[
     float, Param(help="the share of the smallest weights of each layer that is set to zero", min=0, max=0.99)
 ]
@@ -51,7 +55,7 @@ def token_maps_to_values(
     notes = [dict(attention_notes(require_attention(model, images.tensor))) for _ in range(len(images))]
     if tokens.unplaced:
         for row, note in enumerate(notes):
-            note["beside the map"] = Fact("{sum} on tokens without a place", sum=f"{float(beside[row]):.3g}")
+            note["beside the map"] = float(beside[row])
     return attributions(
         model,
         images,
@@ -104,12 +108,6 @@ def received(sites: Sequence[SiteEvidence], numbers: Callable[[SiteEvidence], Te
         total = spread if total is None else total + spread
     assert total is not None, "there is at least one layer"
     return finest, total / len(sites)
-
-
-def scattered(numbers: Tensor, tokens: Tokens) -> Tensor:
-    """Numbers (N, windows, tokens of a window) as (N, tokens)."""
-    flat = numbers.new_zeros(len(numbers), tokens.count)
-    return flat.index_add(1, tokens.index.flatten().to(numbers.device), numbers.flatten(1))
 
 
 def on_grid_of(numbers: Tensor, tokens: Tokens, finest: Tokens) -> Tensor:
