@@ -21,6 +21,7 @@ def draw_attention_heads(value: AttentionHeads, *, theme: str = "light", bare: b
     for layer, roles in value.roles.items():
         tile_grid.draw_heading(canvas, layer, f"{len(roles)} heads; color is entropy, the number is the distance")
         _draw_heads(canvas, value, layer, scale)
+    canvas.y += 8
     tile_grid.draw_scale_bar(canvas, scale, each=False)
     header_footer.draw_footer(canvas, value)
     return canvas.to_picture(alt(value))

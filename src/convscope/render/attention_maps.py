@@ -35,6 +35,7 @@ def draw_attention_maps(value: AttentionMaps, *, theme: str = "light", bare: boo
     if drawn < sum(map(len, planes.values())):
         text = "Later layers are not drawn; the .npz file contains all, and within= keeps to some."
         canvas.paragraph(text, size=SMALL, colour=canvas.theme.faint)
+    canvas.y += 8
     tile_grid.draw_scale_bar(canvas, scale, each=False)
     header_footer.draw_footer(canvas, value)
     return canvas.to_picture(alt(value))

@@ -80,6 +80,15 @@ class TokenFlow:
             return self.matrix[:, 0]
         return self.matrix[:, self.tokens.unplaced :].mean(1)
 
+    def identity(self, token: str) -> Tensor:
+        """What the identity alone would have contributed to `answer`, (first tokens,)."""
+        row = torch.zeros_like(self.matrix[0, 0])
+        if token != "mean" and self.tokens.unplaced:
+            row[0] = float(self.first.unplaced > 0)
+        else:
+            row[self.first.unplaced :] = 1 / self.first.cells
+        return row
+
     def _at(self, tokens: Tokens, site: AttentionSite) -> Tensor:
         """The rows of other tokens: of merged patches the mean, of a token that is new zeros."""
         if tokens.same_as(self.tokens):

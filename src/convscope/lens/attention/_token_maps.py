@@ -75,8 +75,14 @@ def attention_notes(attentions: Attentions) -> dict[str, Any]:
     return {"not read": Fact("{unread}", unread=unread)}
 
 
-def product_of_layers(model: Model, images: Images, target: Target, token: str, step: Step) -> list[Attribution]:
-    """The row of one token in a product over all layers, each of which updates it from weights and gradients."""
+def product_of_layers(
+    model: Model, images: Images, target: Target | None, token: str, step: Step, *, through_attention: bool = False
+) -> list[Attribution]:
+    """The row of one token in a product over all layers, each of which updates it from weights and gradients.
+
+    Args:
+        through_attention: leave out the identity from which the product started.
+    """
     sites = require_attention(model, images.tensor).sites
     rows_of_images: list[Tensor] = []
     first: list[Tokens] = []
@@ -86,7 +92,7 @@ def product_of_layers(model: Model, images: Images, target: Target, token: str, 
         for layer in evidence:
             flow.enter(layer.site)
             step(flow, layer)
-        rows_of_images.append(flow.answer(token))
+        rows_of_images.append(flow.answer(token) - (flow.identity(token) if through_attention else 0))
         first[:] = [flow.first]
 
     read_gradients(model, images, target, sites, visit)

@@ -20,8 +20,8 @@ from convscope.values import Attribution
     reads="Bright patches are attended to by weights that raise the score. Every layer counts alike, and what earlier "
     "layers mixed into a patch is taken for the patch itself.",
     needs={"gradients", "attention"},
-    claims={"class-sensitive", "deterministic", "contrasting", "non-negative"},
-    fails={"completeness": "keeps positive gradients only"},
+    claims={"class-sensitive", "deterministic", "non-negative"},
+    fails={"class contrast": "positive gradients of every class lie where attention is large"},
 )
 def attention_x_gradient(model: Model, image: Images, *, target: Target = TOP1) -> list[Attribution]:
     """Average attention weights times their positive gradients over layers, heads and queries (Grad-SAM).

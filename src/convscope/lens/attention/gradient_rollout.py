@@ -18,8 +18,7 @@ from convscope.values import Attribution
     reads="Bright patches reach the class token through attention that raises the score; attention that lowers it is "
     "left out.",
     needs={"gradients", "attention"},
-    claims={"class-sensitive", "deterministic", "non-negative"},
-    fails={"class contrast": "the identity of the residual connections keeps half of every row"},
+    claims={"class-sensitive", "deterministic", "contrasting", "non-negative"},
 )
 def gradient_rollout(
     model: Model, image: Images, *, target: Target = TOP1, discard: Discard = 0.9, token: Token = "auto"

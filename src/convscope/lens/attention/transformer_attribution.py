@@ -19,7 +19,6 @@ from convscope.values import Attribution
     "and so is what reaches the score without attention.",
     needs={"gradients", "attention"},
     claims={"class-sensitive", "deterministic", "contrasting", "non-negative"},
-    fails={"completeness": "keeps the positive part of every layer"},
 )
 def transformer_attribution(
     model: Model, image: Images, *, target: Target = TOP1, token: Token = "auto"
@@ -43,9 +42,9 @@ def transformer_attribution(
         NoGradient: the score does not depend on the attention.
         TooMuchAttention: the weights of all layers do not fit into memory.
 
-    Differs from the paper: without a class token the rows of all tokens are averaged; where patches are merged (Swin),
-    the rows of merged tokens are. The query of a pooling attention starts with a row of zeros, and the relevance of the
-    tokens that it attends to is not normalized.
+    Differs from the paper: without a class token the rows of all tokens are averaged, and the identity is left out;
+    where patches are merged (Swin), their rows are averaged. The query of a pooling attention starts with zeros, and
+    the relevance of the tokens that it attends to is not normalized.
 
     Example:
         >>> import convscope as cs
@@ -60,4 +59,4 @@ def transformer_attribution(
         numbers, attended = flow.attended(layer.site, torch.relu(layer.gradient * layer.weights).mean(1))
         flow.update(numbers, attended if flow.is_new(layer.site) else flow.rows(numbers) + attended)
 
-    return product_of_layers(model, image, target, token, step)
+    return product_of_layers(model, image, target, token, step, through_attention=True)
