@@ -23,11 +23,11 @@ serve: $(VENV)/.web  ## open the workbench on bundled networks and images
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 SLOW    := browser or server or process or peers or architectures or fuzz or sweep or by_hand
 
-test: $(VENV)/.dev  ## run the whole test suite
+test: $(VENV)/.dev  ## run the test suite, all but make test-by-hand
 	$(BIN)/python scripts/browser.py
 	$(BIN)/python -m pytest $(WORKERS) -m 'not by_hand'
 
-test-by-hand: $(VENV)/.dev  ## compare every network of keras.applications with Keras: minutes
+test-by-hand: $(VENV)/.dev  ## the networks that make test leaves out: keras.applications, timm
 	$(BIN)/python -m pytest -m by_hand
 
 test-fast: $(VENV)/.dev  ## after each change: no browser, processes or peers, two cases of each test

@@ -53,7 +53,7 @@ def main() -> None:
     cs.recommend(model, SCENES[0], "class").save(PICTURES / "recommend.png")
     cs.predict(model, SCENES[0]).save(PICTURES / "predict.png")
     cs.grad_cam(cs.load("bundled:shapes?weights=none"), SCENES[0]).save(PICTURES / "random.png")
-    for name, value in {**inside(model), **learned(model)}.items():
+    for name, value in {**inside(model), **learned(model), **other_inputs()}.items():
         value.save(PICTURES / f"{name}.png")
     if ASSETS.is_dir():
         photographs(PICTURES / "photographs.png")
@@ -92,6 +92,17 @@ def learned(model: cs.Model) -> dict[str, cs.Value]:
         "style-transfer": cs.style_transfer(model, SCENES[0], style=SCENES[1]),
         "style-features": cs.style_features(model, SCENES[1]),
         "deconv-unit": cs.deconv_unit(model, SCENES[0]),
+    }
+
+
+def other_inputs() -> dict[str, cs.Value]:
+    """A signal and a volume, of which the truth is known, and what the networks for them compute."""
+    beats, nodules = cs.load("bundled:beats"), cs.load("bundled:nodules")
+    return {
+        "signal": cs.grad_cam(beats, "sample:beats/1"),
+        "signal-feature-maps": cs.feature_maps(beats, "sample:beats/1"),
+        "signal-kernels": cs.kernels(beats),
+        "volume": cs.grad_cam(nodules, "sample:nodules/1"),
     }
 
 

@@ -28,6 +28,7 @@ FLAGS = [
 VIEWS = {
     "web-look": ("/look?model=bundled:shapes&image=sample:shapes/3", "light", 8),
     "web-inside": ("/inside?model=bundled:shapes&image=sample:shapes/3&layer=layer1.0.conv1", "light", 10),
+    "web-volume": ("/look?model=bundled:nodules&image=sample:nodules/1&lens=grad-cam", "light", 8),
     "web-compare": ("/compare?model=bundled:shapes&image=sample:shapes/3", "dark", 8),
 }
 """The pages: link, theme, and the seconds to wait until the page is complete."""
@@ -69,6 +70,11 @@ def _wait_until_ready() -> None:
 def _screenshot(page: Page, link: str, path: Path, seconds: int) -> None:
     page.goto(link)
     page.wait_for_timeout(1000 * seconds)
+    if (slices := page.locator("[data-open-slices]")).count():
+        slices.click()
+        page.wait_for_selector(".slice-viewer[data-volumes]")
+        page.locator(".slice-viewer").scroll_into_view_if_needed()
+        page.wait_for_timeout(1000)
     page.screenshot(path=path)
     Image.open(path).convert("RGB").save(path, optimize=True)
     print(f"{path.name}: {path.stat().st_size // 1024} kB")

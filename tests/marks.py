@@ -5,6 +5,8 @@
 
 import zlib
 from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -23,6 +25,11 @@ FOLDERS = {"fuzz": "fuzz"}
 
 CASES_IN_FAST = 2
 """So many cases of one test function stay without the mark ``sweep``."""
+
+
+def every_third_always(names: Iterable[str]) -> list[Any]:
+    """Cases of a test that takes seconds for each: one in three runs in ``make test``, the others by hand."""
+    return [pytest.param(name, marks=() if n % 3 == 0 else pytest.mark.by_hand) for n, name in enumerate(names)]
 
 
 def mark_by_use(items: list[pytest.Item]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.fuzz.checks import CHECKS
 from tests.fuzz.comparing import run_check
 from tests.fuzz.networks import random_network
-from tests.fuzz.testing import CHECKS_BY_FILE, SEEDS
+from tests.fuzz.testing import CHECKS_BY_FILE, REGRESSION_SEEDS, SEEDS
 
 
 @pytest.mark.parametrize("seed", range(100, 106))
@@ -33,11 +33,11 @@ def test_every_check_is_in_one_file() -> None:
 
 
 def test_every_kind_occurs_and_is_compared() -> None:
-    """Every part, head and ending occurs for the first seeds, and numbers are compared for each of them."""
+    """Every part, head and ending occurs for the seeds of the tests, and numbers are compared for each of them."""
     from tests.fuzz.heads import ENDINGS, HEADS
     from tests.fuzz.parts import PARTS
 
-    kinds = frozenset().union(*(random_network(seed).kinds for seed in SEEDS))
+    kinds = frozenset().union(*(random_network(seed).kinds for seed in (*SEEDS, *REGRESSION_SEEDS)))
     missing = {*PARTS, *HEADS, *ENDINGS, "folded", "one channel", "1-D", "2-D", "3-D"} - kinds
     assert not missing
     counts = [run_check(CHECKS["gradients"], random_network(seed)).count for seed in SEEDS[:8]]

@@ -23,6 +23,21 @@ def test_a_table_refuses_a_name_twice_and_suggests_one() -> None:
     assert (list(table), len(table)) == (["grad_cam"], 1)
 
 
+def test_a_declaration_that_is_there_is_found_without_looking_for_modules() -> None:
+    listings = []
+
+    def modules() -> list[str]:
+        listings.append(1)
+        return []
+
+    table: Table[int] = Table("number", "nowhere", modules)
+    table.add("one-half", 2)
+    assert table.find("one-half") == 2
+    assert not listings
+    assert table.find("one_half") == 2
+    assert listings == [1]
+
+
 def test_every_lens_belongs_to_a_family_and_is_callable_by_its_name() -> None:
     for spec in cs.lenses():
         assert spec.family in FAMILIES

@@ -24,7 +24,8 @@ class Slow:
 
     def score(self, x: Tensor) -> float:
         """The class score of one image."""
-        return float(self._score(x).detach())
+        with torch.no_grad():
+            return float(self._score(x))
 
     def gradient(self, x: Tensor) -> Tensor:
         """The gradient of the score at one image."""
@@ -61,7 +62,8 @@ class Slow:
 
     def score_given(self, address: str, activation: Tensor) -> float:
         """The class score for the image, with this activation in place of the layer's own."""
-        return float(self.answer_given(address, activation)[self.target].detach())
+        with torch.no_grad():
+            return float(self.answer_given(address, activation)[self.target])
 
     def _score(self, x: Tensor) -> Tensor:
         return self.net(x.double()[None])[0, self.target]

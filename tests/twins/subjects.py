@@ -38,11 +38,15 @@ class Subject:
         return [Slow(self.model.module, x, t) for x, t in zip(self.images, self.targets, strict=True)]
 
     def explained(self, lens: str, **parameters: Any) -> list[Any]:
-        """What the lens says of both images, each with its own class."""
+        """The values of the lens for both images, each with its own class."""
         if "target" in getattr(cs, lens).declaration.inputs:
             parameters["target"] = list(self.targets)
         attributions: list[Any] = getattr(cs, lens)(self.model, self.images, **parameters)
         return attributions
+
+    def explained_first(self, lens: str, **parameters: Any) -> Any:
+        """The value of a lens that takes a target, for the first image alone."""
+        return getattr(cs, lens)(self.model, self.images[:1], target=self.targets[0], **parameters)
 
 
 @functools.cache

@@ -14,7 +14,7 @@ import torch
 from convscope.errors import CannotWrite
 from convscope.values import Attribution
 from convscope.web.api import API_PREFIX
-from convscope.web.requests import export
+from convscope.web.requests import export, temporary_files
 from tests.waiting import TIMEOUT
 from tests.web.browsing import workbench
 from tests.web.image_files import png
@@ -29,10 +29,10 @@ ROOM = 400
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """The address of a workbench that can write only a few bytes."""
-    before = set(export.MEMORY.glob("convscope-*"))
+    before = set(temporary_files.MEMORY.glob("convscope-*"))
     with workbench(largest_file=ROOM) as server:
         yield server.address
-        assert set(export.MEMORY.glob("convscope-*")) <= before, "nothing is left behind"
+        assert set(temporary_files.MEMORY.glob("convscope-*")) <= before, "nothing is left behind"
 
 
 def answer(link: str, body: bytes | None = None, kind: str = "application/json") -> tuple[int, bytes]:
@@ -93,13 +93,13 @@ def test_learned_and_compare_show_the_error(visit: Any) -> None:
 
 def test_disk_is_used_if_memory_is_full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     value = Attribution(values=torch.zeros(4, 4))
-    monkeypatch.setattr(export, "MEMORY", tmp_path)
+    monkeypatch.setattr(temporary_files, "MEMORY", tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     assert export.file_bytes(value, ".json"), "memory alone is enough"
-    monkeypatch.setattr(export, "MEMORY", tmp_path / "gone")
-    with pytest.raises(export.NoRoom, match="no room"):
+    monkeypatch.setattr(temporary_files, "MEMORY", tmp_path / "gone")
+    with pytest.raises(temporary_files.NoRoom, match="no room"):
         export.file_bytes(value, ".json")
-    monkeypatch.setattr(export, "MEMORY", tmp_path)
+    monkeypatch.setattr(temporary_files, "MEMORY", tmp_path)
     with pytest.raises(CannotWrite, match="cannot tell the file type") as error:
         export.file_bytes(value, ".xyz")
-    assert not isinstance(error.value, export.NoRoom)
+    assert not isinstance(error.value, temporary_files.NoRoom)

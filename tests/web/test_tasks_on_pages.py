@@ -39,6 +39,18 @@ def test_a_click_on_a_row_explains_it(visit: Any, model: str, target: str) -> No
     page.wait_for_selector(".card .heat")
 
 
+def test_a_click_in_the_picture_explains_the_class_there(visit: Any) -> None:  # noqa: F811
+    page = visit(link("/look", SEGMENTER))
+    picture = page.locator(".answers-box img")
+    box = picture.bounding_box()
+    picture.click(position={"x": box["width"] * 0.5, "y": box["height"] * 0.25})
+    page.wait_for_function(r"() => /^at:\d+,\d+$/.test(new URL(location.href).searchParams.get('target'))")
+    row, column = map(int, page.evaluate("new URL(location.href).searchParams.get('target')")[3:].split(","))
+    assert abs(row - 12) <= 1, "the input has 48 rows"
+    assert abs(column - 24) <= 1
+    page.wait_for_selector(".card .picture:not(.busy) .heat")
+
+
 def test_compare_shows_the_answers_below_the_maps(visit: Any) -> None:  # noqa: F811
     page = visit(link("/compare", DETECTOR))
     page.locator(".bars .answer").first.wait_for()

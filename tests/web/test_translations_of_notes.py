@@ -19,7 +19,6 @@ from convscope.values.facts import Fact, as_fact, heading
 from convscope.web.i18n import SENTENCES, catalogue, groups, translate
 
 SOURCE = Path(convscope.__file__).parent
-MODULES = [(str(path.relative_to(SOURCE)), ast.parse(path.read_text("utf-8"))) for path in sorted(SOURCE.rglob("*.py"))]
 WITH_NOTES = ("engine", "runtime", "lens", "loaders", "samples")
 """The packages whose values carry notes."""
 SHOWN_OTHERWISE = frozenset({
@@ -35,9 +34,18 @@ BLANK_ARGUMENTS = ("why_blank", "otherwise")
 FILE = "src/convscope/web/i18n/zh.json"
 
 
-def constants() -> Iterator[tuple[str, str]]:
+@functools.cache
+def modules() -> tuple[tuple[str, ast.Module], ...]:
+    """The path of each module of the package, and what it says."""
+    files = sorted(SOURCE.rglob("*.py"))
+    return tuple((str(path.relative_to(SOURCE)), ast.parse(path.read_text("utf-8"))) for path in files)
+
+
+@functools.cache
+def constants() -> dict[str, str]:
     """The texts that modules give names to: ``NOTE = "…"``, or several at once."""
-    for _, tree in MODULES:
+    texts: dict[str, str] = {}
+    for _, tree in modules():
         for node in (node for node in ast.walk(tree) if isinstance(node, ast.Assign)):
             pairs = [(node.targets[0], node.value)]
             if isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
@@ -45,10 +53,8 @@ def constants() -> Iterator[tuple[str, str]]:
             for target, value in pairs:
                 is_text = isinstance(value, ast.Constant) and isinstance(value.value, str)
                 if isinstance(target, ast.Name) and target.id.isupper() and is_text:
-                    yield target.id, value.value  # type: ignore[attr-defined]
-
-
-CONSTANTS = dict(constants())
+                    texts[target.id] = value.value  # type: ignore[attr-defined]
+    return texts
 
 
 @functools.cache
@@ -57,7 +63,7 @@ def templates() -> dict[str, str]:
     keys = {id(node) for key, _, _ in note_items() for node in ast.walk(key)}
     return {
         text: f"{path}:{node.lineno}"  # type: ignore[attr-defined]
-        for path, tree in MODULES
+        for path, tree in modules()
         if path != "values/facts.py"
         for node in ast.walk(tree)
         if is_fact(node) and id(node) not in keys
@@ -84,7 +90,7 @@ def note_items() -> tuple[tuple[ast.expr, ast.expr, str], ...]:
     """Keys and values that functions write into notes, with their location."""
     return tuple(
         (key, value, f"{path}:{key.lineno}")
-        for path, tree in MODULES
+        for path, tree in modules()
         if path.split("/")[0] in WITH_NOTES
         for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef)
@@ -129,7 +135,7 @@ def key_texts(key: ast.expr) -> list[str]:
     if isinstance(key, ast.IfExp):
         return key_texts(key.body) + key_texts(key.orelse)
     if isinstance(key, ast.Name):
-        return [CONSTANTS[key.id]] if key.id in CONSTANTS else []
+        return [constants()[key.id]] if key.id in constants() else []
     return [key.value] if isinstance(key, ast.Constant) and isinstance(key.value, str) else []
 
 
@@ -160,7 +166,7 @@ def test_every_name_of_a_rule_is_translated() -> None:
 
 
 def rule_names() -> Iterator[tuple[str, str]]:
-    for path, tree in MODULES:
+    for path, tree in modules():
         for node in ast.walk(tree) if path.startswith("engine/rules/") else ():
             if isinstance(node, ast.Call) and node.args:
                 function = getattr(node.func, "attr", getattr(node.func, "id", ""))
@@ -179,7 +185,7 @@ def constants_in(argument: ast.expr) -> list[str]:
 def test_texts_in_notes_are_facts() -> None:
     """A sentence that is not a fact could not be translated."""
     values = [(value, place) for _, value, place in note_items()]
-    for path, tree in MODULES:
+    for path, tree in modules():
         keywords = (node for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg in BLANK_ARGUMENTS)
         values += [(keyword.value, f"{path}:{keyword.value.lineno}") for keyword in keywords]
     assert len(values) >= 80, "they are looked for where they are written"

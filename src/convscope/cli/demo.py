@@ -13,13 +13,20 @@ from convscope.values import Prediction, Value, check_writable
 INPUTS = {
     "shapes": ("sample:shapes/33", "sample:shapes/12"),
     "digits": ("sample:digits/3",),
+    "beats": ("sample:beats/1",),
+    "nodules": ("sample:nodules/1",),
 }
 """Bundled network → its inputs in the demo, which were not in its training set."""
 
-DATA_SETS = {"shapes": "sample:shapes/0-119", "digits": "sample:digits/0-119"}
+SHORT = ("beats", "nodules")
+"""The networks that are explained by the lenses with few passes only: a signal, a volume."""
+
+DATA_SETS = {name: f"sample:{name}/0-119" for name in ("shapes", "digits")} | {
+    name: f"sample:{name}/0-31" for name in SHORT
+}
 """Bundled network → the data set for lenses that take one."""
 
-STYLES = {"shapes": "sample:shapes/12", "digits": "sample:digits/5"}
+STYLES = {name: f"sample:{name}/{key}" for name, key in (("shapes", 12), ("digits", 5), ("beats", 2), ("nodules", 2))}
 """Bundled network → the style image for lenses that take one."""
 
 GIVEN = {"data set": DATA_SETS, "second image": STYLES}
@@ -61,7 +68,7 @@ def run_demo(folder: Path) -> None:
     sections, specs = [], applied
     for network, inputs in INPUTS.items():
         model = load(f"bundled:{network}")
-        names = [spec.command for spec in specs]
+        names = [spec.command for spec in specs if network not in SHORT or not spec.many_passes]
         arguments = demo_arguments(specs, network)
         with progress_bar(f"{network:<16}") as update, reporting(update):
             sections += collect(model, list(inputs), names, {}, budgets=arguments)
@@ -71,11 +78,12 @@ def run_demo(folder: Path) -> None:
         for done, value in enumerate(values):
             value.save(folder / f"{_file_stem(value)}.png")
             update(done + 1, len(values))
-    write_report(sections, report, title="What two small networks see")
+    write_report(sections, report, title="What four small networks see")
     print_result("\n".join([*(_line(value) for value in values if isinstance(value, Prediction)), ""]))
     count = sum(map(len, INPUTS.values()))
     print_result(
-        f"{len(applied)} lenses on {count} inputs and {len(INPUTS)} networks: {len(values)} pictures in {folder}/"
+        f"{len(applied)} lenses on {count} inputs and {len(INPUTS)} networks ({' and '.join(SHORT)}: "
+        f"those with few passes): {len(values)} pictures in {folder}/"
     )
     print_result(f"open {report.resolve()}")
 

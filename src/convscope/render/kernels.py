@@ -13,6 +13,10 @@ from convscope.values import KernelLayer, Kernels
 from convscope.values.formatting import format_list
 
 _LINE_COLOUR = (128, 128, 128)
+_BAR_SHADE = 0.88
+"""Bars are darker than the colours of the scale by this factor, so that small values are visible on white."""
+BAR_ASPECT = 0.55
+"""The height of the bars of a kernel of one axis, as a share of their width."""
 MAX_SLICES = 16
 """The number of kernels (input channels) of one filter that can be shown separately."""
 VIEW_DESCRIPTIONS = {
@@ -154,9 +158,11 @@ def _rgb_pixels(weights: Numbers, limit: float, *, each: bool) -> Pixels:
 def _pattern_pixels(values: Numbers, view: str, scale: Scale, side: int, *, each: bool) -> Pixels:
     """One filter as pixels: the planes of a 3-D kernel side by side, input channels in a grid."""
     pixels = tile_grid.colour_pixels(values, scale, each=each)  # (…, 3)
+    if values.ndim == 1 or (view == "channels" and values.ndim == 2 and len(values) == 1):
+        return _bar_pixels(values.reshape(-1), pixels.reshape(-1, 3), scale, side, each=each)
     if view != "channels":
         return _plane_pixels(pixels, side)
-    if values.ndim == 2:  # 1-D: a row for each input channel
+    if values.ndim == 2:  # 1-D with several input channels: a row for each
         return pixels
     kernels = [_plane_pixels(kernel, 0) for kernel in pixels]
     columns = int(np.ceil(len(kernels) ** 0.5))
@@ -164,10 +170,25 @@ def _pattern_pixels(values: Numbers, view: str, scale: Scale, side: int, *, each
 
 
 def _plane_pixels(pixels: Pixels, side: int) -> Pixels:
-    """Pixels (…, 3) of a 1-D, 2-D or 3-D kernel as an image."""
-    if pixels.ndim == 2:
-        return np.repeat(pixels[None], max(1, len(pixels) // 5), 0)
+    """Pixels (…, 3) of a 2-D or 3-D kernel as an image."""
     return pixels if pixels.ndim == 3 else tile_grid.image_grid(list(pixels), _LINE_COLOUR, len(pixels), side)
+
+
+def _bar_pixels(values: Numbers, colours: Pixels, scale: Scale, side: int, *, each: bool) -> Pixels:
+    """A kernel or a spectrum of one axis as bars from zero, in the colours of their values."""
+    values = np.nan_to_num(values)
+    limit = (float(np.abs(values).max(initial=0)) if each else scale.limit) or 1.0
+    width, height = max(1, side // len(values)), max(24, round(BAR_ASPECT * side))
+    zero = height // 2 if scale.signed else height - 1
+    reach = zero - 1 if scale.signed else zero
+    pixels = np.full((height, width * len(values), 3), 255, np.uint8)
+    for index, value in enumerate(values):
+        end = zero - round(float(np.clip(value / limit, -1, 1)) * reach)
+        top, bottom = sorted((zero, end))
+        left, right = index * width + (width > 3), (index + 1) * width
+        pixels[top : bottom + 1, left:right] = (_BAR_SHADE * colours[index]).round()
+    pixels[zero] = _LINE_COLOUR
+    return pixels
 
 
 def _draw_matrix(canvas: Canvas, weights: Numbers, scale: Scale, *, each: bool) -> None:

@@ -35,13 +35,18 @@ class LayerMaps:
         """The colour bar of all maps."""
         return legend_of(self.scale)
 
-    def tile(self, index: int) -> bytes:
-        """One map in opaque colours, one pixel per number, as a PNG file."""
-        return png(tile_grid.colour_pixels(_plane(self.maps[index]), self.scale))
+    def tile(self, index: int, depth: int | None = None) -> bytes:
+        """One map in opaque colours, one pixel per number, as a PNG file.
 
-    def ink(self, index: int) -> bytes:
+        Args:
+            depth: the slice of a volume; by default the one through its peak.
+        """
+        return png(tile_grid.colour_pixels(_plane(self.maps[index], depth), self.scale))
+
+    def ink(self, index: int, depth: int | None = None) -> bytes:
         """One map in inks that are transparent at zero, to lie over a photo, as a PNG file."""
-        return _png_bytes(ink_colours(self.scale.signed)[self.scale.colour_indices(_plane(self.maps[index]))])
+        plane = _plane(self.maps[index], depth)
+        return _png_bytes(ink_colours(self.scale.signed)[self.scale.colour_indices(plane)])
 
     def shape(self) -> tuple[int, ...]:
         """The numbers of rows and columns of a map."""
@@ -82,13 +87,14 @@ def picture_png(pixels: Any) -> bytes:
     return png(np.ascontiguousarray(np.asarray(pixels), np.uint8))
 
 
-def _plane(values: Numbers) -> Numbers:
-    """A map as rows and columns; of a volume the slice through its peak."""
+def _plane(values: Numbers, depth: int | None = None) -> Numbers:
+    """A map as rows and columns; of a volume one slice, by default the one through its peak."""
     if values.ndim < 2:
         return values.reshape(1, -1)
     if values.ndim == 2:
         return values
-    depth = int(np.unravel_index(int(np.abs(values).argmax()), values.shape)[0])
+    if depth is None:
+        depth = int(np.unravel_index(int(np.abs(values).argmax()), values.shape)[0])
     plane: Numbers = values[depth]
     return plane
 

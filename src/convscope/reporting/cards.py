@@ -9,6 +9,7 @@ from convscope import render
 from convscope.catalogue import find
 from convscope.errors import UnknownName
 from convscope.render import Legend, Note
+from convscope.render.slice_viewer import has_slices, viewer_html
 from convscope.reporting.reproduce import Recipe, recipe
 from convscope.spec import LensSpec
 from convscope.values import Attribution, Value
@@ -48,6 +49,8 @@ class Card:
     recipe: Recipe
     layers: Layers | None
     picture: str = ""
+    slices: str = ""
+    """The button that opens the slice viewer of a volume, as HTML."""
 
 
 def card_of(value: Value, anchor: str) -> Card:
@@ -68,6 +71,7 @@ def card_of(value: Value, anchor: str) -> Card:
         recipe=recipe(value.record),
         layers=layers,
         picture="" if layers else _picture(value),
+        slices=viewer_html(value) if isinstance(value, Attribution) and has_slices(value) else "",
     )
 
 

@@ -9,15 +9,22 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from convscope import render
 from convscope.errors import CannotWrite, InputError
+from convscope.render.input_preview import prepared_pixels
+from convscope.render.layer_images import picture_png
+from convscope.render.slice_viewer import embedded_library, viewer_script
 from convscope.reporting.cards import COARSE, Card, card_of, data_uri
 from convscope.reporting.sections import Section, as_section
 from convscope.spec import FAMILIES
 from convscope.values import Attribution, Prediction, Value, atomic_write, check_writable
+
+PREVIEW_SIDE = 520
+"""The pixels that a signal or a volume is drawn wide at the head of its section."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +119,20 @@ def page(sections: Sequence[Section], title: str = "") -> str:
         opacity=render.OPACITY,
         css=Markup(_text("report.css")),
         js=Markup(_text("report.js")),
+        layered=any(card.layers for card in _cards(subjects)),
+        slices=Markup(_slice_viewer()) if any(card.slices for card in _cards(subjects)) else "",
         manifests=Markup(_json([_manifest(section) for section in sections])),
     )
     return text
+
+
+def _cards(subjects: Sequence[Subject]) -> list[Card]:
+    return [card for subject in subjects for family in subject.families for card in family.cards]
+
+
+def _slice_viewer() -> str:
+    """What a page with volumes needs: NiiVue, and the script that opens it."""
+    return f"{embedded_library()}\n<script>\n{viewer_script()}</script>"
 
 
 def _subject(section: Section, anchor: str, eyebrow: str) -> Subject:
@@ -151,12 +169,18 @@ def _answers_read(prediction: render.Answer) -> str:
 
 
 def _photo(values: Sequence[Value], name: str) -> Photo | None:
+    """The input as a picture: an image as it is, a signal as lines, the middle slice of a volume."""
     for value in values:
         pixels, png = render.photo_pixels(value), render.photo_png(value)
         if pixels is not None and png is not None:
             height, width = pixels.shape[:2]
             return Photo(data_uri(png), width, height, max(height, width) < COARSE, f"The input {name}")
-    return None
+    inputs = (getattr(value, "photo", None) for value in values)
+    numbers = next((array for photo in inputs if photo is not None and (array := np.asarray(photo)).ndim > 1), None)
+    if numbers is None:
+        return None
+    pixels = prepared_pixels(numbers, PREVIEW_SIDE)
+    return Photo(data_uri(picture_png(pixels)), pixels.shape[1], pixels.shape[0], False, f"The input {name}")
 
 
 def _by_family(cards: Sequence[Card]) -> list[Family]:

@@ -117,10 +117,14 @@ SAMPLES.add(
     "shapes", SampleSpec("shapes", "color scenes with one object and its mask", _scene, ("7", "12", "25"), count=200)
 )
 SAMPLES.add(
-    "beats", SampleSpec("beats", "heartbeats, of which one may be abnormal", _beats, ("1", "2", "3"), count=200)
+    "beats",
+    SampleSpec("beats", "heartbeats, of which one may be abnormal", _beats, ("1", "2", "3"), count=200, kind="signal"),
 )
 SAMPLES.add(
-    "nodules", SampleSpec("nodules", "volumes, in which there may be a nodule", _nodules, ("1", "2", "4"), count=200)
+    "nodules",
+    SampleSpec(
+        "nodules", "volumes, in which there may be a nodule", _nodules, ("1", "2", "4"), count=200, kind="volume"
+    ),
 )
 SAMPLES.add("pairs", SampleSpec("pairs", "two objects: the same shape or not?", _pair, ("1", "2", "3"), count=200))
 SAMPLES.add("photo", SampleSpec("photo", "two photographs", _photo, ("china", "flower")))

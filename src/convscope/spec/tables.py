@@ -63,6 +63,7 @@ class InputFormat:
         options: the options that an address of such a file may have, such as ``frame`` in ``scan.nii?frame=3``.
         folder_axes: the number of axes of an input that a whole folder holds, such as 3 for a series of slices; 0 if a
             folder is none.
+        kinds: the kinds of input that such a file may hold, such as ``signal``; empty if any.
     """
 
     name: str
@@ -73,6 +74,7 @@ class InputFormat:
     options: tuple[str, ...] = ()
     folder_axes: int = 0
     extra: str = ""
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class SampleSpec:
     """A few keys to try; the first one is used in examples."""
     count: int = 0
     """The size of the collection ``sample:NAME``, numbered from 0; 0 where it has only ``keys``."""
+    kind: str = "image"
+    """The kind of input."""
 
 
 Spec = TypeVar("Spec")
@@ -117,6 +121,8 @@ class Table(Mapping[str, Spec]):
 
     def find(self, name: str) -> Spec:
         """The declaration of that name, with underscores or dashes."""
+        if name in self._specs:
+            return self._specs[name]
         self.fill()
         for spelling in (name, name.replace("-", "_"), name.replace("_", "-")):
             if spelling in self._specs:
@@ -219,6 +225,7 @@ def input_format(
     options: tuple[str, ...] = (),
     folder_axes: int = 0,
     extra: str = "",
+    kinds: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare a function ``(path, options) -> RawInput`` that reads input files of one format.
 
@@ -230,10 +237,12 @@ def input_format(
         options: the options that an address of such a file may have.
         folder_axes: the number of axes of an input that a whole folder holds; see `InputFormat`.
         extra: the extra of this package that installs the required libraries.
+        kinds: the kinds of input that such a file may hold; see `InputFormat`.
     """
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
-        INPUT_FORMATS.add(name, InputFormat(name, title, extensions, recognizes, function, options, folder_axes, extra))
+        spec = InputFormat(name, title, extensions, recognizes, function, options, folder_axes, extra, kinds)
+        INPUT_FORMATS.add(name, spec)
         return function
 
     return declare

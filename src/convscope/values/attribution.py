@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from convscope.errors import CannotWrite
+from convscope.values.backends import get_renderer
 from convscope.values.base import Cost, Value
 
 if TYPE_CHECKING:
@@ -36,7 +38,12 @@ class Attribution(Value):
     """
 
     is_map = attributes = is_batched = True
-    writers: ClassVar[Mapping[str, str]] = {**Value.writers, ".nii.gz": "_save_nifti", ".nii": "_save_nifti"}
+    writers: ClassVar[Mapping[str, str]] = {
+        **Value.writers,
+        ".gif": "_save_gif",
+        ".nii.gz": "_save_nifti",
+        ".nii": "_save_nifti",
+    }
     arrays: ClassVar[tuple[str, ...]] = ("values", "layer_values", "channels", "uncertainty", "photo")
 
     values: Tensor
@@ -76,6 +83,11 @@ class Attribution(Value):
         from convscope.values.nifti import write_nifti
 
         write_nifti(self.values, self.record, path)
+
+    def _save_gif(self, path: Path) -> None:
+        if self.record.kind != "video":
+            raise CannotWrite("a .gif shows the frames of a clip, and this is no map of one: write a .png")
+        path.write_bytes(get_renderer().animated_gif(self))
 
     @classmethod
     def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:

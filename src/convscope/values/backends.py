@@ -20,8 +20,8 @@ class Renderer(Protocol):
     def picture(self, value: Any, *, theme: str = "light", **options: Any) -> Any:
         """A `Picture` of a value."""
 
-    def animated_gif(self, pictures: Any, /) -> bytes:
-        """The frames of a `Pictures` value as a GIF file."""
+    def animated_gif(self, value: Any, /) -> bytes:
+        """The frames of a `Pictures` value, or the map over those of a clip, as a GIF file."""
 
 
 class SimilarityMeasures(Protocol):

@@ -1,10 +1,14 @@
 """A recorded forward pass: operations, their edges and their modules."""
 
+from typing import Any
+
+import pytest
 import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.graph import INPUT, ForwardGraph
+from convscope.engine.graph import INPUT, ForwardGraph, record_graph
+from convscope.engine.ops.dispatch_mode import DispatchMode
 from tests.engine.graph.networks import Tokens, record
 from tests.nets import ResidualNet, seeded
 
@@ -76,6 +80,29 @@ class Reused(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.tied(self.block(self.block(x)))
+
+
+class DoublesCounted(DispatchMode):
+    """Counts the operations that give double precision, in which the recorder calculates with positions."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations, self.doubles = 0, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.operations += 1
+        self.doubles += isinstance(result, Tensor) and result.dtype == torch.float64
+        return result
+
+
+@pytest.mark.parametrize("network", [ResidualNet, Written])
+def test_other_modes_do_not_see_the_arithmetic_of_positions(network: type[nn.Module]) -> None:
+    model, image = cs.Model(seeded(network)), torch.ones(1, 3 if network is ResidualNet else 1, 16, 16)
+    with DoublesCounted() as mode:
+        graph = record_graph(model, image)
+    assert mode.operations >= len(graph.operations) > 5
+    assert mode.doubles == 0
 
 
 def test_a_reused_module_shows_every_call_and_shared_parameters_count_once() -> None:

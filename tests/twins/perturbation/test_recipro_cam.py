@@ -17,6 +17,7 @@ from tests.twins.subjects import Subject, subject_called
 @twin_of(cs.recipro_cam)
 def recipro_cam(slow: Slow, layer: str, gaussian: bool = True) -> Tensor:
     a, _ = slow.at(layer)
+    blank = slow.score_given(layer, a * 0)
     positions = list(itertools.product(*map(range, a.shape[1:])))
     drops = torch.empty(a.shape[1:], dtype=torch.float64)
     for position in positions:
@@ -25,7 +26,7 @@ def recipro_cam(slow: Slow, layer: str, gaussian: bool = True) -> Tensor:
             distances = [abs(i - j) for i, j in zip(position, neighbour, strict=True)]
             if max(distances) <= (1 if gaussian else 0):
                 window[neighbour] = math.prod(1 - d / 2 for d in distances)
-        drops[position] = slow.score_given(layer, a * window) - slow.score_given(layer, a * 0)
+        drops[position] = slow.score_given(layer, a * window) - blank
     return drops
 
 

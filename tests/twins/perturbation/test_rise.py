@@ -107,7 +107,7 @@ def test_stopping_early_gives_the_map_of_as_many_masks(pictures: list) -> None:
 
 @pytest.mark.parametrize("subject", ["shapes"], indirect=True)
 def test_the_stability_note_is_how_maps_of_different_seeds_correlate(subject: Subject) -> None:
-    maps = [subject.explained("rise", samples=200, seed=seed)[0] for seed in range(8)]
+    maps = [subject.explained_first("rise", samples=200, seed=seed) for seed in range(8)]
     correlations = torch.corrcoef(torch.stack([m.values.flatten() for m in maps]))
     mean_correlation = correlations[~torch.eye(8, dtype=torch.bool)].mean()
     mean_note = sum(m.notes["stability over seeds"] for m in maps) / 8

@@ -3,6 +3,8 @@
 The recorder works below autograd (`__torch_dispatch__`), where functions, methods, operators, modules and in-place
 forms have become the same operations. Which operation computed what another one reads is tracked by tensor, where a
 view is an operation of its own; writes to memory that other tensors share are tracked by memory.
+
+The arithmetic of positions runs with all modes disabled: another one would take it for the network's.
 """
 
 from collections import Counter
@@ -12,6 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from convscope.engine.graph import flops
@@ -110,7 +113,8 @@ class Recorder(DispatchMode):
             counter.clear()
         self._origins, self._writes = WeakTensorKeyDictionary(), {}
         self._written_storages, self._used_weights = [], set()
-        self._origins[tensor] = TensorOrigin(INPUT, of_input(tuple(tensor.shape)))
+        with _disable_current_modes():
+            self._origins[tensor] = TensorOrigin(INPUT, of_input(tuple(tensor.shape)))
 
     def origin(self, tensor: Tensor) -> TensorOrigin | None:
         """How a tensor was computed up to now; None where it does not depend on the input, or runs under vmap."""
@@ -125,9 +129,10 @@ class Recorder(DispatchMode):
         if not writes:
             return own
         latest = max(write.origin.operation for write in writes)
-        if own is None:
-            return TensorOrigin(latest, _dependence_of_written(tensor, writes))
-        return TensorOrigin(latest, _dependence_with_writes(own, writes, tensor.ndim))
+        with _disable_current_modes():
+            if own is None:
+                return TensorOrigin(latest, _dependence_of_written(tensor, writes))
+            return TensorOrigin(latest, _dependence_with_writes(own, writes, tensor.ndim))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
@@ -199,7 +204,8 @@ class Recorder(DispatchMode):
 
     def _output_dependences(self, call: ObservedCall) -> tuple[list[tuple[Dependence, ...]], bool]:
         """The dependence of each output, and whether it is exact; operations without a rule are counted."""
-        dependences, exact = output_dependences(call)
+        with _disable_current_modes():
+            dependences, exact = output_dependences(call)
         if not exact:
             self.without_rule[kind(call.func)] += 1
         return dependences, exact

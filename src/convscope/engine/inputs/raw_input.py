@@ -1,5 +1,8 @@
 """An input as its file holds it: numbers with named axes, which no network has prepared yet."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +15,7 @@ Numbers = NDArray[np.float32]
 
 MAX_VALUES = 2**31
 """An input with more numbers than this is refused before it is read: 8 GiB in single precision."""
+_LIMIT: ContextVar[int] = ContextVar("limit", default=MAX_VALUES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,15 +89,25 @@ def check_count(shape: tuple[int, ...], title: str) -> None:
     """Refuse an input with more numbers than fit into memory safely.
 
     Raises:
-        InputError: it has more than `MAX_VALUES` numbers.
+        InputError: it has more than `MAX_VALUES` numbers, or than a smaller limit allows.
     """
     count = 1
     for size in shape:
         count *= int(size)
-    if count > MAX_VALUES:
+    if count > _LIMIT.get():
         raise InputError(
             f"{title} has {count:,} numbers ({4 * count / 2**30:.0f} GiB in single precision): crop or shrink it first"
         )
+
+
+@contextmanager
+def limited_to(count: int) -> Iterator[None]:
+    """Refuse inputs with more numbers than this, for files of strangers."""
+    token = _LIMIT.set(count)
+    try:
+        yield
+    finally:
+        _LIMIT.reset(token)
 
 
 def _names(axes: tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ from convscope.engine.layers.feature_layout import FeatureLayout, Shape
 from convscope.engine.layers.forward_recording import record_forward
 from convscope.engine.layers.layout_probing import probe_layout
 from convscope.engine.layers.layout_reading import RESAMPLED, UnknownLayout
-from convscope.engine.layers.traced_layer import TracedLayer, to_traced_layer
+from convscope.engine.layers.traced_layer import TracedLayer, to_traced_layer, to_traced_layers
 from convscope.engine.network.assumption_checks import jittered
 from convscope.engine.network.cache import CacheEntry
 from convscope.engine.network.scripted_modules import unreached_message
@@ -288,9 +288,8 @@ def _to_trace(model: "Model", image: Tensor, graph: ForwardGraph, images: int, o
         address for address, module in model.module.named_modules() if address and not isinstance(module, _PASS_THROUGH)
     }
     extent = tuple(graph.input_shape[2:])
-    layers = {
-        address: to_traced_layer(visit, images, extent) for address, visit in graph.layer_calls.items() if address
-    }
+    calls = {address: call for address, call in graph.layer_calls.items() if address}
+    layers = to_traced_layers(calls, images, extent)
     for address, declared in model.layouts.items():
         if address not in layers:
             suggestion = did_you_mean(address, list(layers))

@@ -1,16 +1,14 @@
 """The output of one layer in a recorded forward pass, with its layout where that follows from the operations."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
 from convscope.engine.graph.forward_graph import LayerCall
 from convscope.engine.layers.feature_layout import FeatureLayout, Shape
 from convscope.engine.layers.layout_reading import UnknownLayout, read_layout, region_of
 from convscope.engine.network.quantized import QUANTIZED
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -70,30 +68,55 @@ def _add_batch(visit: LayerCall) -> LayerCall:
     return replace(visit, shape=(1, *visit.shape), dependence=dependence, batch=batch)
 
 
-def to_traced_layer(visit: LayerCall, images: int, extent: Shape) -> TracedLayer:
-    """What is known of a layer from its call in a forward pass of ``images`` images of this spatial extent."""
-    layout, unknown_reason, shape = None, "does not depend on the input", visit.shape
-    unbatched = images == 1 and _lacks_batch(visit)
-    if unbatched:
-        visit = _add_batch(visit)
-    if 0 in visit.shape:
-        unknown_reason = "is empty: the input is too small for it"
-    elif visit.batch is not None:
-        try:
-            layout = read_layout(visit.shape, visit.dependence, visit.batch, images)
-            layout = replace(layout, unbatched=unbatched, region=region_of(visit.dependence, layout.grid, extent))
-            shape = layout.shape
-        except UnknownLayout as error:
-            unknown_reason = str(error)
+def to_traced_layers(calls: Mapping[str, LayerCall], images: int, extent: Shape) -> dict[str, TracedLayer]:
+    """What is known of layers from their calls in a forward pass of ``images`` images of this spatial extent.
+
+    Layers that hold the very same dependence, as a convolution, its norm and its activation do, share one layout. The
+    calls keep the dependence alive, so that its identity stands for it.
+    """
+    layouts: dict[tuple[Any, ...], tuple[FeatureLayout | None, str]] = {}
+    layers = {}
+    for address, call in calls.items():
+        key = (call.shape, tuple(map(id, call.dependence)), id(call.batch))
+        if key not in layouts:
+            layouts[key] = _read_layout_of_call(call, images, extent)
+        layers[address] = _traced_layer(call, images, extent, *layouts[key])
+    return layers
+
+
+def to_traced_layer(call: LayerCall, images: int, extent: Shape) -> TracedLayer:
+    """What is known of one layer from its call."""
+    return _traced_layer(call, images, extent, *_read_layout_of_call(call, images, extent))
+
+
+def _traced_layer(
+    call: LayerCall, images: int, extent: Shape, layout: FeatureLayout | None, unknown_reason: str
+) -> TracedLayer:
     return TracedLayer(
-        shape,
+        call.shape if layout is None else layout.shape,
         layout,
         unknown_reason,
-        visit.operations,
-        visit.calls,
-        visit.dtype.is_floating_point or visit.dtype in QUANTIZED,
-        earlier=visit.earlier,
+        call.operations,
+        call.calls,
+        call.dtype.is_floating_point or call.dtype in QUANTIZED,
+        earlier=call.earlier,
         images=images,
         extent=extent,
-        mapped=visit.mapped,
+        mapped=call.mapped,
     )
+
+
+def _read_layout_of_call(call: LayerCall, images: int, extent: Shape) -> tuple[FeatureLayout | None, str]:
+    """The layout of an output, or None and why there is none."""
+    unbatched = images == 1 and _lacks_batch(call)
+    if unbatched:
+        call = _add_batch(call)
+    if 0 in call.shape:
+        return None, "is empty: the input is too small for it"
+    if call.batch is None:
+        return None, "does not depend on the input"
+    try:
+        layout = read_layout(call.shape, call.dependence, call.batch, images)
+    except UnknownLayout as error:
+        return None, str(error)
+    return replace(layout, unbatched=unbatched, region=region_of(call.dependence, layout.grid, extent)), ""

@@ -18,7 +18,7 @@ from convscope.errors import ConvScopeError, ModelFailed, UnknownName
 from convscope.web.api.listing import add_listing_routes
 from convscope.web.api.runs import add_run_routes
 from convscope.web.api.schemas import API_PREFIX, ErrorResponse
-from convscope.web.requests.export import NoRoom
+from convscope.web.requests.temporary_files import NoRoom
 
 if TYPE_CHECKING:
     from convscope.web.requests.services import Services

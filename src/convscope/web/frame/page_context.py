@@ -13,6 +13,7 @@ from convscope.values import Recommendation, Value
 from convscope.web.i18n import translate
 from convscope.web.jobs.async_wait import run_in_thread, wait_until_finished
 from convscope.web.jobs.job import Job
+from convscope.web.requests.models_and_images import takes_measurements
 from convscope.web.requests.services import Services
 from convscope.web.requests.url_state import View
 
@@ -83,7 +84,11 @@ class PageContext:
         library = self.services.library
         try:
             key = f"recommend\n{view.model}\n{library.fingerprint(view.image)}"
-            work = lambda: recommend(library.model(view.model), library.image(view.image))  # noqa: E731
+
+            def work() -> Value:
+                model = library.model(view.model)
+                return recommend(model, library.image(view.image, measured=takes_measurements(model)))
+
             job = await self.wait(self.services.jobs.submit(key, work, owner=view.model))
         except ConvScopeError:
             return []  # the error is shown where the network or the image is used

@@ -12,6 +12,7 @@ from importlib.resources import files
 from nicegui import app, ui
 
 from convscope.render import OPACITY, PHOTO_WEIGHT, SCALES, THEMES
+from convscope.render.slice_viewer import viewer_script
 from convscope.web.frame.page_context import PageContext, shared_view
 from convscope.web.frame.page_registry import pages
 from convscope.web.i18n import LANGUAGES, translate
@@ -25,6 +26,10 @@ MARK = (
     'stroke="currentColor" stroke-width="2.4"/><circle cx="10.5" cy="10.5" r="2.6" fill="currentColor"/>'
     '<path d="M16 16l5.4 5.4" stroke="currentColor" stroke-width="2.8" stroke-linecap="round"/></svg>'
 )
+
+
+LIBRARY_PATH = "/assets/niivue.js"
+"""Where pages find the library of the slice viewer; they ask for it when a viewer is opened."""
 
 
 @contextmanager
@@ -116,6 +121,7 @@ def _head(lang: str, theme: str, dark: bool) -> str:
     return (
         f"<style>{_variables()}{_text('reset.css')}{_text('workbench.css')}</style>"
         f"<script>window.convscope = {json.dumps(settings)};{_text('workbench.js')}</script>"
+        f'<script data-niivue="{LIBRARY_PATH}">{viewer_script()}</script>'
     )
 
 

@@ -9,7 +9,7 @@ from convscope.web.frame.page_context import PageContext
 from convscope.web.page_parts.buttons import button
 from convscope.web.requests.export import file_bytes, file_name, file_suffixes
 
-LABELS = {".png": "Picture", ".npz": "Numbers", ".json": "Manifest", ".gif": "Animation"}
+LABELS = {".png": "Picture", ".npz": "Numbers", ".json": "Manifest", ".gif": "Animation", ".nii.gz": "Volume"}
 
 
 def download_buttons(value: Value, context: PageContext) -> None:

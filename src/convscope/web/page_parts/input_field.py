@@ -34,15 +34,16 @@ def input_field(
         on_error: shows why the chosen picture cannot be opened; by default at the bottom of the page.
     """
     library, value = context.services.library, view.input(kind.name)
+    kind_of_input = library.kind_of(view.model)
     if kind.content in ("image", "second image"):
         choices = {} if required else {"": context.tr("none")}
-        choices |= {image.key: image.name for image in library.images()}
+        choices |= {image.key: image.name for image in library.images(kind_of_input)}
         with ui.element("div").classes("with-picture"):
             if value:
                 _thumbnail(value, context, on_error or context.show_error)
             _select(kind, choices, value, context, on_change)
     elif kind.content == "data set":
-        _select(kind, library.collections(value), value, context, on_change)
+        _select(kind, library.collections(value, kind=kind_of_input), value, context, on_change)
     elif kind.content == "address":
         shown = ", ".join(value) if kind.several else value
         suggestion_field(kind, shown, context, view.model, lambda text: on_change(kind.name, _written(kind, text)))

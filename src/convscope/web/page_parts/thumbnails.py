@@ -8,12 +8,16 @@ from cachetools import LRUCache, cached
 from nicegui import ui
 from PIL import Image as Pillow
 
-from convscope.engine.inputs.image_io import apply_orientation, convert_mode, open_image
+from convscope.engine.inputs.image_io import apply_orientation, convert_mode
+from convscope.engine.inputs.raw_input import RawInput
 from convscope.render import short_name
+from convscope.render.input_preview import preview_pixels
 from convscope.web.requests.models_and_images import Library
 
 CACHED_PREVIEWS = 512
 """Previews that are kept in memory."""
+SMALL_SIDE = 128
+"""Previews no larger than this show a single slice of a volume."""
 THUMBNAILS_PER_ROW = 7
 """Thumbnails that fit into one row."""
 
@@ -30,7 +34,7 @@ def preview_uri(library: Library, key: str, side: int = 480) -> str:
         UnknownName: the server offers no such image.
         InputError: the file can no longer be read.
     """
-    return _encode(library.image(key), side)
+    return _encode(library.opened(key), side)
 
 
 def thumbnail_uri(library: Library, key: str) -> str:
@@ -38,9 +42,10 @@ def thumbnail_uri(library: Library, key: str) -> str:
     return preview_uri(library, key, 64)
 
 
-def thumbnail_box(library: Library) -> ui.element:
+def thumbnail_box(library: Library, kind: str = "") -> ui.element:
     """An empty container for thumbnails, already as tall as when it is filled, so that the page does not jump."""
-    return ui.element("div").classes("thumbs two-rows" if len(library.images()) > THUMBNAILS_PER_ROW else "thumbs")
+    is_long = len(library.images(kind)) > THUMBNAILS_PER_ROW
+    return ui.element("div").classes("thumbs two-rows" if is_long else "thumbs")
 
 
 def image_title(library: Library, key: str) -> str:
@@ -48,8 +53,11 @@ def image_title(library: Library, key: str) -> str:
     return short_name(next((image.name for image in library.images() if image.key == key), key))
 
 
-def _encode(image: str | Pillow.Image, side: int) -> str:
-    picture = convert_mode(apply_orientation(open_image(image) if isinstance(image, str) else image), 3)
+def _encode(image: RawInput | Pillow.Image, side: int) -> str:
+    if isinstance(image, RawInput):
+        picture = Pillow.fromarray(preview_pixels(image, side, slices=side > SMALL_SIDE))
+    else:
+        picture = convert_mode(apply_orientation(image), 3)
     zoom = side / max(picture.size)
     if zoom >= 2:
         picture = picture.resize([length * int(zoom) for length in picture.size], Pillow.Resampling.NEAREST)

@@ -12,9 +12,10 @@ from convscope import render
 from convscope.catalogue import find
 from convscope.errors import UnknownName
 from convscope.render import Note
+from convscope.render.slice_viewer import has_slices, viewer_html
 from convscope.values import Attribution, Value
 from convscope.web.frame.page_context import PageContext
-from convscope.web.panels import data_uri, panel, show_picture
+from convscope.web.panels import data_uri, panel
 
 MAX_LAYER_SIZE = 512
 """The largest side of the image layers in pixels; cards are no larger."""
@@ -30,19 +31,34 @@ _IDS = itertools.count()
 
 @panel(Attribution)
 def show(value: Attribution, context: PageContext) -> None:
-    """Show a map over its photo with everything needed to read it."""
-    if not has_overlay(value):
-        show_picture(value, context)
-        return
+    """Show a map with everything needed to read it."""
     with ui.element("div").classes("main-part"):
-        ui.html(overlay_figure(value, context), sanitize=False)
-        ui.html(f'<div class="own">{display_controls(context)}</div>', sanitize=False)
+        ui.html(map_figure(value, context), sanitize=False)
+        if has_overlay(value):
+            ui.html(f'<div class="own">{display_controls(context)}</div>', sanitize=False)
         show_explanation(value, context)
 
 
 def has_overlay(value: Value) -> bool:
     """Whether a value is a two-dimensional map of an input that can be shown as a photo."""
     return isinstance(value, Attribution) and value.values.ndim == 2 and render.photo_pixels(value) is not None
+
+
+def map_figure(
+    value: Attribution, context: PageContext, *, limit: float | None = None, ends: tuple[str, str] | None = None
+) -> str:
+    """A map as HTML: over its photo if it has one; maps of signals, volumes and clips as their pictures.
+
+    Args:
+        limit: the magnitude at the end of the scale; by default the map's own.
+        ends: labels of the low and the high end that replace the map's own, over a photo.
+    """
+    if has_overlay(value):
+        return overlay_figure(value, context, limit=limit, ends=ends)
+    png = render.picture(value, theme="dark" if context.dark else "light", limit=limit, bare=True).png()
+    alt = escape(context.tr(render.alt(value)))
+    slices = viewer_html(value, limit=limit, translate=context.tr) if has_slices(value) else ""
+    return f'<figure class="value"><img src="{data_uri(png)}" alt="{alt}"></figure>{slices}'
 
 
 def show_explanation(value: Value, context: PageContext, *, limit: float | None = None) -> None:

@@ -24,12 +24,38 @@ def show(value: render.Answer, context: PageContext) -> None:
         ui.label(context.tr(note.text)).classes("warning" if note.warning else "small")
 
 
-def answer_picture(value: render.Answer, context: PageContext) -> None:
-    """Add the picture of a segmentation or of boxes; a prediction of classes has none beside its input."""
-    if render.has_bare_picture(value) and value.photo is not None:
-        png = render.picture(value, theme="dark" if context.dark else "light", bare=True).png()
-        alt = escape(context.tr(render.alt(value)))
-        ui.html(f'<img src="{data_uri(png)}" alt="{alt}" style="max-width: 100%">', sanitize=False)
+ON_PLACE_CLICK = (
+    "(e) => {const r = e.currentTarget.getBoundingClientRect(); "
+    "emit((e.clientY - r.top) / r.height, (e.clientX - r.left) / r.width);}"
+)
+"""Emits where a picture was clicked, as fractions of its height and width."""
+
+
+def answer_picture(
+    value: render.Answer, context: PageContext, *, pick_place: Callable[[int, int], Any] | None = None
+) -> None:
+    """Add the picture of a segmentation or of boxes; a prediction of classes has none beside its input.
+
+    Args:
+        pick_place: called with the row and the column of the input at which a segmentation was clicked.
+    """
+    if not render.has_bare_picture(value) or value.photo is None:
+        return
+    png = render.picture(value, theme="dark" if context.dark else "light", bare=True).png()
+    alt = escape(context.tr(render.alt(value)))
+    photo = render.photo_pixels(value)
+    is_clickable = pick_place is not None and isinstance(value, Segmentation) and photo is not None
+    style = "width: fit-content; line-height: 0;" + (" cursor: crosshair" if is_clickable else "")
+    element = ui.html(f'<img src="{data_uri(png)}" alt="{alt}" style="max-width: 100%">', sanitize=False).style(style)
+    if pick_place is not None and photo is not None and is_clickable:
+        height, width = photo.shape[:2]
+
+        def on_click(event: Any) -> None:
+            down, across = (min(max(float(fraction), 0.0), 0.999999) for fraction in event.args)
+            pick_place(int(down * height), int(across * width))
+
+        element.mark("place").on("click", on_click, js_handler=ON_PLACE_CLICK)
+        ui.label(context.tr("Click a place in the picture to explain the class there.")).classes("small")
 
 
 def answer_bars(

@@ -1,7 +1,9 @@
 """From a request to a value: what a link or a body names, and how it is computed.
 
 url_state.py           the state in a link: model, image, lens, target, layer, unit, parameters
-models_and_images.py   the models and images that the server offers, and uploads
+models_and_images.py   the models and images that the server offers
+uploads.py             uploaded files, kept in memory: pictures and numbers
+temporary_files.py     a folder for what must be a file for a moment
 run_request.py         how a view becomes a value
 services.py            what pages and API share: the models and images, and the jobs
 export.py              a value as a file: picture, numbers, manifest, report

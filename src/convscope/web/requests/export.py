@@ -1,26 +1,17 @@
 """Downloads: a value's picture, its numbers, its manifest, or a report of several values."""
 
-import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from convscope.errors import CannotWrite
+from convscope.render.slice_viewer import has_slices
 from convscope.reporting import Section, write_report
-from convscope.values import Value
+from convscope.values import Attribution, Value
+from convscope.web.requests.temporary_files import in_temporary_folder
 
-MEMORY = Path("/dev/shm")
-"""The file system in memory, if the system has one."""
-
-
-OFFERED = (".png", ".npz", ".json", ".gif")
+OFFERED = (".png", ".npz", ".json", ".gif", ".nii.gz")
 """The file formats that pages offer."""
-
-
-class NoRoom(CannotWrite):
-    """The server has no space left for a temporary file."""
 
 
 def file_bytes(value: Value, suffix: str, **options: Any) -> bytes:
@@ -43,27 +34,8 @@ def report_bytes(values: Sequence[Value], refused: Mapping[str, str]) -> bytes:
 
 
 def _write_temporary(name: str, write: Callable[[Path], Path]) -> bytes:
-    """The contents that ``write`` writes to a temporary file, in memory if the system allows it, otherwise on disk."""
-    errors: list[OSError] = []
-    for folder in (str(MEMORY), None) if os.access(MEMORY, os.W_OK) else (None,):
-        try:
-            return _write_in(Path(tempfile.mkdtemp(dir=folder, prefix="convscope-")), name, write)
-        except OSError as error:
-            if isinstance(error, CannotWrite) and error.__cause__ is None:
-                raise  # the value itself cannot be saved in this format
-            errors.append(error)
-    cause = errors[-1].__cause__ if isinstance(errors[-1], CannotWrite) else errors[-1]
-    reason = getattr(cause, "strerror", None) or cause
-    raise NoRoom(f"the server has no room to make this file ({reason}): free some on its disk and try again") from cause
-
-
-def _write_in(folder: Path, name: str, write: Callable[[Path], Path]) -> bytes:
-    """The contents that ``write`` writes into a folder, which is removed afterwards."""
-    try:
-        return write(folder / name).read_bytes()
-    finally:
-        (folder / name).unlink(missing_ok=True)
-        folder.rmdir()
+    """The contents that ``write`` writes to a temporary file."""
+    return in_temporary_folder(lambda folder: write(folder / name).read_bytes())
 
 
 def file_name(value: Value, suffix: str) -> str:
@@ -74,5 +46,7 @@ def file_name(value: Value, suffix: str) -> str:
 
 def file_suffixes(value: Value) -> list[str]:
     """The formats in which a value can be downloaded; an animation only if it has frames."""
-    animated = getattr(value, "frames", None) is not None
-    return [suffix for suffix in OFFERED if suffix in value.writers and (suffix != ".gif" or animated)]
+    is_map = isinstance(value, Attribution)
+    animated = getattr(value, "frames", None) is not None or (is_map and value.record.kind == "video")
+    fits = {".gif": animated, ".nii.gz": isinstance(value, Attribution) and has_slices(value)}
+    return [suffix for suffix in OFFERED if suffix in value.writers and fits.get(suffix, True)]

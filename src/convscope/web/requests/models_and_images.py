@@ -1,7 +1,7 @@
-"""The assets that the server offers: the models and images named at start, and uploaded images.
+"""The assets that the server offers: the models and inputs named at start, and uploaded inputs.
 
-All are named by keys that are issued here, never by paths: ``sample:shapes/7``, ``folder:0/cat.jpg``,
-``upload:3f2a…``. Other keys are refused.
+Images, signals, volumes and clips are all called images here, as in links and in the API. All are named by keys that
+are issued here, never by paths: ``sample:shapes/7``, ``folder:0/cat.jpg``, ``upload:3f2a…``. Other keys are refused.
 """
 
 import copy
@@ -18,10 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image as Pillow
 
-from convscope.engine.inputs.image_io import convert_mode, decode_image, open_image, require_file
+from convscope.engine.inputs.image_io import convert_mode, image_extensions, open_image, require_file
+from convscope.engine.inputs.input_files import input_extensions, read_input
+from convscope.engine.inputs.raw_input import RawInput
 from convscope.errors import InputError, UnknownName, did_you_mean
+from convscope.render.input_preview import preview_pixels
+from convscope.spec import INPUT_FORMATS, SAMPLES
 from convscope.web.jobs.work_queue import MAX_WORKERS_PER_OWNER
 from convscope.web.jobs.workers import LONG_WORKERS
+from convscope.web.requests.uploads import Upload, receive
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -30,8 +35,6 @@ MAX_UPLOAD = 32 * 2**20
 """Bytes of one uploaded image, at most."""
 MAX_UPLOADS, MAX_UPLOADED_BYTES = 64, 256 * 2**20
 """Uploads that are kept, and their bytes in total; beyond these the oldest are dropped."""
-UPLOAD_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-"""File formats that can be uploaded: none whose decoder starts an external program."""
 REPLICAS = MAX_WORKERS_PER_OWNER + LONG_WORKERS - 1
 """Copies of each network besides the first, enough for all jobs of one model that can run at once."""
 _RANGE = re.compile(r"/(\d+)-(\d+)$")
@@ -41,10 +44,15 @@ MAX_LISTED = 2000
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """One available image: its key and its display name."""
+    """One available image: its key, its display name, and the kinds of input that it may be; empty if any."""
 
     key: str
     name: str
+    kinds: tuple[str, ...] = ("image",)
+
+    def fits(self, kind: str) -> bool:
+        """Whether a network that takes this kind of input may take it; an empty kind is unknown."""
+        return not kind or not self.kinds or kind in self.kinds
 
 
 class Library:
@@ -71,7 +79,7 @@ class Library:
         self.allow_load = allow_load
         self._models: dict[str, list[Model]] = {}
         self._borrowed: list[Model] = []
-        self._uploads: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
+        self._uploads: OrderedDict[str, Upload] = OrderedDict()
         self._lock, self._loading_lock = threading.Lock(), threading.Lock()
         self._folder_images = [self._list_folder(number, folder) for number, folder in enumerate(self.folders)]
 
@@ -127,15 +135,39 @@ class Library:
             with self._lock:
                 self._borrowed.remove(model)
 
-    def images(self) -> list[ImageEntry]:
-        """All available images: uploads first, then folders, then samples."""
-        with self._lock:
-            uploads = [ImageEntry(f"upload:{key}", name) for key, (name, _) in reversed(self._uploads.items())]
-        listed = [image for members in self._folder_images for image in members.values()]
-        return _with_unique_names([*uploads, *listed, *(ImageEntry(key, key) for key in self.samples)])
+    def kind_of(self, address: str = "") -> str:
+        """The kind of input that the model at an address takes; empty if it is not loaded yet, or takes any."""
+        models = self._models.get(address or self.addresses[0])
+        return models[0].input.kind if models else ""
 
-    def image(self, key: str) -> Any:
-        """The image for a key, as lenses accept it: a sample's address, a path, or a decoded upload.
+    def images(self, kind: str = "") -> list[ImageEntry]:
+        """The available images: uploads first, then folders, then samples.
+
+        Args:
+            kind: only those that may be of this kind of input.
+        """
+        with self._lock:
+            uploads = [
+                ImageEntry(f"upload:{key}", upload.name, upload.kinds)
+                for key, upload in reversed(self._uploads.items())
+            ]
+        listed = [image for members in self._folder_images for image in members.values()]
+        samples = [ImageEntry(key, key, (_sample_kind(key),)) for key in self.samples]
+        return _with_unique_names([image for image in [*uploads, *listed, *samples] if image.fits(kind)])
+
+    def image_for(self, address: str, preferred: str = "") -> str:
+        """The key of an image for a model: the preferred one, unless it is of another kind; otherwise the first."""
+        kind = self.kind_of(address)
+        fitting = [image.key for image in self.images(kind)]
+        if preferred in fitting or (preferred and preferred not in {image.key for image in self.images()}):
+            return preferred  # one that does not exist is refused where it is used
+        return next((key for key in fitting if not key.startswith("upload:")), next(iter(fitting), ""))
+
+    def image(self, key: str, *, measured: bool = False) -> Any:
+        """The image for a key, as lenses accept it: a sample's address, a path, or the content of an upload.
+
+        Args:
+            measured: uploads as numbers rather than as pictures, for networks that take measurements.
 
         Raises:
             UnknownName: the server offers no such image.
@@ -157,13 +189,29 @@ class Library:
             with self._lock:
                 upload = self._uploads.get(rest)
             if upload is not None:
-                return _decode(*upload)
+                return upload.opened(measured=measured)
         raise UnknownName(f"no image {key!r} here: pick one that is listed, or upload it again")
 
     def upload_name(self, key: str) -> str:
         """The file name of an upload; empty for other images and unknown keys."""
         with self._lock:
-            return self._uploads.get(key.removeprefix("upload:"), ("", b""))[0] if key.startswith("upload:") else ""
+            upload = self._uploads.get(key.removeprefix("upload:")) if key.startswith("upload:") else None
+        return "" if upload is None else upload.name
+
+    def opened(self, key: str) -> Pillow.Image | RawInput:
+        """The image for a key as a picture, or as numbers if it is none.
+
+        Raises:
+            UnknownName: the server offers no such image.
+            InputError: the file can no longer be read.
+        """
+        image = self.image(key)
+        if not isinstance(image, str):
+            content: Pillow.Image | RawInput = image
+            return content
+        if key.startswith("sample:"):
+            return open_image(image) if _sample_kind(key) == "image" else read_input(image)
+        return open_image(image) if image.lower().endswith(tuple(image_extensions())) else read_input(image)
 
     def thumbnail(self, key: str, side: int = 256) -> bytes:
         """The image for a key as a small PNG, no side longer than ``side``.
@@ -172,8 +220,8 @@ class Library:
             UnknownName: the server offers no such image.
             InputError: the file can no longer be read.
         """
-        image = self.image(key)
-        picture = open_image(image) if isinstance(image, str) else image
+        content = self.opened(key)
+        picture = Pillow.fromarray(preview_pixels(content, side)) if isinstance(content, RawInput) else content
         picture = convert_mode(picture, 1 if picture.mode in ("1", "L") else 3)
         picture.thumbnail((side, side))
         file = io.BytesIO()
@@ -196,10 +244,16 @@ class Library:
             return key
         raise UnknownName(f"no collection {key!r} here: {', '.join(self.collections()) or 'none was given at start'}")
 
-    def collections(self, *extra: str) -> dict[str, str]:
-        """Display names of all collections by key; ``extra`` keys, such as other sample ranges, name themselves."""
+    def collections(self, *extra: str, kind: str = "") -> dict[str, str]:
+        """Display names of all collections by key; ``extra`` keys, such as other sample ranges, name themselves.
+
+        Args:
+            kind: only samples of this kind of input.
+        """
         kinds = dict.fromkeys(
-            sample.partition("/")[0] for sample in self.samples if not sample.startswith("sample:photo")
+            sample.partition("/")[0]
+            for sample in self.samples
+            if not sample.startswith("sample:photo") and kind in ("", _sample_kind(sample))
         )
         folders = {f"folder:{number}": folder.name or str(folder) for number, folder in enumerate(self.folders)}
         listed = folders | {f"{kind}/0-99": f"{kind}/0-99" for kind in kinds}
@@ -209,7 +263,7 @@ class Library:
         """Keep an uploaded image in memory and return its key.
 
         Raises:
-            InputError: the file is too large, broken, or no image.
+            InputError: the file is too large, broken, or no image and no file of numbers.
         """
         name = (
             "".join(character for character in re.split(r"[/\\]", name)[-1] if character.isprintable())[-80:]
@@ -217,10 +271,10 @@ class Library:
         )
         if len(content) > MAX_UPLOAD:
             raise InputError(f"{name!r} has {len(content) / 2**20:.0f} MB, more than {MAX_UPLOAD // 2**20}: shrink it")
-        convert_mode(_decode(name, content).crop((0, 0, 2, 2)), 3)  # raises if its pixels cannot be decoded
+        upload = receive(name, content)
         key = hashlib.sha256(content).hexdigest()[:24]
         with self._lock:
-            self._uploads[key] = (name, content)
+            self._uploads[key] = upload
             self._uploads.move_to_end(key)
             while len(self._uploads) > MAX_UPLOADS or self._uploaded_bytes() > MAX_UPLOADED_BYTES:
                 self._uploads.popitem(last=False)
@@ -238,22 +292,22 @@ class Library:
         return key
 
     def _uploaded_bytes(self) -> int:
-        return sum(len(content) for _, content in self._uploads.values())
+        return sum(len(upload.content) for upload in self._uploads.values())
 
     def _list_folder(self, number: int, folder: Path) -> dict[str, ImageEntry]:
         """The images of a folder by key; files outside of it that symbolic links lead to are skipped."""
         if not folder.is_dir():
             raise InputError(f"no such folder: {str(folder)!r}")
         images: dict[str, ImageEntry] = {}
-        suffixes = Pillow.registered_extensions()
+        pictures, suffixes = tuple(Pillow.registered_extensions()), input_extensions()
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder).as_posix()
             nameable = not any(
                 "\ud800" <= character <= "\udfff" for character in name
             )  # otherwise it cannot be part of a URL
-            is_image = nameable and path.suffix.lower() in suffixes
+            is_image = nameable and path.name.lower().endswith((*pictures, *suffixes))
             if is_image and path.is_file() and path.resolve().is_relative_to(folder):
-                images[f"folder:{number}/{name}"] = ImageEntry(f"folder:{number}/{name}", name)
+                images[f"folder:{number}/{name}"] = ImageEntry(f"folder:{number}/{name}", name, _file_kinds(path))
             if len(images) == MAX_LISTED:
                 break
         return images
@@ -289,8 +343,17 @@ def replicas(model: "Model", count: int = REPLICAS) -> list["Model"]:
     return copies
 
 
-def _decode(name: str, content: bytes) -> Pillow.Image:
-    """An upload as an opened image; one that is too large is refused before decoding."""
-    if not content:
-        raise InputError(f"{name!r} is empty (0 bytes)")
-    return decode_image(io.BytesIO(content), name, kinds=UPLOAD_FORMATS)
+def takes_measurements(model: Any) -> bool:
+    """Whether a network takes numbers with named axes, which files hold, and no pictures."""
+    return bool(getattr(model.input, "axes", ()))
+
+
+def _sample_kind(key: str) -> str:
+    """The kind of input of a sample."""
+    return SAMPLES.find(key.removeprefix("sample:").partition("/")[0]).kind
+
+
+def _file_kinds(path: Path) -> tuple[str, ...]:
+    """The kinds of input that a file may be, by its ending."""
+    name = path.name.lower()
+    return next((format.kinds for format in INPUT_FORMATS.values() if name.endswith(format.extensions)), ("image",))

@@ -11,7 +11,7 @@ from convscope.request import Opener, Request
 from convscope.spec import INPUT_KINDS, InputKind, LensSpec, Parameter, inputs_with
 from convscope.values import Value
 from convscope.web.jobs.job import BatchSpec
-from convscope.web.requests.models_and_images import Library
+from convscope.web.requests.models_and_images import Library, takes_measurements
 from convscope.web.requests.url_state import View
 
 if TYPE_CHECKING:
@@ -33,9 +33,10 @@ class LibraryOpener(Opener):
 
     def image(self, kind: InputKind, address: Any, model: Any) -> Any:
         """The image of a key, or the images of several."""
+        measured = takes_measurements(model)
         if isinstance(address, tuple):
-            return [self._library.image(key) for key in address]
-        return self._library.image(address)
+            return [self._library.image(key, measured=measured) for key in address]
+        return self._library.image(address, measured=measured)
 
     def data(self, kind: InputKind, address: Any) -> Any:
         """The images of a collection; a tuple names a single image in place of one."""

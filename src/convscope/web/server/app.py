@@ -11,15 +11,16 @@ from urllib.parse import urlencode
 
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import RedirectResponse
+from fastapi.responses import RedirectResponse, Response
 from nicegui import app as pages_app
 from nicegui import ui
 from starlette.formparsers import MultiPartParser
 
 from convscope import __version__
 from convscope.errors import ParameterError
+from convscope.render.slice_viewer import packed_library
 from convscope.web.api import API_PREFIX, mount_api
-from convscope.web.frame.page_layout import page_frame
+from convscope.web.frame.page_layout import LIBRARY_PATH, page_frame
 from convscope.web.frame.page_registry import Page, pages
 from convscope.web.requests.models_and_images import MAX_UPLOAD, Library
 from convscope.web.requests.services import Services
@@ -27,8 +28,13 @@ from convscope.web.requests.url_state import View
 from convscope.web.server.not_found import not_found_page
 from convscope.web.server.security import FORM_OVERHEAD, AccessControl, require_token_unless_local
 
-MODELS = ("bundled:shapes", "bundled:digits")
-SAMPLES = (*(f"sample:shapes/{n}" for n in range(12)), *(f"sample:digits/{n}" for n in range(10)))
+MODELS = ("bundled:shapes", "bundled:digits", "bundled:beats", "bundled:nodules")
+SAMPLES = (
+    *(f"sample:shapes/{n}" for n in range(12)),
+    *(f"sample:digits/{n}" for n in range(10)),
+    *(f"sample:beats/{n}" for n in range(8)),
+    *(f"sample:nodules/{n}" for n in range(6)),
+)
 """The models and images that are offered if none are named at start."""
 
 
@@ -66,7 +72,12 @@ def mount_pages(application: FastAPI, services: Services) -> None:
     def first(request: Request) -> RedirectResponse:
         return RedirectResponse(f"{pages()[0].path}?{request.url.query}".removesuffix("?"))
 
+    def slice_viewer_library() -> Response:
+        headers = {"content-encoding": "gzip", "cache-control": "public, max-age=86400"}
+        return Response(packed_library(), media_type="text/javascript", headers=headers)
+
     application.add_api_route("/", first, include_in_schema=False)
+    application.add_api_route(LIBRARY_PATH, slice_viewer_library, include_in_schema=False)
     ui.run_with(
         application,
         title="ConvScope",

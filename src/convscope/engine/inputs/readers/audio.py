@@ -15,6 +15,7 @@ from convscope.spec import input_format
     title="a WAV file",
     extensions=(".wav",),
     recognizes=lambda path, head: head[:4] in (b"RIFF", b"RIFX") and head[8:12] == b"WAVE",
+    kinds=("signal",),
 )
 def read_wav(path: Path, options: Mapping[str, str]) -> RawInput:
     """Read samples from -1 to 1 with their sampling rate."""

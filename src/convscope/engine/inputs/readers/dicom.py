@@ -36,6 +36,7 @@ def _has_signature(path: Path) -> bool:
     options=("series",),
     folder_axes=3,
     extra="medical",
+    kinds=("image", "volume"),
 )
 def read_dicom(path: Path, options: Mapping[str, str]) -> RawInput:
     """Read one picture, or the slices of a folder in the order of their positions, with rescaled values.
@@ -52,6 +53,7 @@ def read_dicom(path: Path, options: Mapping[str, str]) -> RawInput:
     if "series" in options:
         raise InputError(f"{path.name!r} is a single file: ?series= chooses within a folder")
     picture = pydicom.dcmread(path)
+    check_count((getattr(picture, "Rows", 1), getattr(picture, "Columns", 1)), repr(path.name))
     pixels = _pixels(picture)
     if pixels.ndim != 2:
         raise InputError(f"{path.name!r} holds pixels of shape {pixels.shape}: a picture has two axes, a series three")

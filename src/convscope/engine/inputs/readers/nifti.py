@@ -33,6 +33,7 @@ def _is_nifti(path: Path, head: bytes) -> bool:
     recognizes=_is_nifti,
     options=("frame",),
     extra="medical",
+    kinds=("volume",),
 )
 def read_nifti(path: Path, options: Mapping[str, str]) -> RawInput:
     """Read a volume with its voxels in the order of the file, and the matrix that places them in space.

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from convscope.engine.inputs.raw_input import RawInput, as_numbers
+from convscope.engine.inputs.raw_input import RawInput, as_numbers, check_count
 from convscope.errors import InputError, MissingExtra
 from convscope.spec import input_format
 
@@ -24,6 +24,7 @@ _TO_RAS = {
     extensions=(".nrrd", ".nhdr"),
     recognizes=lambda path, head: head.startswith(b"NRRD0"),
     extra="medical",
+    kinds=("volume",),
 )
 def read_nrrd(path: Path, options: Mapping[str, str]) -> RawInput:
     """Read a volume with its voxels in the order of the file, and the matrix that places them in space."""
@@ -31,7 +32,9 @@ def read_nrrd(path: Path, options: Mapping[str, str]) -> RawInput:
         import nrrd
     except ImportError as error:
         raise MissingExtra("pynrrd", "medical") from error
-    if (separate := nrrd.read_header(str(path)).get("data file")) is not None and Path(str(separate)).name != separate:
+    own_header = nrrd.read_header(str(path))
+    check_count(tuple(int(size) for size in own_header["sizes"]), repr(path.name))
+    if (separate := own_header.get("data file")) is not None and Path(str(separate)).name != separate:
         raise InputError(f"{path.name!r} keeps its numbers in {separate!r}, outside its own folder")
     array, header = nrrd.read(str(path))
     directions = np.asarray(header.get("space directions", np.eye(array.ndim)), np.float64)

@@ -15,6 +15,7 @@ from convscope.spec import input_format
     title="a picture",
     extensions=(".png", ".jpg", ".jpeg", ".bmp", ".webp"),
     recognizes=lambda path, head: path.is_file() and path.suffix.lower() in image_extensions(),
+    kinds=("image",),
 )
 def read_picture(path: Path, options: Mapping[str, str]) -> RawInput:
     """Read the pixels as they are stored: 0 to 255, or 0 to 65,535 for 16 bits."""

@@ -18,6 +18,7 @@ _AXES = {"Y": "height", "X": "width", "Z": "depth", "T": "time"}
     title="a TIFF file",
     extensions=(".tif", ".tiff"),
     recognizes=lambda path, head: head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    kinds=("image", "volume"),
 )
 def read_tiff(path: Path, options: Mapping[str, str]) -> RawInput:
     """Read all bands, with the numbers as they are stored; several pages without names of their axes are bands."""

@@ -1,8 +1,10 @@
 """Clips: animated GIF, PNG and WebP, a folder of frames, and films (``.mp4`` …) where a decoder is installed."""
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
@@ -19,7 +21,14 @@ def _is_folder_of_frames(path: Path, head: bytes) -> bool:
     return path.is_dir() and any(file.suffix.lower() in image_extensions() for file in path.iterdir())
 
 
-@input_format(name="frames", title="a folder of frames", extensions=(), recognizes=_is_folder_of_frames, folder_axes=3)
+@input_format(
+    name="frames",
+    title="a folder of frames",
+    extensions=(),
+    recognizes=_is_folder_of_frames,
+    folder_axes=3,
+    kinds=("video",),
+)
 def read_frames(path: Path, options: Mapping[str, str]) -> RawInput:
     """Read the pictures of a folder in the order of the numbers in their names."""
     files = [file for file in path.iterdir() if file.suffix.lower() in image_extensions() and file.is_file()]
@@ -35,13 +44,21 @@ def _is_animated(path: Path, head: bytes) -> bool:
     if not is_candidate:
         return False
     try:
-        with Pillow.open(path) as picture:
-            return int(getattr(picture, "n_frames", 1)) > 1
-    except (OSError, ValueError, SyntaxError):  # a damaged picture, which the reader of pictures reports
-        return False
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
+            with Pillow.open(path) as picture:
+                return int(getattr(picture, "n_frames", 1)) > 1
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        return False  # a damaged or too large picture, which the reader of pictures reports
 
 
-@input_format(name="animation", title="an animated picture", extensions=(".gif",), recognizes=_is_animated)
+@input_format(
+    name="animation",
+    title="an animated picture",
+    extensions=(".gif",),
+    recognizes=_is_animated,
+    kinds=("image", "video"),
+)
 def read_animation(path: Path, options: Mapping[str, str]) -> RawInput:
     """Read all frames of an animated picture."""
     with Pillow.open(path) as picture:
@@ -57,6 +74,7 @@ def read_animation(path: Path, options: Mapping[str, str]) -> RawInput:
     extensions=(".mp4", ".mov", ".mkv", ".avi", ".webm"),
     recognizes=lambda path, head: head[4:8] == b"ftyp" and path.suffix.lower() in (".mp4", ".mov", ".m4v"),
     extra="video",
+    kinds=("video",),
 )
 def read_film(path: Path, options: Mapping[str, str]) -> RawInput:
     """Read all frames of the first video stream."""
@@ -67,7 +85,10 @@ def read_film(path: Path, options: Mapping[str, str]) -> RawInput:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         check_count((stream.frames or 1, 3, stream.height, stream.width), repr(path.name))
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        frames: list[np.ndarray[Any, Any]] = []
+        for frame in container.decode(stream):  # the number of frames in the header may be missing or wrong
+            check_count((len(frames) + 1, 3, frame.height, frame.width), repr(path.name))
+            frames.append(frame.to_ndarray(format="rgb24"))
         rate = float(stream.average_rate or 0)
     values = np.stack(frames).transpose(3, 0, 1, 2).astype(np.float32)
     return RawInput(values, _AXES, (1 / rate, 1.0, 1.0) if rate else (), title=repr(path.name))

@@ -10,10 +10,9 @@ from nicegui import ui
 from convscope import render
 from convscope.errors import ConvScopeError
 from convscope.values import Attribution, Value
-from convscope.web import panels
 from convscope.web.frame.page_context import PageContext
 from convscope.web.jobs.async_wait import run_in_thread
-from convscope.web.panels.attribution import has_overlay, overlay_figure, show_value_notes
+from convscope.web.panels.attribution import has_overlay, map_figure, show_value_notes
 from convscope.web.panels.prediction import answer_bars
 from convscope.web.requests.url_state import View
 
@@ -47,19 +46,18 @@ class Cell:
         """Add the card to the page.
 
         Args:
-            html: the map over its photo; empty if it has none.
+            html: the map; empty if there is none.
             limit: the magnitude at the end of the shared scale.
         """
-        with ui.element("article").classes("card").mark("cell") as card:
+        is_wide = self.value is not None and not has_overlay(self.value)
+        with ui.element("article").classes("card wide" if is_wide else "card").mark("cell") as card:
             card.props["aria-label"] = self.title
             ui.html(escape(self.title), tag="h2", sanitize=False)
             if self.value is None:
                 with ui.element("div").classes("refusal").props('role="note"'):
                     ui.label(self.error or context.tr("Stopped."))
-            elif html:
-                ui.html(html, sanitize=False)
             else:
-                panels.show(self.value, context)
+                ui.html(html, sanitize=False)
             if self.value is not None:
                 ui.label(context.tr(render.subject(self.value))).classes("small")
                 show_value_notes(self.value, context, limit=limit)
@@ -74,10 +72,10 @@ class Cell:
 async def overlay_html(
     value: Value | None, context: PageContext, limit: float | None, ends: tuple[str, str] | None = None
 ) -> str:
-    """A map over its photo as HTML, on a scale that ends at ``limit``; empty if it cannot be shown over a photo."""
-    if not isinstance(value, Attribution) or not has_overlay(value):
+    """A map as HTML, on a scale that ends at ``limit``; empty for other values."""
+    if not isinstance(value, Attribution):
         return ""
-    html: str = await run_in_thread(partial(overlay_figure, value, context, limit=limit, ends=ends))
+    html: str = await run_in_thread(partial(map_figure, value, context, limit=limit, ends=ends))
     return html
 
 

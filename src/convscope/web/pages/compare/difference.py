@@ -13,6 +13,7 @@ from convscope.values import Comparison
 from convscope.web.frame.page_context import PageContext
 from convscope.web.jobs.async_wait import run_in_thread
 from convscope.web.pages.compare.cell import Cell, overlay_html
+from convscope.web.panels.attribution import has_overlay
 
 SIMILARITY_MEASURES = {
     "Rank correlation": (
@@ -66,7 +67,7 @@ class Difference:
 
     async def _draw_difference(self, first: Cell, second: Cell, turn: int) -> None:
         first_map, second_map = first.value, second.value
-        if first_map is None or second_map is None or first_map.values.ndim != 2 or second_map.values.ndim != 2:
+        if first_map is None or second_map is None or first_map.values.ndim != second_map.values.ndim:
             return
         difference_map = difference(first_map, second_map)
         limit = None if difference_map.blank else scale_of([first_map, second_map]).limit
@@ -77,7 +78,7 @@ class Difference:
         measures = await run_in_thread(lambda: (comparison.rank_similarity, comparison.structural_similarity))
         if turn != self._turn or self.context.client.is_deleted:
             return  # another pair was chosen meanwhile
-        with self.box, ui.element("div").classes("apart"):
+        with self.box, ui.element("div").classes("apart" if has_overlay(first_map) else "main-part"):
             ui.html(html, sanitize=False)
             with ui.element("div").classes("words"):
                 ui.html(f'<p class="reads">{escape(self.context.tr(difference_map.record.reads))}</p>', sanitize=False)

@@ -82,6 +82,11 @@ class ComparePage:
         """Keys of the compared images, in order."""
         return [self.view.image, *(key for key in self.view.beside if self._is_image(key))]
 
+    @property
+    def _kind(self) -> str:
+        """The kind of input that the first network takes; empty if unknown."""
+        return self.library.kind_of(self.view.model)
+
     def _is_image(self, name: str) -> bool:
         return name.startswith(("sample:", "folder:", "upload:"))
 
@@ -92,12 +97,13 @@ class ComparePage:
         if lens not in commands:
             lens = DEFAULT_LENS if DEFAULT_LENS in commands else commands[0]
             view = view.replace(parameters={}, target="") if view.lens else view
-        keys = [image.key for image in self.library.images()]
+        model = view.model or self.library.addresses[0]
+        keys = [image.key for image in self.library.images(self.library.kind_of(model))]
         if not view.beside and not names_image:
             first = keys.index(view.image) if view.image in keys else 0
             shown = keys[first : first + DEFAULT_IMAGES]
             view = view.replace(image=view.image or (shown[0] if shown else ""), beside=tuple(shown[1:]))
-        return view.replace(lens=lens, model=view.model or self.library.addresses[0])
+        return view.replace(lens=lens, model=model)
 
     # --- the form
 
@@ -125,7 +131,7 @@ class ComparePage:
                     chip = toggle(name, address in self.models, partial(self._toggle, address))
                     self.toggles[address] = chip
             ui.label(tr("Images")).classes("label")
-            background_tasks.create(self._load_thumbnails(thumbnail_box(self.library)))
+            background_tasks.create(self._load_thumbnails(thumbnail_box(self.library, self._kind)))
         if spec.options:
             with ui.element("div").classes("box"), ui.element("details"):
                 ui.html(escape(tr("Parameters")), tag="summary", sanitize=False)
@@ -141,7 +147,7 @@ class ComparePage:
 
     async def _load_thumbnails(self, box: ui.element, start: int = 0, end: int | None = INITIAL_THUMBNAILS) -> None:
         """Add the thumbnails as they are loaded."""
-        listed = self.library.images()
+        listed = self.library.images(self._kind)
         for image in listed[start:end]:
             try:
                 source = await run_in_thread(thumbnail_uri, self.library, image.key)
@@ -183,7 +189,14 @@ class ComparePage:
         self._change(self.view.replace(parameters=others if value is None else {**others, name: value}))
 
     def _toggle(self, name: str) -> None:
-        """Add or remove a network or an image; at least one of each kind stays."""
+        """Add or remove a network or an image; at least one of each kind stays.
+
+        A network that takes another kind of input replaces all others, since they can have no input in common.
+        """
+        if not self._is_image(name) and self.library.kind_of(name) != self._kind:
+            self._change(self._complete(View(lens=self.view.lens, model=name)))
+            self.form.refresh()
+            return
         kind = self.images if self._is_image(name) else self.models
         kind = [other for other in kind if other != name] if name in kind else [*kind, name]
         if not kind:

@@ -264,7 +264,8 @@ class LayerColumn:
 
     def _show_distribution(self, value: Distribution, layer: str) -> None:
         tr, statistics = self.selection.tr, value[layer]
-        choices = {"": tr("this image"), **self.selection.library.collections(self.images)}
+        library, model = self.selection.library, self.selection.view.model
+        choices = {"": tr("this image"), **library.collections(self.images, kind=library.kind_of(model))}
         with ui.element("div").classes("hand q-mt-sm"):
             ui.select(choices, value=self.images, label=tr("Computed over"), on_change=self._on_images_chosen).props(
                 "outlined dense options-dense stack-label"

@@ -115,7 +115,7 @@ class InsidePage:
                 label=tr("Model"),
                 on_change=self._on_model_chosen,
             ).props("outlined dense options-dense stack-label")
-            images = {image.key: image.name for image in library.images()}
+            images = self._image_names(view.model)
             self.image_select = ui.select(
                 images,
                 value=view.image if view.image in images else None,
@@ -128,7 +128,7 @@ class InsidePage:
 
     async def _show_thumbnails(self, limit: int | None) -> None:
         """Add the thumbnails of the images."""
-        listed = self.library.images()
+        listed = self.library.images(self.library.kind_of(self.selection.view.model))
         shown = listed[:limit]
         thumbnails = await run_in_thread(lambda: [self._thumbnail(image.key, image.name) for image in shown])
         if not self.selection.is_closed and thumbnails:
@@ -159,10 +159,19 @@ class InsidePage:
         )
 
     async def _on_model_chosen(self, event: Any) -> None:
-        self.selection.update(model=event.value, layer=(), unit=(), page="")
-        await self.reload()
+        image = self.library.image_for(event.value, self.selection.view.image)
+        self.selection.update(model=event.value, image=image, layer=(), unit=(), page="")
+        names = self._image_names(event.value)
+        self.image_select.set_options(names, value=image if image in names else None)
+        await asyncio.gather(self.reload(), self._show_thumbnails(INITIAL_THUMBNAILS))
+
+    def _image_names(self, model: str) -> dict[str, str]:
+        """The names of the images that a model may take, by key."""
+        return {image.key: image.name for image in self.library.images(self.library.kind_of(model))}
 
     async def _on_image_chosen(self, event: Any) -> None:
+        if (event.value or "") == self.selection.view.image:
+            return  # another model was chosen, and this image for it
         self.selection.update(image=event.value or "")
         self._mark_thumbnails()
         await self._refresh_columns()
@@ -330,9 +339,10 @@ def _initial_view(view: View, library: Library) -> View:
     layer = view.layer[:1] or tuple(_layer_of(name) for name in view.unit[:1])
     lens = view.lens.replace("_", "-")
     parameters: Mapping[str, Any] = view.parameters if lens in LENS_TABS else {}
+    model = view.model or library.addresses[0]
     return View(
-        model=view.model or library.addresses[0],
-        image=view.image or next((image.key for image in library.images()), ""),
+        model=model,
+        image=view.image or library.image_for(model),
         images="" if lookup_error(library.collection, view.images) else view.images,
         layer=layer,
         unit=view.unit[:1],

@@ -8,6 +8,7 @@ from convscope.engine.layers.addresses import parse_unit
 from convscope.errors import ConvScopeError
 from convscope.spec import INPUT_KINDS
 from convscope.values import Structure, Value
+from convscope.values.input_kinds import adapt_wording
 from convscope.web.frame.page_context import PageContext
 from convscope.web.pages.inside.network_graph import GraphView
 from convscope.web.requests.url_state import View
@@ -58,7 +59,7 @@ class Selection:
     """
 
     def __init__(self, context: PageContext, view: View) -> None:
-        self.context, self.library, self.tr = context, context.services.library, context.tr
+        self.context, self.library = context, context.services.library
         self.view = view
         self.structure: Structure | None = None
         self.graph: GraphView | None = None
@@ -77,6 +78,10 @@ class Selection:
     def is_closed(self) -> bool:
         """Whether the browser tab is closed."""
         return bool(self.context.client.is_deleted)
+
+    def tr(self, english: str, **values: object) -> str:
+        """A text in the user's language, in the terms of what the network takes: images, signals, volumes."""
+        return adapt_wording(self.context.tr(english, **values), self.library.kind_of(self.view.model))
 
     def update(self, **changes: Any) -> None:
         """Change the selection and the link."""

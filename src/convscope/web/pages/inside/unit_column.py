@@ -51,6 +51,9 @@ class UnitColumn:
         unit, view = self.selection.unit, self.selection.view
         current = (view.model, view.image, str(unit.channel)) if unit else ()
         if unit and current == self._shown:
+            if self.map.lies_in_another_slice(unit):
+                self.sections["map"].clear()
+                await self._show_map(unit)
             await self._show_arithmetic(unit)
             return
         self._shown = current
@@ -209,7 +212,7 @@ class UnitColumn:
 
     async def _show_exemplars(self, unit: UnitName) -> None:
         turn, selection = self._turn, self.selection
-        tr, collections = selection.tr, selection.library.collections(selection.view.images)
+        tr, collections = selection.tr, _collections(selection)
         body = self.sections["best"]
         if not collections:
             with body:
@@ -239,6 +242,12 @@ class UnitColumn:
         self.sections["best"].clear()
         if (unit := self.selection.unit) is not None:
             await self._show_exemplars(unit)
+
+
+def _collections(selection: Selection) -> dict[str, str]:
+    """The collections of inputs that the network may take."""
+    library, view = selection.library, selection.view
+    return library.collections(view.images, kind=library.kind_of(view.model))
 
 
 def _collection_of(image_key: str, collections: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from html import escape
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from nicegui import ui
 from convscope import feature_maps, render
 from convscope.engine.optimize.results import displayable
 from convscope.errors import ConvScopeError
+from convscope.render.input_preview import prepared_pixels
 from convscope.render.layer_images import picture_png
 from convscope.values import FeatureMaps, Pictures, Value
 from convscope.web.jobs.async_wait import progress_updates
@@ -29,6 +31,8 @@ LESS = (
 )
 """The comparison of a finished picture with the strongest known image."""
 HINT = "Optimizes a picture, step by step, to activate the unit as strongly as possible. It can be stopped at any time."
+PICTURE_SIDE = 384
+"""The pixels that an optimized signal or volume is drawn wide."""
 STEPS = (64, 128, 256, 512, 1024)
 
 
@@ -148,8 +152,7 @@ class UnitDrawing:
 
     def _show_preview(self, prepared: torch.Tensor) -> None:
         photos = displayable(self.selection.library.model(self.selection.view.model).input, prepared[:1])
-        if photos is not None:
-            self.picture.set_content(img_tag(picture_png(photos[0]), self._alt()))
+        self._show_picture(prepared[0].float().cpu() if photos is None else photos[0])
 
     def _show_finished(self, job: Job, value: Pictures) -> None:
         score, initial_score = value.scores[0], value.score_curves[0][0][1]
@@ -158,8 +161,13 @@ class UnitDrawing:
         steps = tr("{done} steps, mean over the map:", done=done) if self.has_map else tr("{done} steps:", done=done)
         self.status.set_text(f"{status} {steps} {initial_score:.3g} → {score:.3g}")
         self.curve.set_content(score_curve([step_score for _, step_score in value.score_curves[0]]))
-        if value.photos is not None:
-            self.picture.set_content(img_tag(picture_png(value.photos[0]), self._alt()))
+        self._show_picture(value.values[0] if value.photos is None else value.photos[0])
+
+    def _show_picture(self, drawn: Any) -> None:
+        """Show pixels, or the numbers of a signal or a volume."""
+        array = np.asarray(drawn)
+        pixels = array if array.dtype == np.uint8 else prepared_pixels(array, PICTURE_SIDE)
+        self.picture.set_content(img_tag(picture_png(pixels), self._alt()))
 
     async def _measure(self, value: Pictures, job_id: str) -> None:
         """Compute the unit's largest activation on the picture, as is done for images.

@@ -8,7 +8,10 @@ from nicegui import ui
 
 from convscope import render
 from convscope.render import BACKGROUNDS
+from convscope.render.input_preview import prepared_pixels
 from convscope.render.layer_images import LayerMaps, layer_maps, picture_png
+from convscope.render.non_image_input import first_channel_grey
+from convscope.render.palette import Pixels
 from convscope.values import FeatureMaps
 from convscope.web.pages.inside.selection import Navigator, Selection, UnitName
 from convscope.web.pages.inside.widgets import color_bar, error_label, img_tag, position_frame
@@ -23,6 +26,8 @@ ON_ARROW_KEY = (
     "if (step) {e.preventDefault(); emit(...step);}}"
 )
 """Emits the step of an arrow key, as rows and columns."""
+LINE_WIDTH = 480
+"""The least number of pixels that a signal is drawn wide."""
 SET_OPACITY = "(v) => document.querySelectorAll('.inside .sheet').forEach((s) => s.style.setProperty('--ink', v))"
 
 
@@ -44,7 +49,8 @@ class UnitMap:
         self.extent: tuple[int, ...] = ()
         self.at: UnitName | None = None
         self.strongest: UnitName | None = None
-        self._photo_extent: tuple[int, ...] = ()
+        self._drawn_slice: int | None = None
+        self._input_extent: tuple[int, ...] = ()
         self._field_frame: ui.html | None = None
         self._position_frame: ui.html | None = None
 
@@ -67,14 +73,16 @@ class UnitMap:
             largest=render.format_number(maximum),
         )
         ui.html(f'<p class="result">{escape(strength)}</p>', sanitize=False)
-        with ui.element("div").classes("pair"):
-            self._draw_over_photo(value, maps, row)
+        position = np.unravel_index(int(unit_map.argmax()), unit_map.shape)
+        self.strongest = UnitName(unit.layer, unit.number, tuple(int(index) for index in position))
+        self.at = unit if unit.position else self.at or self.strongest
+        self._drawn_slice = self._depth
+        with ui.element("div").classes("lanes" if len(self.extent) == 1 else "pair"):
+            self._draw_over_input(value, maps, row)
             self._draw_map(maps, row)
+        if len(self.extent) == 3:
+            self._draw_slice_choice(unit)
         ui.html(color_bar(maps.legend, tr), sanitize=False).classes("q-mt-sm")
-        if unit_map.ndim:
-            position = np.unravel_index(int(unit_map.argmax()), unit_map.shape)
-            self.strongest = UnitName(unit.layer, unit.number, tuple(int(index) for index in position))
-            self.at = self.at or self.strongest
         self.mark_position()
         return maximum
 
@@ -83,37 +91,74 @@ class UnitMap:
         structure = self.selection.structure
         if self.at is None or structure is None or not self.extent or len(self.at.position) != len(self.extent):
             return
-        tr, position = self.selection.tr, self.at.position[-2:]
+        tr, position = self.selection.tr, self.at.position
         if self._position_frame is not None and not self._position_frame.is_deleted:
-            spans = tuple((index, index) for index in position)
+            spans = tuple((index, index) for index in position[-2:])
             self._position_frame.set_content(position_frame(spans, self.extent[-2:], tr("the position")))
         frame = self._field_frame
-        if frame is not None and not frame.is_deleted and len(self._photo_extent) == len(position):
-            spans = structure.module(self.at.layer).box(position, self._photo_extent)
+        if frame is not None and not frame.is_deleted and len(self._input_extent) == len(position):
+            spans = structure.module(self.at.layer).box(position, self._input_extent)
             is_empty = any(first > last for first, last in spans)  # a position that reads only padding has no frame
             label = tr("receptive field of the position")
-            frame.set_content("" if is_empty else position_frame(spans, self._photo_extent, label))
+            frame.set_content("" if is_empty else position_frame(spans[-2:], self._input_extent[-2:], label))
 
-    def _draw_over_photo(self, value: FeatureMaps, maps: LayerMaps, row: int) -> None:
-        """Add the photo with the map over it, if the input can be shown as a photo."""
-        tr = self.selection.tr
-        photo = np.asarray(value.photo) if value.photo is not None else None
-        if photo is None or photo.ndim != 3 or photo.dtype != np.uint8:
-            self._photo_extent = ()
+    def lies_in_another_slice(self, unit: UnitName) -> bool:
+        """Whether the position of a unit is in another slice of a volume than the one that is drawn."""
+        return self._drawn_slice is not None and len(unit.position) == 3 and unit.position[0] != self._drawn_slice
+
+    @property
+    def _depth(self) -> int | None:
+        """The slice of a volume's map that is shown."""
+        return self.at.position[0] if self.at is not None and len(self.at.position) == 3 else None
+
+    def _draw_over_input(self, value: FeatureMaps, maps: LayerMaps, row: int) -> None:
+        """Add the input with the map over it: a photo, the lines of a signal, or the slice of a volume."""
+        tr, pixels = self.selection.tr, self._input_pixels(value)
+        if pixels is None:
             return
-        self._photo_extent = photo.shape[:2]
         with ui.element("figure").classes("q-ma-none"):
             background = f"--ground:rgb{BACKGROUNDS[maps.scale.signed]}"
             with ui.element("div").classes("sheet under").style(background):
-                ui.html(img_tag(picture_png(photo), tr("The image"), "grey"), sanitize=False)
-                if len(self.extent) == 2:
-                    ui.html(img_tag(maps.ink(row), tr("The unit's feature map over it"), "over"), sanitize=False)
+                ui.html(img_tag(picture_png(pixels), tr("The image"), "grey"), sanitize=False)
+                ui.html(
+                    img_tag(maps.ink(row, self._depth), tr("The unit's feature map over it"), "over"), sanitize=False
+                )
                 self._field_frame = ui.html("", sanitize=False)
             with ui.element("div").classes("hand q-mt-xs"):
                 ui.label(tr("Opacity"))
                 ui.slider(min=0, max=1, step=0.05, value=0.85).props(
                     f'dense aria-label="{escape(tr("Opacity of the map"))}"'
                 ).on("update:model-value", js_handler=SET_OPACITY)
+
+    def _input_pixels(self, value: FeatureMaps) -> Pixels | None:
+        """The input as it lies below the map; None if the value does not contain it, or its axes differ."""
+        photo = None if value.photo is None else np.asarray(value.photo)
+        self._input_extent = ()
+        if photo is None:
+            return None
+        extent = photo.shape[:2] if photo.dtype == np.uint8 else photo.shape[1:]
+        if len(extent) != len(self.extent) or not extent:
+            return None
+        self._input_extent = tuple(extent)
+        if self._depth is not None:
+            middle = (self._depth + 0.5) * extent[0] / self.extent[0]
+            pixels: Pixels = first_channel_grey(np.nan_to_num(photo))[min(int(middle), extent[0] - 1)]
+            return pixels
+        return photo if photo.dtype == np.uint8 else prepared_pixels(photo, max(LINE_WIDTH, extent[0]))
+
+    def _draw_slice_choice(self, unit: UnitName) -> None:
+        """Add the choice of the slice of a volume's map."""
+        depth, count = self._depth or 0, self.extent[0]
+        label = self.selection.tr("Slice {number} of {count}", number=depth, count=count)
+        with ui.element("div").classes("hand q-mt-xs"):
+            ui.label(label)
+            slider = ui.slider(min=0, max=count - 1, step=1, value=depth).props(f'dense aria-label="{escape(label)}"')
+            slider.on("change", lambda event: self._show_slice(unit, int(event.args)))
+
+    async def _show_slice(self, unit: UnitName, depth: int) -> None:
+        """Select the same position in another slice."""
+        if self.at is not None:
+            await self.navigator.show_unit(UnitName(unit.layer, unit.number, (depth, *self.at.position[1:])))
 
     def _draw_map(self, maps: LayerMaps, row: int) -> None:
         """Add the map itself, with a button over it that receives clicks and arrow keys."""
@@ -123,7 +168,7 @@ class UnitMap:
         )
         with ui.element("figure").classes("q-ma-none"):
             with ui.element("div").classes("sheet"):
-                ui.html(img_tag(maps.tile(row), tr("The unit's feature map")), sanitize=False)
+                ui.html(img_tag(maps.tile(row, self._depth), tr("The unit's feature map")), sanitize=False)
                 self._position_frame = ui.html("", sanitize=False)
                 button = f'<button class="pick" aria-label="{label}"></button>'
                 pick = ui.html(button, sanitize=False).classes("pick")
@@ -140,8 +185,8 @@ class UnitMap:
             position: tuple[int, ...] = (int(across * self.extent[0]),)
         else:
             position = (int(down * self.extent[-2]), int(across * self.extent[-1]))
-            if len(self.extent) == 3:
-                position = (unit.position[0] if unit.position else self.extent[0] // 2, *position)
+            if self._depth is not None:
+                position = (self._depth, *position)
         await self.navigator.show_unit(UnitName(unit.layer, unit.number, position))
 
     async def _on_arrow_key(self, event: Any) -> None:

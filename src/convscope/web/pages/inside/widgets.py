@@ -10,9 +10,13 @@ from nicegui import ui
 from convscope import render
 from convscope.render import Legend
 from convscope.render.distribution import LayerHistogram
+from convscope.render.input_preview import prepared_pixels
 from convscope.render.layer_images import picture_png
 from convscope.values import Exemplars
 from convscope.web.panels import data_uri
+
+CROP_SIDE = 168
+"""The pixels that a crop of a signal or of a volume is drawn wide."""
 
 
 def img_tag(png: bytes, alt: str, classes: str = "") -> str:
@@ -82,7 +86,7 @@ def position_frame(spans: Any, extent: Any, label: str) -> str:
 
 
 def exemplar_crops(value: Exemplars, tr: Callable[..., str]) -> str:
-    """The strongest inputs, each cropped to the unit's receptive field; only its name if it is no photo.
+    """The strongest inputs, each cropped to the unit's receptive field.
 
     Args:
         tr: translates texts.
@@ -94,9 +98,8 @@ def exemplar_crops(value: Exemplars, tr: Callable[..., str]) -> str:
         caption = tr(", ").join([*label, render.format_number(exemplar.value)])
         alt = tr("image {name}: {told}", name=exemplar.name, told=caption)
         is_photo = crop.ndim == 3 and crop.dtype == np.uint8
-        content = f"<p>{escape(exemplar.name)}</p>"
-        if is_photo:
-            content = f'<div class="sheet">{img_tag(picture_png(crop), alt)}</div>'
+        pixels = crop if is_photo else prepared_pixels(crop, CROP_SIDE)
+        content = f'<div class="sheet">{img_tag(picture_png(pixels), alt)}</div>'
         figures += (
             f'<figure title="{escape(exemplar.name)}">{content}<figcaption>{escape(caption)}</figcaption></figure>'
         )

@@ -10,6 +10,7 @@ from nicegui import ui
 
 from convscope import render
 from convscope.engine.optimize.results import displayable
+from convscope.render.input_preview import prepared_pixels
 from convscope.web.frame.page_context import PageContext
 from convscope.web.jobs.async_wait import progress_updates, run_in_thread
 from convscope.web.jobs.job import Job
@@ -19,6 +20,9 @@ from convscope.web.panels.pictures import picture_tiles
 
 UPDATE_INTERVAL = 0.25
 """Seconds between updates of the picture, at least."""
+
+PICTURE_SIDE = 384
+"""The pixels that an optimized signal or volume is drawn wide."""
 
 
 class LivePreview:
@@ -81,6 +85,9 @@ class LivePreview:
         """The current pictures as HTML."""
         photos = displayable(self.context.services.library.model(model).input, preview)
         if photos is None:
-            return ""
-        captions = [render.format_number(score) for score in scores] + [""] * len(photos)
-        return picture_tiles([np.asarray(photo) for photo in photos], captions[: len(photos)])
+            numbers = np.asarray(preview.detach().float().cpu())
+            pixels = [prepared_pixels(values, PICTURE_SIDE) for values in numbers]
+        else:
+            pixels = [np.asarray(photo) for photo in photos]
+        captions = [render.format_number(score) for score in scores] + [""] * len(pixels)
+        return picture_tiles(pixels, captions[: len(pixels)])

@@ -113,7 +113,8 @@ class LearnedPage:
         if lens not in choices:
             lens = next(iter(choices))
             view = view.replace(parameters={}, target="") if view.lens else view
-        images = [image.key for image in self.context.services.library.images()]
+        library = self.context.services.library
+        images = [image.key for image in library.images(library.kind_of(view.model))]
         pictures = [name for name in inputs_with("image", "second image") if name in choices[lens].required]
         missing = [name for name in pictures if not view.input(name)]
         return view.replace(lens=lens, **dict(zip(missing, images, strict=False)))
@@ -125,7 +126,12 @@ class LearnedPage:
         self._offer_units()
 
     def _on_model_changed(self, model: str) -> None:
-        self._update(True, model=model)
+        library, kind = self.context.services.library, self.context.services.library.kind_of(model)
+        fitting = {image.key for image in library.images(kind)} | {*library.collections(kind=kind)}
+        pictures = inputs_with("image", "second image", "data set")
+        refused = {name: "" for name in pictures if self.view.input(name) and self.view.input(name) not in fitting}
+        self.view = self._complete(self.view.replace(**{**refused, "model": model}))
+        self._update(True)
         self._offer_units()
 
     def _on_input_changed(self, name: str, value: Any) -> None:

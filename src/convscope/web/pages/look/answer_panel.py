@@ -116,7 +116,8 @@ class AnswerPanel:
             if isinstance(prediction, str):
                 ui.label(prediction).classes("warning")
                 return
-            answer_picture(prediction, self.context)
+            place_target = lambda row, column: self.pick_target(f"at:{row},{column}")  # noqa: E731
+            answer_picture(prediction, self.context, pick_place=place_target)
             self._bars = answer_bars(prediction, self.context, pick=self._pick)
             for note in render.notes(prediction):
                 ui.label(self.context.tr(note.text)).classes("warning" if note.warning else "small")

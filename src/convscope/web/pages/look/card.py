@@ -20,7 +20,7 @@ from convscope.web.page_parts.download_buttons import download_buttons
 from convscope.web.page_parts.input_field import input_field
 from convscope.web.page_parts.outdated import mark_current, mark_outdated
 from convscope.web.page_parts.parameter_form import parameter_form, parameter_text, parameter_title
-from convscope.web.panels.attribution import has_overlay, overlay_figure, show_explanation
+from convscope.web.panels.attribution import has_overlay, map_figure, show_explanation
 from convscope.web.requests.url_state import View
 
 if TYPE_CHECKING:
@@ -116,13 +116,15 @@ class Card:
             return
         self.progress.set_visibility(False)
         html, value, limit = None, self.value, self.limit
-        if isinstance(value, Attribution) and has_overlay(value):
-            html = await run_in_thread(overlay_figure, value, self.context, limit=limit)
+        if isinstance(value, Attribution):
+            html = await run_in_thread(map_figure, value, self.context, limit=limit)
         if self.box.is_deleted or value is not self.value or limit != self.limit:
             return  # the card was closed, or a later call shows another value or scale
         if not self.pending:  # it may be redrawn on another scale while its next value is pending
             mark_current(self.picture, self.explanation, self.details)
         self.picture.clear()
+        is_wide = self.value is not None and not has_overlay(self.value)
+        self.box.classes(add="wide") if is_wide else self.box.classes(remove="wide")
         with self.picture:
             if self.value is None:
                 self._show_error()
@@ -145,7 +147,7 @@ class Card:
                 select.props(f'aria-label="{escape(tr("Lens"))}" title="{escape(tr(self.spec.title))}"')
                 small_button(PIN_ICON, tr("Pin for comparison"), lambda: self.host.pin(self))
                 small_button(CLOSE_ICON, tr("Remove"), lambda: self.host.remove(self))
-            ui.label(tr(self.spec.asks)).classes("asks")
+            self.asks = ui.label(tr(self.spec.asks)).classes("asks")
             with ui.element("div").classes("in-place"):
                 self.picture = ui.element("div").classes("picture")
                 with self.picture:
@@ -185,9 +187,10 @@ class Card:
         self.details.set_visibility(value is not None)
         if value is None:
             return
+        self.asks.set_text(value.record.adapt_wording(tr(self.spec.asks)))
         with self.explanation:
             ui.label(tr(render.subject(value))).classes("small")
-            if has_overlay(value):
+            if isinstance(value, Attribution):
                 show_explanation(value, self.context, limit=self.limit)
         with self.details:
             summary = f"{tr('How it was computed')} · {tr(value.record.cost.describe())}"

@@ -10,7 +10,6 @@ from convscope.spec import LensSpec
 from convscope.values import Attribution, Value
 from convscope.web.frame.page_context import PageContext
 from convscope.web.pages.look.card import Card, CardHost
-from convscope.web.panels.attribution import has_overlay
 from convscope.web.requests.url_state import View
 
 
@@ -192,6 +191,5 @@ class CardGallery(CardHost):
 
 
 def _map_of(card: Card) -> Attribution | None:
-    """The map of a card, if it can be shown over a photo."""
-    value = card.value
-    return value if isinstance(value, Attribution) and has_overlay(value) else None
+    """The map of a card, if it shows one."""
+    return card.value if isinstance(card.value, Attribution) else None

@@ -16,12 +16,15 @@ from convscope.web.page_parts.model_caveats import Caveats
 from convscope.web.page_parts.outdated import mark_current, mark_outdated
 from convscope.web.page_parts.thumbnails import image_title, preview_uri, thumbnail_box, thumbnail_uri
 from convscope.web.requests.models_and_images import MAX_UPLOAD
+from convscope.web.requests.uploads import NUMBER_ENDINGS
 from convscope.web.requests.url_state import View
 
 INITIAL_THUMBNAILS = 48
 """Images that are listed at first; a button shows the others."""
 
 
+ACCEPTED = ",".join(("image/*", *NUMBER_ENDINGS))
+"""What the browser's dialog offers."""
 UPLOADABLE_FILES = r"(files) => files.filter((one) => one.name.length < 1000 && !/[\x00-\x1f\\]/.test(one.name))"
 """A JavaScript filter for files whose names can be sent in an upload."""
 
@@ -52,7 +55,7 @@ class InputPicker:
     ) -> None:
         self.on_upload = on_upload
         self.context, self.library, self.pick_image = context, context.services.library, pick_image
-        self.image = view.image
+        self.image, self.model = view.image, view.model
         self._thumbnail_buttons: dict[str, ui.html] = {}
         tr = context.tr
         with ui.element("section").classes("box"):
@@ -64,7 +67,9 @@ class InputPicker:
             models.props("outlined dense options-dense stack-label").mark("model")
             self.caveats = Caveats(context)
             self._preview = ui.html("", sanitize=False).classes("portrait-box")
-            self._list = thumbnail_box(self.library).props(f'role="group" aria-label="{tr("Images")}"')
+            self._list = thumbnail_box(self.library, self.library.kind_of(view.model)).props(
+                f'role="group" aria-label="{tr("Images")}"'
+            )
             with ui.element("div").classes("sources"):
                 self._draw_upload()
                 ui.html(escape(tr("Camera")), sanitize=False, tag="button").classes("button").props(
@@ -99,9 +104,14 @@ class InputPicker:
             f'<img class="portrait" src="{uri}" alt="{escape(image_title(self.library, image))}">'
         )
 
+    async def show_images_for(self, model: str) -> None:
+        """List the images for another model."""
+        self.model = model
+        await self.list_images(INITIAL_THUMBNAILS)
+
     async def list_images(self, limit: int | None) -> None:
-        """List the available images."""
-        listed = self.library.images()
+        """List the available images that the model may take."""
+        listed = self.library.images(self.library.kind_of(self.model))
         thumbnails = await run_in_thread(self._load_thumbnails, [(image.key, image.name) for image in listed[:limit]])
         if self.context.client.is_deleted:
             return
@@ -130,15 +140,15 @@ class InputPicker:
 
     def _draw_upload(self) -> None:
         context, tr = self.context, self.context.tr
-        rejected = tr("This file is too large, is no image, or has a name that cannot be sent.")
+        rejected = tr("This file is too large, or has a name that cannot be sent.")
         upload = ImageUpload(
             on_upload=self._on_upload, max_file_size=MAX_UPLOAD, auto_upload=True,
             on_rejected=lambda: context.show_error(rejected),
         )  # fmt: skip
         upload.on("uploading", self._on_upload_started)
         upload.on("failed", lambda: self._on_upload_failed(upload))
-        upload.classes("drop").props('accept="image/*" flat').props[":filter"] = UPLOADABLE_FILES
-        text = f"<strong>{escape(tr('Choose an image'))}</strong> {escape(tr('or drop one here'))}"
+        upload.classes("drop").props(f'accept="{ACCEPTED}" flat').props[":filter"] = UPLOADABLE_FILES
+        text = f"<strong>{escape(tr('Choose a file'))}</strong> {escape(tr('or drop one here'))}"
         tag_open = '<button type="button" class="drop-say" @click="props.pickFiles">'
         upload.add_slot("header", f"<div>{tag_open}{text}</button><q-uploader-add-trigger /></div>")
 

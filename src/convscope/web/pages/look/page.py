@@ -82,11 +82,11 @@ class LookPage:
         view = _with_prefixed_parameters(view)
         known = known_lenses()
         named = [name for name in view.lens.replace("_", "-").split(",") if name in known]
-        listed = [image.key for image in self.library.images() if not image.key.startswith("upload:")]
+        model = view.model or self.library.addresses[0]
         return view.replace(
             lens=",".join(dict.fromkeys(named or DEFAULT_COMPARISON)),
-            model=view.model or self.library.addresses[0],
-            image=view.image or (listed[0] if listed else ""),
+            model=model,
+            image=view.image or self.library.image_for(model),
         )
 
     def _link_problems(self, view: View) -> list[str]:
@@ -127,8 +127,10 @@ class LookPage:
         self._change(image=key, target="")
 
     def pick_model(self, address: str) -> None:
-        """Use another model; the target and layer are reset."""
-        self._change(model=address, target="", layer=())
+        """Use another model, and another image if it takes another kind; the target and layer are reset."""
+        image = self.library.image_for(address, self.view.image)
+        self._change(model=address, image=image, target="", layer=())
+        background_tasks.create(self.inputs.show_images_for(address))
 
     def pick_layer(self, layer: str) -> None:
         """Use another layer."""

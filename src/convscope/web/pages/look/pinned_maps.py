@@ -16,7 +16,7 @@ from convscope.web.jobs.async_wait import run_in_thread
 from convscope.web.page_parts.parameter_form import parameter_texts
 from convscope.web.page_parts.thumbnails import image_title
 from convscope.web.pages.look.card import CLOSE_ICON, small_button
-from convscope.web.panels.attribution import has_overlay, overlay_figure
+from convscope.web.panels.attribution import has_overlay, map_figure
 from convscope.web.requests.url_state import View
 
 MAX_PINNED = 12
@@ -58,10 +58,9 @@ class PinnedMaps:
             self.context.show_error(self.context.tr(words, count=len(pinned), most=MAX_PINNED))
         for query in pinned[:MAX_PINNED]:
             value = await self.context.run(View.parse(query))
-            is_shown = isinstance(value, str) or (isinstance(value, Attribution) and has_overlay(value))
-            if self.context.client.is_deleted or not is_shown:
+            if self.context.client.is_deleted or not isinstance(value, (str, Attribution)):
                 continue
-            self.entries[query] = value  # type: ignore[assignment]
+            self.entries[query] = value
             await self._draw()
 
     def _changed(self) -> None:
@@ -85,7 +84,8 @@ class PinnedMaps:
                     self._card(query, value, figures.get(query, ""))
 
     def _card(self, query: str, value: Attribution | str, html: str) -> None:
-        with ui.element("article").classes("card").props("data-pinned"):
+        is_wide = isinstance(value, Attribution) and not has_overlay(value)
+        with ui.element("article").classes("card wide" if is_wide else "card").props("data-pinned"):
             with ui.element("div").classes("card-head"):
                 ui.html(escape(self._title(query)), sanitize=False, tag="h3").style("flex: 1")
                 small_button(CLOSE_ICON, self.context.tr("Remove"), partial(self.remove, query))
@@ -118,5 +118,5 @@ class PinnedMaps:
         by_lens = {lens: [value for value in maps.values() if value.record.lens == lens] for lens in lenses}
         limits = {lens: scale_of(group).limit or None for lens, group in by_lens.items()}
         return {
-            query: overlay_figure(value, self.context, limit=limits[value.record.lens]) for query, value in maps.items()
+            query: map_figure(value, self.context, limit=limits[value.record.lens]) for query, value in maps.items()
         }

@@ -1,0 +1,180 @@
+"""Uploaded files, kept in memory: pictures, and numbers in the formats of input files.
+
+Files come from strangers. A picture is decoded by few decoders; numbers are read from a temporary file, after the
+number of them is known to be small enough, and by no reader that opens other files.
+"""
+
+import io
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pillow
+
+from convscope.engine.inputs.image_io import convert_mode, decode_image
+from convscope.engine.inputs.input_files import find_format, read_input, split_address
+from convscope.engine.inputs.raw_input import RawInput, limited_to
+from convscope.errors import InputError
+from convscope.spec import InputFormat
+from convscope.web.requests.temporary_files import in_temporary_folder
+
+PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+"""Formats of pictures that can be uploaded: none whose decoder starts an external program."""
+NUMBER_FORMATS = ("npy", "npz", "wav", "table", "tiff", "nifti", "nrrd", "dicom", "animation", "film")
+"""Formats of numbers that can be uploaded, by their names in `INPUT_FORMATS`."""
+NUMBER_ENDINGS = (
+    *(".npy", ".npz", ".wav", ".csv", ".tsv", ".tif", ".tiff", ".nii", ".nii.gz", ".gz", ".nrrd", ".dcm", ".gif"),
+    *(".mp4", ".mov", ".mkv", ".avi", ".webm"),
+)
+"""The endings of their files, for the dialog of a browser."""
+MAX_NUMBERS = 2**26
+"""Numbers in an uploaded file, at most: 256 MiB in single precision."""
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PICTURES_OR_NUMBERS = (*_TIFF, b"GIF8")
+"""The first bytes of files that may be a picture, or bands or frames."""
+_ENDING = re.compile(r"(\.nii\.gz|\.\w{1,8})$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One uploaded file.
+
+    Attributes:
+        name: its file name, which may end in options, such as ``scan.nii.gz?frame=0``.
+        kinds: the kinds of input that it may be; empty if any.
+        is_picture: whether it can be opened as a picture; ``is_measured``, whether it can be read as numbers.
+    """
+
+    name: str
+    content: bytes
+    kinds: tuple[str, ...]
+    is_picture: bool
+    is_measured: bool
+
+    def opened(self, *, measured: bool = False) -> Pillow.Image | RawInput:
+        """The file as a picture or as numbers.
+
+        Args:
+            measured: as numbers where it can be both, for networks that take measurements.
+
+        Raises:
+            InputError: it can no longer be read.
+        """
+        if self.is_measured and (measured or not self.is_picture):
+            return _read_numbers(self.name, self.content)
+        picture = _decode(self.name, self.content)
+        if not measured:
+            return picture
+        pixels = np.asarray(convert_mode(picture, 1 if picture.mode in ("1", "L") else 3), np.float32)
+        channels = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        return RawInput(channels, ("height", "width"), title=repr(self.name))
+
+
+def receive(name: str, content: bytes) -> Upload:
+    """An uploaded file, after it has been read once.
+
+    Raises:
+        InputError: it can be read neither as a picture nor as numbers.
+    """
+    if not content:
+        raise InputError(f"{name!r} is empty (0 bytes)")
+    refusal: InputError | None = None
+    try:
+        convert_mode(_decode(name, content).crop((0, 0, 2, 2)), 3)  # raises if its pixels cannot be decoded
+    except InputError as error:
+        refusal = error
+    if refusal is None and not content.startswith(_PICTURES_OR_NUMBERS):
+        return Upload(name, content, ("image",), is_picture=True, is_measured=False)
+    format = in_temporary_folder(lambda folder: _format_of(_stored(folder, name, content)))
+    if format is not None:
+        try:
+            _read_numbers(name, content)
+        except InputError as error:
+            if refusal is not None and "image" not in format.kinds:
+                refusal = error
+            format = None
+    if format is None and refusal is not None:
+        raise refusal
+    kinds = ("image",) if format is None else format.kinds
+    return Upload(name, content, kinds, is_picture=refusal is None, is_measured=format is not None)
+
+
+def _format_of(path: Path) -> InputFormat | None:
+    """The format of a file of numbers; None if it is no such file."""
+    try:
+        format = find_format(split_address(path)[0])
+    except InputError:
+        return None
+    return format if format.name in NUMBER_FORMATS else None
+
+
+def _stored(folder: Path, name: str, content: bytes) -> Path:
+    """The file on disk, with the ending that its format may need and the options of its name."""
+    head, mark, options = name.partition("?")
+    ending = _ENDING.search(head)
+    path = folder / f"upload{ending[0] if ending else ''}"
+    path.write_bytes(content)
+    return Path(f"{path}{mark}{options}")
+
+
+def _read_numbers(name: str, content: bytes) -> RawInput:
+    """The numbers of a file, with its own name in messages."""
+    _refuse_risky(name, content)
+
+    def read(folder: Path) -> RawInput:
+        path = _stored(folder, name, content)
+        try:
+            with limited_to(MAX_NUMBERS):
+                raw = read_input(path)
+        except InputError as error:
+            stored_name = split_address(path)[0].name
+            raise InputError(
+                str(error).replace(f"{folder}/", "").replace(stored_name, name.partition("?")[0])
+            ) from error
+        title = repr(name)
+        return RawInput(raw.values, raw.axes, raw.spacing, raw.unit, raw.affine, raw.channel_names, title)
+
+    return in_temporary_folder(read)
+
+
+def _refuse_risky(name: str, content: bytes) -> None:
+    """Refuse what a reader would decompress without a limit, or look for in another file.
+
+    Raises:
+        InputError: it is such a file.
+    """
+    if content.startswith(b"NRRD0"):
+        header, _, numbers = content.partition(b"\n\n")
+        if re.search(rb"^data ?file:", header, re.MULTILINE | re.IGNORECASE):
+            raise InputError(f"{name!r} keeps its numbers in another file: save it as one file (.nrrd)")
+        encoding = re.search(rb"^encoding: *(\S+)", header, re.MULTILINE | re.IGNORECASE)
+        if encoding and encoding[1].lower() in (b"bzip2", b"bz2"):
+            raise InputError(f"{name!r} is compressed with bzip2: save it with gzip, or as .nii.gz")
+        if encoding and encoding[1].lower() in (b"gzip", b"gz"):
+            _check_unpacked_size(name, numbers)
+    if content[:4] in _TIFF:
+        import tifffile
+
+        with tifffile.TiffFile(io.BytesIO(content)) as file:
+            if any(page.compression not in (1, 5, 32773) for page in file.pages):  # stored, LZW, PackBits
+                raise InputError(f"{name!r} is compressed: save it without compression to upload it as numbers")
+
+
+def _check_unpacked_size(name: str, packed: bytes) -> None:
+    """Refuse gzip data that would take more memory than the largest upload of numbers."""
+    unpacker, size = zlib.decompressobj(wbits=47), 0
+    while packed and size <= 8 * MAX_NUMBERS:
+        try:
+            size += len(unpacker.decompress(packed, 2**20))
+        except zlib.error as error:
+            raise InputError(f"{name!r} is damaged: {error}") from error
+        packed = unpacker.unconsumed_tail
+    if packed:
+        raise InputError(f"{name!r} holds more than {MAX_NUMBERS:,} numbers: crop or shrink it first")
+
+
+def _decode(name: str, content: bytes) -> Pillow.Image:
+    """A picture; one that is too large is refused before decoding."""
+    return decode_image(io.BytesIO(content), name, kinds=PICTURE_FORMATS)
