@@ -31,6 +31,7 @@ LENSES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "activations": ("feature-maps", {}),
     "gradient": ("integrated-gradients", {"steps": 8}),
     "cam": ("grad-cam", {}),
+    "attention": ("attention-rollout", {}),
     "backward": ("lrp", {}),
     "perturbation": ("occlusion", {"patch": 4, "stride": 4}),
     "learned": ("activation-maximization", {"unit": "0[1]", "steps": 2}),

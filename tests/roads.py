@@ -35,6 +35,7 @@ LENSES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "activations": ("feature-maps", {}),
     "gradient": ("integrated-gradients", {"target": "bee", "steps": 8}),
     "cam": ("grad-cam", {"target": "bee"}),
+    "attention": ("attention-rollout", {}),
     "backward": ("lrp", {"target": "bee"}),
     "perturbation": ("occlusion", {"target": "bee", "patch": 4, "stride": 4}),
     "learned": ("activation-maximization", {"unit": "bee", "steps": 2, "size": SIDE}),

@@ -26,6 +26,7 @@ LENSES: Mapping[str, Mapping[str, dict[str, Any]]] = {
     "activations": {"feature-maps": {}},
     "gradient": {"saliency": {}, "integrated-gradients": {"steps": 8}},
     "cam": {"grad-cam": {}, "hires-cam": {}, "layer-cam": {}, "cam": {}, "finer-cam": {}},
+    "attention": {"attention-rollout": {}, "transformer-attribution": {}},
     "backward": {"lrp": {}, "deep-lift": {}, "guided-backprop": {}},
     "perturbation": {
         "occlusion": {"patch": 8, "stride": 8},

@@ -39,7 +39,7 @@ from convscope.engine.run.nonfinite import where_it_begins
 from convscope.engine.run.zero_maps import where_gradients_stop
 from convscope.errors import ImagesInParts, ModelFailed, NoGradient, NotFinite, OutputError, ParameterError
 from convscope.runtime.arguments import Arguments, prepare_arguments, set_layers
-from convscope.runtime.capabilities import require_capabilities
+from convscope.runtime.capabilities import require_attention, require_capabilities
 from convscope.runtime.several_targets import for_each_target
 from convscope.runtime.shown_channels import with_drawn_channels
 from convscope.runtime.smoothing import Smooth, as_smooth, smoothed
@@ -94,6 +94,8 @@ def _call_with_network(
     with model.preserve_state(frozen=not keep_graph), metered() as meter, keeping_graph(keep_graph):
         if declaration.takes_layer:
             set_layers(declaration, prepared, arguments.get("layer", _default(declaration, "layer")))
+        if prepared.images is not None or prepared.data is not None:
+            require_attention(declaration, model, prepared.probe().tensor)
         try:
             values = _values_with_network_notes(declaration, prepared, parameters, smooth)
         except NoGradient as error:

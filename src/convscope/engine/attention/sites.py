@@ -22,6 +22,7 @@ from convscope.engine.graph.recorder import Recorder
 from convscope.engine.network.assumption_checks import companion_image, jittered
 from convscope.engine.network.cache import CacheEntry
 from convscope.engine.network.model import Model
+from convscope.engine.network.scripted_modules import is_scripted
 from convscope.errors import LayerError, ModelFailed, OutputError
 
 Shape = tuple[int, ...]
@@ -126,24 +127,23 @@ def find_attention(model: Model, tensor: Tensor) -> Attentions:
     return model.cache[_ATTENTIONS][key]
 
 
-def require_attention(model: Model, tensor: Tensor) -> Attentions:
-    """The sites of a network that attends.
-
-    Raises:
-        LayerError: it does not; the message says what works, and what looked like attention.
-    """
+def why_no_attention(model: Model, tensor: Tensor) -> str:
+    """Why the network has no attention that can be read, as a clause about it; empty where it has."""
     attentions = find_attention(model, tensor)
     if attentions.sites:
-        return attentions
-    unread = [f"{address!r} is not read: {why}" for address, why in attentions.unread.items()]
-    raise LayerError(
-        f"{model.name} has no attention between tokens ({'; '.join(unread) or 'no softmax weighs any values'}): "
-        "grad-cam, integrated-gradients and occlusion explain networks without it"
-    )
+        return ""
+    unread = {**attentions.unread}
+    scripted = model.scripted_part()
+    if scripted is not None:
+        unread[scripted] = "it is scripted or traced (torch.jit): open the network from its source"
+    reasons = "; ".join(f"{address or OWN_FORWARD!r} is not read, {why}" for address, why in unread.items())
+    return f"has none ({reasons or 'no softmax weighs any values'})"
 
 
 def _find(model: Model, image: Tensor) -> Attentions:
     """Record a forward pass of a pair of images, or of one where the network takes no pair."""
+    if is_scripted(model.module):
+        return Attentions((), {})
     try:
         observations, unread = _observe(model, torch.cat([companion_image(image, bold=True), image]))
         images = 2

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from convscope.engine.attention.one_token import scattered
 from convscope.engine.attention.reading import SiteEvidence, read_gradients
-from convscope.engine.attention.sites import Attentions, AttentionSite, require_attention
+from convscope.engine.attention.sites import Attentions, AttentionSite, find_attention
 from convscope.engine.attention.token_flow import TokenFlow
 from convscope.engine.attention.token_grid import Tokens
 from convscope.engine.inputs.specs import Images
@@ -52,7 +52,7 @@ def token_maps_to_values(
     """
     maps = tokens.to_map(numbers)
     beside = numbers[:, : tokens.unplaced].sum(1)
-    notes = [dict(attention_notes(require_attention(model, images.tensor))) for _ in range(len(images))]
+    notes = [dict(attention_notes(find_attention(model, images.tensor))) for _ in range(len(images))]
     if tokens.unplaced:
         for row, note in enumerate(notes):
             note["beside the map"] = float(beside[row])
@@ -83,7 +83,7 @@ def product_of_layers(
     Args:
         through_attention: leave out the identity from which the product started.
     """
-    sites = require_attention(model, images.tensor).sites
+    sites = find_attention(model, images.tensor).sites
     rows_of_images: list[Tensor] = []
     first: list[Tokens] = []
 

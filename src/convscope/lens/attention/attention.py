@@ -5,7 +5,7 @@ from torch import Tensor
 
 from convscope.engine.attention.one_token import cell_of_patch, weights_of_token
 from convscope.engine.attention.reading import read_weights
-from convscope.engine.attention.sites import AttentionSite, require_attention
+from convscope.engine.attention.sites import AttentionSite, find_attention
 from convscope.engine.attention.token_flow import fused_heads
 from convscope.engine.attention.token_grid import Tokens
 from convscope.engine.inputs.specs import Images
@@ -70,7 +70,8 @@ def attention(
         tokens and registers. In a layer of windows, patches outside the window have weight 0.
 
     Raises:
-        LayerError: the network has no attention, or no layer of it whose tokens lie on a grid.
+        CapabilityError: the network has no attention.
+        LayerError: the tokens of no layer lie on a grid.
         ParameterError: there is no such patch.
         TooMuchAttention: the weights of a layer do not fit into memory.
 
@@ -82,7 +83,7 @@ def attention(
 
     Source: :cite:`caron2021emerging`, figure 1.
     """
-    attentions = require_attention(model, image.tensor)
+    attentions = find_attention(model, image.tensor)
     chosen = attentions.named(within.split()) if within.split() else attentions.sites
     sites = [site for site in chosen if _shown_tokens(site, direction).cells and not site.no_grid]
     if not sites:

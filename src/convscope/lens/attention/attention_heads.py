@@ -1,6 +1,6 @@
 from convscope.engine.attention.head_statistics import HeadStatistics
 from convscope.engine.attention.reading import read_weights
-from convscope.engine.attention.sites import require_attention
+from convscope.engine.attention.sites import find_attention
 from convscope.engine.data.data_set import Chunk, Dataset
 from convscope.engine.network.model import Model
 from convscope.lens.attention._token_maps import attention_notes
@@ -37,7 +37,7 @@ def attention_heads(model: Model, images: Dataset) -> AttentionHeads:
         the weight on tokens without a place, and the similarity of heads.
 
     Raises:
-        LayerError: the network has no attention.
+        CapabilityError: the network has no attention.
         TooMuchAttention: the weights of a layer do not fit into memory.
 
     Differs from the paper: entropy and copies are measured as well; the paper has the distance alone.
@@ -50,7 +50,7 @@ def attention_heads(model: Model, images: Dataset) -> AttentionHeads:
 
     Source: :cite:`raghu2021vision`, section 3.
     """
-    attentions = require_attention(model, images.first().tensor)
+    attentions = find_attention(model, images.first().tensor)
     statistics = {site.name: HeadStatistics(site, tuple(images.first().tensor.shape[2:])) for site in attentions.sites}
 
     def step(chunk: Chunk) -> None:

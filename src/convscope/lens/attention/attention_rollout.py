@@ -2,7 +2,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.attention.reading import read_weights
-from convscope.engine.attention.sites import AttentionSite, require_attention
+from convscope.engine.attention.sites import AttentionSite, find_attention
 from convscope.engine.attention.token_flow import TokenFlow, add_rolled, fused_heads, keep_largest
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
@@ -43,7 +43,8 @@ def attention_rollout(
         discarded), enlarged bilinearly from the grid of tokens; the map on the grid is in ``layer_values``.
 
     Raises:
-        LayerError: the network has no attention, or its tokens cannot be followed from layer to layer.
+        CapabilityError: the network has no attention.
+        LayerError: its tokens cannot be followed from layer to layer.
         TooMuchAttention: the weights of a layer do not fit into memory.
 
     Differs from the paper: where patches are merged (Swin), the rows of merged tokens are averaged.
@@ -56,7 +57,7 @@ def attention_rollout(
 
     Source: :cite:`abnar2020quantifying`, section 3; fusion and discarding of :cite:`gildenblat2020vitexplain`.
     """
-    sites = require_attention(model, image.tensor).sites
+    sites = find_attention(model, image.tensor).sites
     flows: list[TokenFlow] = []
     parts: list[Tensor] = []
 

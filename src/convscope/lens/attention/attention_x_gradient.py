@@ -2,7 +2,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.attention.reading import SiteEvidence, read_gradients
-from convscope.engine.attention.sites import require_attention
+from convscope.engine.attention.sites import find_attention
 from convscope.engine.attention.token_grid import Tokens
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
@@ -38,7 +38,8 @@ def attention_x_gradient(model: Model, image: Images, *, target: Target = TOP1) 
         ``layer_values``.
 
     Raises:
-        LayerError: the network has no attention, or its tokens form no grid.
+        CapabilityError: the network has no attention.
+        LayerError: its tokens form no grid.
         NoGradient: the score does not depend on the attention.
         TooMuchAttention: the weights of all layers do not fit into memory.
 
@@ -52,7 +53,7 @@ def attention_x_gradient(model: Model, image: Images, *, target: Target = TOP1) 
 
     Source: :cite:`barkan2021gradsam`, equation 3.
     """
-    sites = require_attention(model, image.tensor).sites
+    sites = find_attention(model, image.tensor).sites
     parts: list[Tensor] = []
     finest: list[Tokens] = []
 

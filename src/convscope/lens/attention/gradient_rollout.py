@@ -39,7 +39,8 @@ def gradient_rollout(
         A map that is never negative, enlarged bilinearly from the grid of tokens.
 
     Raises:
-        LayerError: the network has no attention, or its tokens cannot be followed from layer to layer.
+        CapabilityError: the network has no attention.
+        LayerError: its tokens cannot be followed from layer to layer.
         NoGradient: the score does not depend on the attention.
         TooMuchAttention: the weights of all layers do not fit into memory.
 

@@ -38,7 +38,8 @@ def transformer_attribution(
         ``layer_values``.
 
     Raises:
-        LayerError: the network has no attention, or its tokens cannot be followed from layer to layer.
+        CapabilityError: the network has no attention.
+        LayerError: its tokens cannot be followed from layer to layer.
         NoGradient: the score does not depend on the attention.
         TooMuchAttention: the weights of all layers do not fit into memory.
 
