@@ -111,7 +111,7 @@ class NoRule(ConvScopeError, RuntimeError):
 class CapabilityError(ConvScopeError, RuntimeError):
     """The network lacks what the lens needs: only its scores are available, or it has no attention between tokens.
 
-    What to do: use one of the lenses that the message names; layers can be read if the network is opened in another format.
+    What to do: use a lens that the message names, or open the network in a format whose operations can be read.
     """
 
 

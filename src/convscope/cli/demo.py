@@ -15,18 +15,25 @@ INPUTS = {
     "digits": ("sample:digits/3",),
     "beats": ("sample:beats/1",),
     "nodules": ("sample:nodules/1",),
+    "pairs": ("sample:pairs/2",),
 }
 """Bundled network → its inputs in the demo, which were not in its training set."""
 
-SHORT = ("beats", "nodules")
-"""The networks that are explained by the lenses with few passes only: a signal, a volume."""
+SHORT = ("beats", "nodules", "pairs")
+"""The networks that are explained by the lenses with few passes only: a signal, a volume, two objects."""
+
+ATTENDING = ("pairs",)
+"""The networks that lenses of attention explain."""
 
 DATA_SETS = {name: f"sample:{name}/0-119" for name in ("shapes", "digits")} | {
     name: f"sample:{name}/0-31" for name in SHORT
 }
 """Bundled network → the data set for lenses that take one."""
 
-STYLES = {name: f"sample:{name}/{key}" for name, key in (("shapes", 12), ("digits", 5), ("beats", 2), ("nodules", 2))}
+STYLES = {
+    name: f"sample:{name}/{key}"
+    for name, key in (("shapes", 12), ("digits", 5), ("beats", 2), ("nodules", 2), ("pairs", 4))
+}
 """Bundled network → the style image for lenses that take one."""
 
 GIVEN = {"data set": DATA_SETS, "second image": STYLES}
@@ -68,7 +75,7 @@ def run_demo(folder: Path) -> None:
     sections, specs = [], applied
     for network, inputs in INPUTS.items():
         model = load(f"bundled:{network}")
-        names = [spec.command for spec in specs if network not in SHORT or not spec.many_passes]
+        names = [spec.command for spec in specs if _explains(spec, network)]
         arguments = demo_arguments(specs, network)
         with progress_bar(f"{network:<16}") as update, reporting(update):
             sections += collect(model, list(inputs), names, {}, budgets=arguments)
@@ -78,7 +85,7 @@ def run_demo(folder: Path) -> None:
         for done, value in enumerate(values):
             value.save(folder / f"{_file_stem(value)}.png")
             update(done + 1, len(values))
-    write_report(sections, report, title="What four small networks see")
+    write_report(sections, report, title="What five small networks see")
     print_result("\n".join([*(_line(value) for value in values if isinstance(value, Prediction)), ""]))
     count = sum(map(len, INPUTS.values()))
     print_result(
@@ -86,6 +93,11 @@ def run_demo(folder: Path) -> None:
         f"those with few passes): {len(values)} pictures in {folder}/"
     )
     print_result(f"open {report.resolve()}")
+
+
+def _explains(spec: LensSpec, network: str) -> bool:
+    """Whether the demo applies a lens to one of its networks."""
+    return (network in ATTENDING or "attention" not in spec.needs) and not (network in SHORT and spec.many_passes)
 
 
 def demo_arguments(specs: Sequence[LensSpec], network: str) -> dict[str, dict[str, Any]]:

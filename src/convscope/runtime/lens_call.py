@@ -273,8 +273,8 @@ def _with_record(value: Value, record: Record, name: str) -> Value:
     if isinstance(value, (Attribution, LayerAttribution)):
         target = value.target_index if value.target_index is not None else value.target
         parameters |= {"target": target} if value.target or isinstance(value, LayerAttribution) else {}
-    if isinstance(value, Attribution) and value.layers:
-        parameters.pop("layer", None)  # so that it comes after the target
+    if isinstance(value, Attribution) and value.layers and "layer" in parameters:
+        del parameters["layer"]  # so that it comes after the target
         parameters["layer"] = list(value.layers)
     return value.with_record(replace(record, input=name, parameters=parameters))
 

@@ -50,8 +50,8 @@ class PairsNet(nn.Module):
             nn.ReLU(inplace=True),
             nn.Conv2d(24, width, 3, stride=2, padding=1),
         )
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, 65, width))
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width, dtype=torch.float32, device="cpu"))
+        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, 65, width, dtype=torch.float32, device="cpu"))
         self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, num_classes)

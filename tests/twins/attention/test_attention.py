@@ -44,7 +44,9 @@ def test_what_does_not_exist_is_refused() -> None:
         cs.attention(by_hand.model(), name, patch="8x0")
     with pytest.raises(LayerError, match=r"layer 'stem' does not attend: choose one of blocks\.0\.attn"):
         cs.attention(by_hand.model(), name, within="stem")
-    with pytest.raises(CapabilityError, match=r"^attention needs attention between tokens, and shapes has none .* grad-cam"):
+    with pytest.raises(
+        CapabilityError, match=r"^attention needs attention between tokens, and shapes has none .* grad-cam"
+    ):
         cs.attention(cs.load("bundled:shapes"), "sample:shapes/7")
 
 

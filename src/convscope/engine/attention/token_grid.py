@@ -58,13 +58,13 @@ def find_tokens(positions: Sequence[Tensor]) -> Tokens:
     """Number tokens by their positions.
 
     Args:
-        positions: along each axis of the input, the position of each token (windows, tokens); negative for none.
+        positions: along each axis of the input, the position of each token (windows, tokens); negative for none. At least one axis.
 
     Raises:
         NoTokenGrid: several tokens have the same place, or places of the grid have no token.
     """
-    windows, tokens = positions[0].shape if positions else (1, 0)
-    placed = torch.stack(list(positions)).ge(0).any(0) if positions else torch.zeros(windows, tokens, dtype=torch.bool)
+    windows, tokens = positions[0].shape
+    placed = torch.stack(list(positions)).ge(0).any(0)
     unplaced = int((~placed).sum())
     if windows > 1 and unplaced:
         raise NoTokenGrid("has windows that hold tokens without a place in the input, such as padding")
