@@ -58,7 +58,7 @@ def find_tokens(positions: Sequence[Tensor]) -> Tokens:
     """Number tokens by their positions.
 
     Args:
-        positions: along each axis of the input, the position of each token (windows, tokens); negative for none. At least one axis.
+        positions: along each axis of the input, the position of each token (windows, tokens); negative for none.
 
     Raises:
         NoTokenGrid: several tokens have the same place, or places of the grid have no token.
