@@ -92,7 +92,7 @@ def _pair(key: str) -> Sample:
     from convscope.samples import pairs
 
     drawn = pairs.pair(_parse_index(key, "pairs", 1_000_000))
-    label, mask = pairs.CLASSES[drawn.label], drawn.masks.any(0)
+    label, mask = pairs.CLASSES[drawn.label], np.logical_or(*drawn.masks)
     return Sample(f"sample:pairs/{key}", drawn.image, label, drawn.label, mask)
 
 

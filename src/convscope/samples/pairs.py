@@ -55,7 +55,7 @@ def _background(rng: Generator) -> Points:
     """A soft dark texture."""
     noise = Image.fromarray((255 * rng.uniform(0, 1, (SIDE, SIDE))).astype(np.uint8))
     soft = np.asarray(noise.filter(ImageFilter.GaussianBlur(4)), np.float64) / 255
-    return rng.uniform(0.15, 0.3) + 1.5 * (soft - soft.mean())
+    return np.asarray(rng.uniform(0.15, 0.3) + 1.5 * (soft - soft.mean()))
 
 
 def _centers(rng: Generator) -> Points:

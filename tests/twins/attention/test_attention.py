@@ -24,7 +24,7 @@ def attention(weights: Tensor, token: int, direction: str) -> Tensor:
 @pytest.mark.parametrize(("patch", "token"), [("", 0), ("2x5", 1 + 2 * 8 + 5)])
 @pytest.mark.parametrize("direction", ["from", "to"])
 def test_the_weights_of_a_token_are_those_of_the_twin(patch: str, token: int, direction: str) -> None:
-    values = cs.attention(by_hand.model(), by_hand.names(), patch=patch, direction=direction)  # type: ignore[arg-type]
+    values = cs.attention(by_hand.model(), by_hand.names(), patch=patch, direction=direction)  # type: ignore[call-overload]
     for number, value in enumerate(values):
         for maps, weights in zip(value.maps.values(), by_hand.weights_and_scores(number)[0], strict=True):
             expected = attention(weights.detach(), token, direction).reshape(4, 8, 8)
@@ -77,7 +77,7 @@ def test_a_vision_transformer_has_the_weights_that_transformers_returns(transfor
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=32, patch_size=8
     )
     net = _random(transformers.ViTForImageClassification, config)
-    values = cs.attention(cs.Model(net, output="logits"), PICTURE)
+    values = cs.attention(cs.Model(net, output="logits"), [*PICTURE])
     for layer, weights in enumerate(_weights_of_peer(net)):
         for number, value in enumerate(values):
             maps = list(value.maps.values())[layer]

@@ -23,7 +23,7 @@ def rollout(layers: list[Tensor], heads: str, discard: float) -> Tensor:
 
 @pytest.mark.parametrize(("heads", "discard"), [("mean", 0.0), ("max", 0.9), ("min", 0.5)])
 def test_rollout_is_that_of_its_twin(heads: str, discard: float) -> None:
-    values = cs.attention_rollout(by_hand.model(), by_hand.names(), heads=heads, discard=discard)  # type: ignore[arg-type]
+    values = cs.attention_rollout(by_hand.model(), by_hand.names(), heads=heads, discard=discard)  # type: ignore[call-overload]
     for number, value in enumerate(values):
         layers = [weights.detach() for weights in by_hand.weights_and_scores(number)[0]]
         by_hand.assert_on_grid(value, rollout(layers, heads, discard))

@@ -94,8 +94,10 @@ def _distances(site: AttentionSite, extent: tuple[int, ...]) -> Tensor | None:
     """
     if site.no_grid or not site.queries.cells or not site.keys.cells:
         return None
-    sides = [_centers(tokens.grid, tokens.unplaced, tokens.index, extent) for tokens in (site.queries, site.keys)]
-    return torch.cdist(*sides)
+    queries, keys = (
+        _centers(tokens.grid, tokens.unplaced, tokens.index, extent) for tokens in (site.queries, site.keys)
+    )
+    return torch.cdist(queries, keys)
 
 
 def _centers(grid: tuple[int, ...], unplaced: int, index: Tensor, extent: tuple[int, ...]) -> Tensor:

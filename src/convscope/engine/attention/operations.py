@@ -79,7 +79,7 @@ class FusedAttention:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the weights: (rows …, queries, keys)."""
-        rows = torch.broadcast_shapes(self.query.shape[:-2], self.key.shape[:-2])
+        rows = _broadcast(self.query.shape[:-2], self.key.shape[:-2])
         return (*rows, self.query.shape[-2], self.key.shape[-2])
 
     def weights(self) -> Tensor:
@@ -122,6 +122,10 @@ class FusedAttention:
 
 def _repeated(tensor: Tensor, repetitions: int) -> Tensor:
     return tensor.repeat_interleave(repetitions, -3) if repetitions > 1 else tensor
+
+
+def _broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
 
 
 def _unchanged(tensor: Tensor) -> Tensor:
@@ -192,7 +196,7 @@ class Arrangement:
 
 def arrange_matmul(first: Tensor, second: Tensor, position: int) -> Arrangement:
     """Weights · values, or values · weights, whose weights are (…, keys, queries)."""
-    rows = torch.broadcast_shapes(first.shape[:-2], second.shape[:-2])
+    rows = _broadcast(first.shape[:-2], second.shape[:-2])
 
     def expanded(tensor: Tensor) -> Tensor:
         return tensor.expand(*rows, *tensor.shape[-2:])

@@ -72,7 +72,8 @@ class AttentionSite:
         flat = weights.reshape(outer, -1, inner, *tokens).transpose(0, 1).flatten(1, 2)
         if self.windows == 1 and torch.equal(self.rows[:, 0], torch.arange(self.heads, device="cpu")):
             return flat[:, :, None]
-        return flat[:, self.rows.flatten().to(flat.device)].unflatten(1, (self.heads, self.windows))
+        chosen = flat[:, self.rows.flatten().to(flat.device)]
+        return chosen.reshape(len(flat), self.heads, self.windows, *tokens)
 
 
 @dataclass(frozen=True)

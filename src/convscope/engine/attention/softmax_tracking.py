@@ -67,7 +67,7 @@ def _operands(call: Call) -> tuple[Tensor, Tensor] | None:
     if call.name not in _PRODUCTS and call.name != "einsum":
         return None
     operands = tuple(call.tensors())
-    return operands if len(operands) == 2 else None  # type: ignore[return-value]
+    return operands if len(operands) == 2 else None
 
 
 def _arrangement(call: Call, operands: tuple[Tensor, Tensor], position: int, key_dim: int) -> Arrangement | None:
@@ -89,7 +89,7 @@ def _key_dim_after(call: Call, tensor: Tensor, output: Tensor, key_dim: int) -> 
     if name in _RESHAPES:
         return _dim_after_reshape(tuple(tensor.shape), tuple(output.shape), key_dim)
     if name in ("transpose", "swapaxes", "swapdims"):
-        first, second = (call.argument(i, n) % tensor.ndim for i, n in ((1, "dim0"), (2, "dim1")))
+        first, second = (int(call.argument(i, n)) % tensor.ndim for i, n in ((1, "dim0"), (2, "dim1")))
         return {first: second, second: first}.get(key_dim, key_dim)
     if name == "permute":
         dims = call.argument(1, "dims")

@@ -49,7 +49,7 @@ class TokenFlow:
         """
         keys = self._at(site.keys, site)
         index = site.keys.index.to(keys.device)
-        rows = keys[:, index.flatten()].unflatten(1, tuple(index.shape))
+        rows = keys[:, index.flatten()].reshape(len(keys), *index.shape, -1)
         numbers = site.queries.index.flatten().to(keys.device)
         return numbers, (weights @ rows).flatten(1, 2)
 
@@ -93,7 +93,7 @@ class TokenFlow:
         """The rows of other tokens: of merged patches the mean, of a token that is new zeros."""
         if tokens.same_as(self.tokens):
             return self.matrix
-        unplaced, cells = self.matrix.split([self.tokens.unplaced, self.tokens.cells], 1)
+        unplaced, cells = torch.split(self.matrix, [self.tokens.unplaced, self.tokens.cells], 1)
         added = tokens.unplaced - self.tokens.unplaced
         if not tokens.grid or not self.tokens.grid or not _merges(self.tokens.grid, tokens.grid):
             raise LayerError(
@@ -134,7 +134,7 @@ def _merged(rows: Tensor, before: tuple[int, ...], after: tuple[int, ...]) -> Te
     if before == after:
         return rows
     sizes = [size for b, a in zip(before, after, strict=True) for size in (a, b // a)]
-    split = rows.unflatten(1, sizes)
+    split = rows.reshape(len(rows), *sizes, -1)
     blocks = tuple(range(2, 2 + 2 * len(before), 2))
     return split.mean(blocks).flatten(1, len(before))
 

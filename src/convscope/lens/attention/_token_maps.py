@@ -76,7 +76,7 @@ def attention_notes(attentions: Attentions) -> dict[str, Any]:
 
 
 def product_of_layers(
-    model: Model, images: Images, target: Target | None, token: str, step: Step, *, through_attention: bool = False
+    model: Model, images: Images, target: Target, token: str, step: Step, *, through_attention: bool = False
 ) -> list[Attribution]:
     """The row of one token in a product over all layers, each of which updates it from weights and gradients.
 
