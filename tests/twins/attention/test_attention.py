@@ -77,7 +77,8 @@ def test_a_vision_transformer_has_the_weights_that_transformers_returns(transfor
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=32, patch_size=8
     )
     net = _random(transformers.ViTForImageClassification, config)
-    values = cs.attention(cs.Model(net, output="logits"), [*PICTURE])
+    values = cs.attention(cs.Model(net, output="logits"), PICTURE)
+    assert isinstance(values, list)
     for layer, weights in enumerate(_weights_of_peer(net)):
         for number, value in enumerate(values):
             maps = list(value.maps.values())[layer]
