@@ -54,9 +54,9 @@ def _main(task: str, name: str, batch: int) -> int:
     plain(module, x[:1, :, :64, :64])()  # allocates what only a first forward pass allocates
     cs.grad_cam(cs.Model(module), x[:1, :, :64, :64], layer=LAST_LAYER[name])
     Path("/proc/self/clear_refs").write_text("5")  # Linux: reset the peak
-    before = _status("VmRSS")
+    before = memory_status("VmRSS")
     works[task]()
-    return _status("VmHWM") - before
+    return memory_status("VmHWM") - before
 
 
 def _loop_growth(model: "Model") -> int:
@@ -77,7 +77,7 @@ def _loop_growth(model: "Model") -> int:
     return process.memory_info().rss - before
 
 
-def _status(name: str) -> int:
+def memory_status(name: str) -> int:
     """A memory figure of this process, in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(name)).split()[1]) * 1024

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from tests import roads
+from tests.training.logs import write_scalars
 
 DOWNLOADED = {"hf:microsoft/resnet-50": "hf:./folder", "keras:VGG16": "keras:VGG16?weights=none"}
 """Networks that a line would download, and what stands for them in a test."""
@@ -37,6 +38,8 @@ def prepare(line: str, folder: Path) -> list[str]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # exporters and Keras warn of their own internals
                 make(folder / name)
+    if words[1] == "train":
+        words += ["--epochs", "1", "--images", "64"]  # what the pages show takes half a minute
     return words
 
 
@@ -97,6 +100,13 @@ def _weights(path: Path) -> None:
     save_file(roads.make().state_dict(), path)
 
 
+def _photograph_and_table(path: Path) -> None:
+    """The network of the guide itself, with a function that returns it."""
+    guide = (Path(__file__).parents[1] / "docs/howto/several-inputs.md").read_text("utf-8")
+    source = guide.split("```python\n")[1].partition("photo = ")[0]
+    path.write_text(f"{source}\ndef make():\n    return model\n", "utf-8")
+
+
 def _recording(path: Path) -> None:
     rows = np.column_stack([np.arange(3000) / 500, np.random.default_rng(0).normal(size=(3000, 2))])
     np.savetxt(path, rows, delimiter=",", header="time,MLII,V5", comments="")
@@ -107,6 +117,17 @@ def _scan(path: Path) -> None:
 
     voxels = np.random.default_rng(0).normal(0, 300, (40, 36, 20)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1.5, 1.5, 3, 1])), path)  # type: ignore[no-untyped-call]
+
+
+def _training_log(path: Path) -> None:
+    write_scalars(path, [(step, 1 / (step + 1)) for step in range(40)], tag="train/loss")
+
+
+def _class_folders(path: Path) -> None:
+    for label in ("cat", "dog"):
+        (path / label).mkdir(parents=True)
+        for number in range(3):
+            _photograph(path / label / f"{number}.png")
 
 
 def _network_of(dimensions: int, channels: int) -> Callable[[Path], None]:
@@ -129,8 +150,11 @@ FILES: Mapping[str, tuple[str, Callable[[Path], None]]] = {
     "net.py": ("", _source),
     "best.safetensors": ("safetensors", _weights),
     "ecg.csv": ("", _recording),
+    "skin.py": ("", _photograph_and_table),
     "heart.py": ("", _network_of(1, 2)),
     "scan.nii.gz": ("nibabel", _scan),
     "chest.py": ("", _network_of(3, 1)),
+    "runs/digits": ("tensorboardX", _training_log),
+    "photos": ("", _class_folders),
 }
 """By the name in the lines: the package that it takes, and how it is made."""

@@ -172,7 +172,7 @@ OF_A_WHOLE_PACKAGE = {
     "render/test_truncation.py",
 }
 """Tests of a package as a whole; those of all packages lie directly in ``tests``, those of pages in ``tests/web``."""
-MIRRORED = ("cli", "engine", "loaders", "render", "reporting", "runtime", "samples", "spec", "values")
+MIRRORED = ("cli", "engine", "loaders", "render", "reporting", "runtime", "samples", "spec", "training", "values")
 MIRRORING = [path for folder in MIRRORED for path in sorted((ROOT / "tests" / folder).rglob("test_*.py"))]
 
 

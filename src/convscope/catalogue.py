@@ -11,7 +11,7 @@ from convscope._extensions import import_module
 from convscope._names import lens_modules
 from convscope.errors import LoadError, ParameterError, UnknownName, did_you_mean
 from convscope.spec import FAMILIES, LENSES, LOADERS, Lenses, LensSpec, lens_from_json
-from convscope.values import Advice, Comparison, Recommendation
+from convscope.values import Advice, Comparison, JointAttribution, Recommendation
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -226,6 +226,9 @@ def compare(
             with progress_of_part(index, len(pairs)):
                 network_columns = explain_with_each(declarations, network, image, {**shared, **options})
             for number, column in enumerate(network_columns):
+                if isinstance(column[0], JointAttribution):
+                    named = ", ".join(column[0])
+                    raise ParameterError(f"compare puts maps of one input side by side: say explain= one of {named}")
                 columns.append(column)
                 titles.append(_column_title(column[0], network, declarations, models, targets))
                 scales.append(number)
@@ -291,13 +294,14 @@ def recommend(model: Any, image: Any, question: str = "any") -> Recommendation:
     """
     from convscope.engine.network.model import as_model
     from convscope.runtime.applicability import find_applicability
+    from convscope.runtime.several_inputs import bound_to_first
 
     if question not in QUESTIONS:
         near = did_you_mean(question, QUESTIONS) if isinstance(question, str) else ""
         raise ParameterError(f"question must be {', '.join(list(QUESTIONS)[:-1])} or black-box, got {question!r}{near}")
     opened = as_model(model)
     maps = [spec for spec in lenses() if spec.gives_map]
-    applicability = find_applicability(opened, opened.prepare(image), maps)
+    applicability = find_applicability(*bound_to_first(opened, image), maps)
     class_insensitive = {spec.command for spec in maps if "contrasting" not in spec.claims}
     advice = [_advice(spec, question, applicability) for spec in maps]
     order = sorted(advice, key=lambda a: (not a.fits, a.lens in class_insensitive, a.passes, a.lens))

@@ -101,7 +101,8 @@ def test_messages_go_to_standard_error_and_json_alone_to_standard_output() -> No
         (["smooth-grad", "sample:shapes/7", "-m", "bundled:shapes", "--samples", "0"], "samples must be 1 to 4096"),
         (["grad-cam", "sample:shapes/7", "-m", "bundled:shape"], "did you mean 'shapes'"),
         (["grad-cam", "sample:shapes/7", "-m", "bundled:shapes", "-o", "no/such/x.png"], "there is no folder"),
-        (["grad-cam", "sample:shapes/7", "-m", "bundled:shapes", "-o", "x.gif"], "cannot tell the file type"),
+        (["grad-cam", "sample:shapes/7", "-m", "bundled:shapes", "-o", "x.gif"], "shows the frames of a clip"),
+        (["grad-cam", "sample:shapes/7", "-m", "bundled:shapes", "-o", "x.mp9"], "cannot tell the file type"),
         (["compare", "sample:shapes/7", "-m", "bundled:shapes", "--lenses", "grad-cm"], "did you mean 'grad-cam'"),
     ],
 )
@@ -164,7 +165,7 @@ def test_lenses_and_models_and_layers_are_listed_also_as_json() -> None:
     listed = json.loads(convscope("lenses", "--json").stdout)
     assert {entry["command"] for entry in listed} == set(SPECS)
     models = {entry["scheme"]: entry["names"] for entry in json.loads(convscope("models", "--json").stdout)}
-    assert models["bundled"] == ["digits", "shapes", "beats", "nodules", "pairs"]
+    assert models["bundled"] == ["digits", "shapes", "beats", "nodules", "sequence", "pairs"]
     assert "resnet50" in models["torchvision"]
     formats = {entry["format"] for entry in json.loads(convscope("models", "--json").stdout) if not entry["scheme"]}
     assert {"onnx", "keras", "exported", "scripted"} <= formats

@@ -12,6 +12,7 @@ from convscope.catalogue import lenses
 from convscope.spec import LensSpec
 from convscope.values import Arithmetic, Kernels, Pictures, Value
 from convscope.web.i18n import catalogue, translate
+from convscope.web.server.app import MODELS, SAMPLES
 from tests.lens_calls import call_lens
 
 MODEL, IMAGE = "bundled:shapes", "sample:shapes/3"
@@ -20,10 +21,10 @@ TERMS = frozenset(
     re.findall(
         r"\w+",
         """ConvScope English WebSocket FLOPs softmax flat plus box sigmoid tanh log float bfloat png npz json PNG NPZ
-        conv batch norm relu add linear max pool shapes digits sample bundled""",
+        conv batch norm relu add linear max pool""",
     )
 )
-"""Latin words in Chinese texts, names of operations, and parts of addresses."""
+"""Latin words in Chinese texts, and names of operations."""
 
 READ = """() => {
   const found = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT | NodeFilter.SHOW_ELEMENT);
@@ -53,6 +54,7 @@ def terms(model: cs.Model) -> frozenset[str]:
     names = {word for spec in lenses() for word in words(spec.title) if translate(spec.title, "zh") == spec.title}
     for text in [*(model.labels or ()), *(name for name, _ in model.module.named_modules()), "features"]:
         names |= set(words(str(text)))
+    names |= set(words(" ".join((*MODELS, *SAMPLES))))
     names |= {word for module in model.module.modules() for word in words(type(module).__name__)}
     written = (word for text in catalogue("zh").values() for word in words(re.sub(r"\{.*?\}", "", text)))
     return TERMS | names | {word for word in written if not word.islower()}

@@ -13,9 +13,10 @@ from convscope.cli import options
 from convscope.cli.completion import complete_choices, complete_lens_names, complete_model_addresses
 from convscope.cli.console import print_json, print_message, print_result, report_errors, track_progress
 from convscope.cli.convert_command import convert
+from convscope.cli.doctor_command import doctor
 from convscope.cli.image_arguments import ImageArguments, parse_images, report_skipped
 from convscope.cli.interrupts import EXIT_INTERRUPTED, allow_keyboard_interrupt
-from convscope.cli.listing_commands import doctor, layers, lenses, models
+from convscope.cli.listing_commands import layers, lenses, models
 from convscope.cli.model_opening import (
     OpeningValues,
     model_files,
@@ -23,6 +24,8 @@ from convscope.cli.model_opening import (
     with_opening_options,
 )
 from convscope.cli.result_paths import join_name_parts, make_parent_folder, output_path, save_value, target_slug
+from convscope.cli.train_command import train
+from convscope.cli.training_command import training
 from convscope.errors import InputError, MissingExtra
 from convscope.values import Comparison
 
@@ -286,7 +289,8 @@ def _drop_unset(**arguments: object) -> dict[str, Any]:
 
 
 COMMANDS: list[Command] = [
-    report_errors(c) for c in (demo, serve, report, compare, recommend, lenses, models, layers, convert, doctor)
+    report_errors(c)
+    for c in (demo, serve, report, compare, recommend, lenses, models, layers, convert, train, training, doctor)
 ]
 for _command in COMMANDS:  # typer reads the signature of the wrapped command, which has ``debug``
     _command.__signature__ = inspect.signature(_command.__wrapped__)  # type: ignore[attr-defined]

@@ -26,6 +26,7 @@ OPTIONAL_PACKAGES = {
     "h5py": "keras",
     "onnx": "onnx",
     "transformers": "transformers",
+    "tensorboardX": "training",
 }
 """By package: the extra that installs it."""
 
@@ -111,7 +112,7 @@ def layers(
     print_result("\n".join(f"{a:<{width}}  {kind}" for a, kind in named))
 
 
-def doctor(debug: options.Debug = False) -> None:
+def report_installation() -> None:
     """Report installed packages, accelerators and bundled models, with install commands for missing packages."""
     import importlib.util
 

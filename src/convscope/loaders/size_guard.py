@@ -1,9 +1,11 @@
 """A bound on the tensors that a network from a file creates while it is opened.
 
-A file of a few bytes can ask for a padding of billions of pixels. Each operation is therefore run on tensors without
-memory first, which gives the sizes of its results.
+A file of a few bytes can ask for a padding of billions of pixels. The sizes of an operation's results are therefore
+found before it runs: from the shapes of its operands for the frequent operations, and for the others by a run on
+tensors without memory, which takes as long as a small layer.
 """
 
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,8 +18,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from convscope.errors import LoadError
 
-SMALL = 2**22
-"""The most elements of a tensor that any file may ask for: 16 MiB of float32."""
+SMALL = 2**21
+"""The most elements of a tensor that any file may ask for: 8 MiB of float32, of which a layer holds a few at once."""
 PER_INPUT_ELEMENT = 256
 """How many times the elements of the network's input a tensor may have: a layer of 256 channels of its size."""
 
@@ -47,7 +49,7 @@ def bounded_sizes(file_size: int, inputs: int) -> Iterator[None]:
 
 
 class _SizeGuard(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Runs each operation without memory before it runs.
+    """Finds the sizes of the results of each operation before it runs.
 
     Attributes:
         limit: the most elements of a tensor.
@@ -72,11 +74,70 @@ class _SizeGuard(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _result_elements(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
     """The elements of the largest tensor that an operation creates; 0 where they depend on the values of its inputs."""
     try:
+        elements = _elements_by_shapes(function, args)
+        if elements is not None:
+            return elements
         results = function(*tree_map(_without_memory, args), **tree_map(_without_memory, {**kwargs}))
     except Exception:  # it has no form without memory, or fails: the operation itself then says why
         return 0
     sizes = [math.prod(result.shape) for result in tree_leaves(results) if isinstance(result, Tensor)]
     return max(sizes, default=0)
+
+
+def _elements_by_shapes(function: Any, args: Sequence[Any]) -> int | None:
+    """The same for frequent operations, from the shapes of their operands; None for all others."""
+    if _writes_into_operands(function):
+        return 0
+    tensors = [value for value in args if isinstance(value, Tensor)]
+    if torch.Tag.pointwise in function.tags and tensors:
+        return math.prod(torch.broadcast_shapes(*[tensor.shape for tensor in tensors]))  # type: ignore[no-untyped-call]
+    if function in _CONVOLUTIONS:
+        return _convolution_elements(*args[:2], *args[3:9])
+    return tensors[0].numel() if function.overloadpacket in _SIZE_OF_FIRST_OPERAND else None
+
+
+_CONVOLUTIONS = frozenset({torch.ops.aten.convolution.default, torch.ops.aten._convolution.default})  # noqa: SLF001 - their names
+_SIZE_OF_FIRST_OPERAND = frozenset(
+    {torch.ops.aten.native_batch_norm, torch.ops.aten.detach, torch.ops.aten.t, torch.ops.aten._softmax}
+)
+"""Operations whose results have no more elements than their first operand."""
+
+
+@functools.cache
+def _writes_into_operands(function: Any) -> bool:
+    """Whether an operation returns nothing but operands whose memory it keeps, as ``relu_`` does."""
+    returns = function._schema.returns
+    if not returns or function.overloadpacket.__name__.startswith(("resize", "set_")):
+        return False
+    writes = all(result.alias_info is not None and result.alias_info.is_write for result in returns)
+    return writes and not any(argument.is_out for argument in function._schema.arguments)
+
+
+def _convolution_elements(
+    x: Tensor,
+    kernel: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> int | None:
+    """The elements of a convolution's result; None for an input without a batch."""
+    axes = kernel.ndim - 2
+    if x.ndim != kernel.ndim:
+        return None
+    elements = len(x) * (kernel.shape[1] * groups if transposed else len(kernel))
+    for axis in range(axes):
+        step, margin, spacing, extra = (
+            values[axis if len(values) == axes else 0] for values in (stride, padding, dilation, output_padding)
+        )
+        window, extent = spacing * (kernel.shape[axis + 2] - 1) + 1, x.shape[axis + 2]
+        if transposed:
+            elements *= (extent - 1) * step - 2 * margin + window + extra
+        else:
+            elements *= (extent + 2 * margin - window) // step + 1
+    return elements
 
 
 def _without_memory(value: Any) -> Any:

@@ -2,8 +2,8 @@
 
 The samples ``sample:digits/3`` and ``sample:shapes/7`` have labels, the latter also masks, and were not used for
 training; ``sample:photo/china`` and ``sample:photo/flower`` are for networks that take photographs. The samples
-``sample:beats/1`` (signals) and ``sample:nodules/1`` (volumes) have labels, and masks of what is abnormal;
-``sample:pairs/1`` shows two objects, both of which are needed for the answer.
+``sample:beats/1`` (signals), ``sample:nodules/1`` (volumes) and ``sample:sequence/1`` (tokens) have labels, and masks
+of what is abnormal, or of what counts; ``sample:pairs/1`` shows two objects, both of which are needed for the answer.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ class Sample:
 
     Attributes:
         name: the address, such as ``sample:digits/3``.
-        image: uint8, (height, width) or (height, width, 3); signals and volumes are (channels, …).
+        image: uint8, (height, width) or (height, width, 3); signals and volumes are (channels, …), sequences (1,
+            tokens).
         label: the true class, if known; ``index`` is its index.
         mask: True at the pixels of the object, or at the samples or voxels of what is abnormal, if known.
         axes, spacing, unit: of signals and volumes, the names of the axes after the channels, and the distance between
@@ -88,6 +89,14 @@ def _nodules(key: str) -> Sample:
     return Sample(name, drawn.volume[None], label, drawn.label, drawn.mask, axes, nodules.SPACING, "mm")
 
 
+def _sequence(key: str) -> Sample:
+    from convscope.samples import sequence
+
+    drawn = sequence.message(_parse_index(key, "sequence", 1_000_000))
+    name, label = f"sample:sequence/{key}", sequence.CLASSES[drawn.label]
+    return Sample(name, drawn.tokens[None], label, drawn.label, drawn.mask, ("token",))
+
+
 def _pair(key: str) -> Sample:
     from convscope.samples import pairs
 
@@ -125,6 +134,10 @@ SAMPLES.add(
     SampleSpec(
         "nodules", "volumes, in which there may be a nodule", _nodules, ("1", "2", "4"), count=200, kind="volume"
     ),
+)
+SAMPLES.add(
+    "sequence",
+    SampleSpec("sequence", "messages in which one order counts", _sequence, ("1", "2", "3"), count=200, kind="tokens"),
 )
 SAMPLES.add("pairs", SampleSpec("pairs", "two objects: the same shape or not?", _pair, ("1", "2", "3"), count=200))
 SAMPLES.add("photo", SampleSpec("photo", "two photographs", _photo, ("china", "flower")))

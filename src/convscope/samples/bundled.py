@@ -61,6 +61,14 @@ def _nodules() -> _Bundled:
     return _Bundled(networks.NodulesNet(), spec, nodules.CLASSES)
 
 
+def _sequence() -> _Bundled:
+    from convscope.engine.inputs.token_input import TokenInput
+    from convscope.samples import networks, sequence
+
+    spec = TokenInput(vocabulary=sequence.VOCABULARY, length=sequence.LENGTH, padding=sequence.PADDING)
+    return _Bundled(networks.SequenceNet(len(sequence.VOCABULARY)), spec, sequence.CLASSES)
+
+
 def _pairs() -> _Bundled:
     from convscope.engine.inputs.specs import ImageInput
     from convscope.samples import attention_network, pairs
@@ -75,6 +83,7 @@ _NETWORKS: dict[str, Callable[[], _Bundled]] = {
     "shapes": _shapes,
     "beats": _beats,
     "nodules": _nodules,
+    "sequence": _sequence,
     "pairs": _pairs,
 }
 NAMES = [*_NETWORKS]

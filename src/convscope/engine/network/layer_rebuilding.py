@@ -4,6 +4,7 @@ A file holds a layer as one operation and its arguments (exported, traced) or as
 ``torch.nn.Conv2d`` it is what every rule, twin and count knows, and runs at the speed of the original.
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -68,6 +69,9 @@ def computes(kind: type[nn.Module], operator: str) -> bool:
     return operator in _OPERATORS[kind.__name__] or operator.removesuffix("_") in _OPERATORS[kind.__name__]
 
 
+_signature = functools.cache(inspect.signature)
+
+
 def rebuild_layer(
     kind: type[nn.Module],
     tensors: Mapping[str, Tensor | None],
@@ -89,29 +93,30 @@ def rebuild_layer(
     present = {name: tensor for name, tensor in tensors.items() if tensor is not None}
     arguments = _from_tensors(kind, present)
     try:
-        for name in inspect.signature(kind).parameters:
+        for name in _parameters(kind):
             if name not in arguments and name not in _LEFT_OUT and name not in ("return_indices", "size_average"):
                 arguments[name] = setting(name)
     except KeyError as error:
         raise NotRebuilt(f"{kind.__name__} without {error}") from error
-    if in_place and "inplace" in inspect.signature(kind).parameters:
+    if in_place and "inplace" in _parameters(kind):
         arguments["inplace"] = True
     try:
-        layer = kind(**arguments, device="meta") if _takes_device(kind) else kind(**arguments)
+        layer = kind(**arguments, device="meta") if "device" in _parameters(kind) else kind(**arguments)
     except (TypeError, ValueError, RuntimeError) as error:
         raise NotRebuilt(f"{kind.__name__}: {error}") from error
     _set_tensors(layer, present)
     return layer.eval()
 
 
-def _takes_device(kind: type[nn.Module]) -> bool:
-    return "device" in inspect.signature(kind).parameters
+def _parameters(kind: type[nn.Module]) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a class by name."""
+    return _signature(kind).parameters  # type: ignore[arg-type] # classes are hashable, whatever their objects are
 
 
 def _from_tensors(kind: type[nn.Module], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """The parameters of a class that follow from the layer's tensors."""
     name, weight = kind.__name__, tensors.get("weight")
-    accepted = inspect.signature(kind).parameters
+    accepted = _parameters(kind)
     flags = {"bias": "bias" in tensors, "affine": weight is not None, "elementwise_affine": weight is not None}
     arguments: dict[str, Any] = {flag: value for flag, value in flags.items() if flag in accepted}
     if name == "Linear" and weight is not None and weight.ndim == 2:

@@ -28,6 +28,12 @@ _RECTIFIERS = (
 )  # fmt: skip
 """Activation functions after which a channel that is never above zero is dead."""
 
+
+def is_rectifier(module: nn.Module) -> bool:
+    """Whether a channel of the output of a module is dead if it is never above zero."""
+    return isinstance(module, _RECTIFIERS)
+
+
 CHANNEL_GRID = {"octaves": 12, "bits": 3}
 LAYER_GRID = {"octaves": 16, "bits": 5}
 _LAYER_SAMPLES = 2**14

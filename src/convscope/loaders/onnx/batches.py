@@ -11,7 +11,9 @@ _TOLERANCE = 1e-3
 """The largest difference, relative to the largest output, by which an image may depend on its company."""
 
 
-def settle_batch_size(network: OnnxNetwork, pair: Tensor, size: int, alone: dict[str, Tensor]) -> Fact | None:
+def settle_batch_size(
+    network: OnnxNetwork, pair: Tensor, size: int, alone: dict[str, Tensor]
+) -> tuple[Fact | None, dict[str, Tensor] | None]:
     """Make a network run on batches of any size.
 
     Args:
@@ -21,31 +23,35 @@ def settle_batch_size(network: OnnxNetwork, pair: Tensor, size: int, alone: dict
         alone: the outputs for the second input in a batch of that size.
 
     Returns:
-        A remark for every result, if the graph runs on batches of that size alone.
+        A remark for every result if the graph runs on batches of that size alone, and otherwise None and the outputs
+        for both inputs.
     """
     with torch.no_grad():
-        if _runs_alike(network, pair, alone, size):
-            return None
+        if together := _outputs_as_alone(network, pair, alone, size):
+            return None, together
         reshapes = [module for module in network.modules() if isinstance(module, Reshaping)]
         for module in reshapes:
             module.rebatches = True
-        if reshapes and _runs_alike(network, pair, alone, size):
-            return None
+        if reshapes and (together := _outputs_as_alone(network, pair, alone, size)):
+            return None, together
         for module in reshapes:
             module.rebatches = False
     network.batch_size = size
     if size == 1:
-        return Fact("the network was exported for a batch of 1: images run one by one")
-    return Fact("the network was exported for a batch of {size}: images run in batches of that size", size=size)
+        return Fact("the network was exported for a batch of 1: images run one by one"), None
+    remark = Fact("the network was exported for a batch of {size}: images run in batches of that size", size=size)
+    return remark, None
 
 
-def _runs_alike(network: OnnxNetwork, pair: Tensor, alone: dict[str, Tensor], size: int) -> bool:
-    """Whether the second of two inputs gives the same as alone."""
+def _outputs_as_alone(
+    network: OnnxNetwork, pair: Tensor, alone: dict[str, Tensor], size: int
+) -> dict[str, Tensor] | None:
+    """The outputs for two inputs, of which the second gives the same as alone; None if it does not."""
     try:
         together = network.run_graph(pair)
     except Exception:  # whatever torch raises for shapes that do not fit
-        return False
-    return all(_is_second(together[name], output, size) for name, output in alone.items())
+        return None
+    return together if all(_is_second(together[name], output, size) for name, output in alone.items()) else None
 
 
 def _is_second(together: Tensor, alone: Tensor, size: int) -> bool:

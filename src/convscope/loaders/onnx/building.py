@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from convscope.errors import ConvScopeError, LoadError
 from convscope.loaders.onnx import control_flow, functions, sequences  # noqa: F401 - the first and last declare expansions
 from convscope.loaders.onnx.expansion import EXPANSIONS
-from convscope.loaders.onnx.graph import MAX_DEPTH, Node, decode_node, needed, ordered, readers_of
+from convscope.loaders.onnx.graph import MAX_DEPTH, Node, decode_node, last_reads, needed, ordered, readers_of
 from convscope.loaders.onnx.network import OnnxNetwork, Operation, Step
 from convscope.loaders.onnx.operators.declaration import FUNCTIONS, IGNORED_ATTRIBUTES, TRANSLATORS
 from convscope.loaders.onnx.operators.quantization import QUANTIZED
@@ -99,23 +99,25 @@ class NetworkBuilder:
         return [scope[name] for name in names]
 
     def run_nodes(self, nodes: Sequence[Node], outputs: Sequence[str], scope: Scope, prefix: str) -> None:
-        """Translate the nodes on which the outputs depend; their values are added to the scope."""
+        """Translate the nodes on which the outputs depend; values that are still needed are added to the scope."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise LoadError(f"functions, branches and loops are nested more than {MAX_DEPTH} deep")
         nodes = needed(ordered(nodes, scope), outputs)
         readers, absorbed = readers_of(nodes), set[str]()
         nodes.sort(key=lambda node: node.kind != "Constant")  # so that a bias is known before the sum that adds it
-        for node in nodes:
+        own = {name for node in nodes for name in node.outputs}.difference(outputs)
+        for node, read_last in zip(nodes, last_reads(nodes), strict=True):
             self._nodes += 1
             if self._nodes > MAX_NODES:
                 raise LoadError(f"the network has more than {MAX_NODES:,} nodes, counting each pass of its loops")
-            if not absorbed.isdisjoint(node.outputs):
-                continue
-            reader = readers.get(node.outputs[0], []) if node.outputs and node.outputs[0] not in outputs else []
-            consumer = reader[0] if len(reader) == 1 else None
-            if self._run_node(node, consumer, scope, prefix) and consumer is not None:
-                absorbed.update(consumer.outputs)
+            if absorbed.isdisjoint(node.outputs):
+                reader = readers.get(node.outputs[0], []) if node.outputs and node.outputs[0] not in outputs else []
+                consumer = reader[0] if len(reader) == 1 else None
+                if self._run_node(node, consumer, scope, prefix) and consumer is not None:
+                    absorbed.update(consumer.outputs)
+            for name in own.intersection(read_last):  # the outputs of all layers together are as large as the weights
+                scope.pop(name, None)
         self._depth -= 1
 
     def _run_node(self, node: Node, consumer: Node | None, scope: Scope, prefix: str) -> bool:

@@ -152,6 +152,15 @@ def readers_of(nodes: Iterable[Node]) -> dict[str, list[Node]]:
     return readers
 
 
+def last_reads(nodes: Sequence[Node]) -> list[set[str]]:
+    """For each node the names of the values that no node after it reads."""
+    later, result = set[str](), list[set[str]]()
+    for node in reversed(nodes):
+        result.append(set(_reads(node)) - later)
+        later |= result[-1]
+    return result[::-1]
+
+
 def _reads(node: Node) -> Iterator[str]:
     yield from filter(None, node.inputs)
     for graph in node.subgraphs():

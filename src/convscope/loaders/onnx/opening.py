@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from convscope.engine.network.scores_only import ScoresOnly
 from convscope.errors import LoadError, install_command
@@ -62,19 +62,21 @@ def open_model(path: Path, options: Mapping[str, str]) -> "Model":
             translated = _translate(stored, graph_input)
     except UnsupportedOperator as error:
         return _open_scores_only(as_stored, stored_input, source, error.reason)
-    network, builder, caveats = translated
+    network, builder, caveats, outputs = translated
     caveats += (SINGLE_PRECISION,) if widened else ()
     model = _model(
         network, stored, graph_input, source, caveats, [tuple(output.shape) for output in builder.outputs.values()]
     )
     stored.release_weights()
     if is_installed():
-        _check_with_runtime(model, stored, graph_input, builder)
+        _check_with_runtime(model, stored, graph_input, builder, outputs or {})
     return model
 
 
-def _translate(stored: StoredModel, graph_input: GraphInput) -> tuple[OnnxNetwork, NetworkBuilder, tuple[Fact, ...]]:
-    """The network as modules, its builder, and remarks for every result.
+def _translate(
+    stored: StoredModel, graph_input: GraphInput
+) -> tuple[OnnxNetwork, NetworkBuilder, tuple[Fact, ...], dict[str, Tensor] | None]:
+    """The network as modules, its builder, remarks for every result, and the outputs for two examples where it ran.
 
     Raises:
         UnsupportedOperator: nodes that cannot be translated.
@@ -89,13 +91,13 @@ def _translate(stored: StoredModel, graph_input: GraphInput) -> tuple[OnnxNetwor
     for fixed_shape in (True, False):
         builder = NetworkBuilder(stored, fixed_shape=fixed_shape and graph_input.has_fixed_shape)
         network = builder.build(graph_input.name, example, graph_input.fixed)
-        in_parts = settle_batch_size(network, pair, size, builder.outputs)
+        in_parts, outputs = settle_batch_size(network, pair, size, builder.outputs)
         if in_parts is None or not graph_input.has_fixed_shape:
             break
     network.channels_last = graph_input.channels_last
     network.whole_numbers = not graph_input.dtype.is_floating_point
     caveats = (in_parts, QUANTIZED if builder.quantized else None)
-    return network, builder, tuple(caveat for caveat in caveats if caveat is not None)
+    return network, builder, tuple(caveat for caveat in caveats if caveat is not None), outputs
 
 
 def _model(
@@ -151,7 +153,13 @@ def _open_scores_only(stored: StoredModel, graph_input: GraphInput, source: str,
     return _model(scores, stored, graph_input, source, (), [shape])
 
 
-def _check_with_runtime(model: "Model", stored: StoredModel, graph_input: GraphInput, builder: NetworkBuilder) -> None:
+def _check_with_runtime(
+    model: "Model",
+    stored: StoredModel,
+    graph_input: GraphInput,
+    builder: NetworkBuilder,
+    outputs: Mapping[str, Tensor],
+) -> None:
     """Compare each output that has scores per image with that of ONNX Runtime; the largest difference is kept."""
     from convscope.engine.network.model import Model
 
@@ -159,7 +167,7 @@ def _check_with_runtime(model: "Model", stored: StoredModel, graph_input: GraphI
     names = [info.name for info in stored.proto.graph.output]
     runtime = _in_runtime(stored, graph_input, names[0])
     try:
-        runtime.as_written = builder.quantized
+        runtime.as_written, runtime.keeps_memory = builder.quantized, False
         runtime.open(stored)
         expected = dict(zip(names, runtime.run(inputs.numpy(), names), strict=True))
     except LoadError as error:
@@ -174,6 +182,8 @@ def _check_with_runtime(model: "Model", stored: StoredModel, graph_input: GraphI
         if values.dtype.kind == "f" and values.ndim and len(values) == len(inputs) and values.size:
             probe = Model(module, input=model.input, output=name if len(names) > 1 else None, name=model.name)
             limit = MAX_QUANTIZED_DIFFERENCE if builder.quantized else MAX_DIFFERENCE
-            check_conversion(probe, inputs, values, engine=engine_name(), layers=layers, limit=limit)
+            check_conversion(
+                probe, inputs, values, engine=engine_name(), layers=layers, limit=limit, actual=outputs.get(name)
+            )
             conversions.append(probe.conversion)
     model.conversion = max(filter(None, conversions), key=lambda conversion: conversion.difference, default=None)

@@ -51,6 +51,7 @@ class RuntimeNetwork:
         channels_last: whether the graph takes the channels as the last axis.
         dtype: the type of the input's elements.
         as_written: whether each node is computed by itself: fused kernels of integers round elsewhere.
+        keeps_memory: whether memory is kept from one run for the next.
     """
 
     path: Path
@@ -61,12 +62,15 @@ class RuntimeNetwork:
     channels_last: bool
     dtype: str
     as_written: bool = False
+    keeps_memory: bool = True
     _session: Any = field(default=None, repr=False)
 
     def open(self, stored: StoredModel) -> None:
         """Open the network as it is in memory, where that is not the file's content."""
-        content = stored.proto.SerializeToString() if stored.is_changed else str(self.path)
-        self._session = open_session(content, as_written=self.as_written)
+        self._open(stored.proto.SerializeToString() if stored.is_changed else str(self.path))
+
+    def _open(self, content: str | bytes) -> None:
+        self._session = open_session(content, as_written=self.as_written, keeps_memory=self.keeps_memory)
 
     def __call__(self, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """The output for a batch of inputs (N, C, …)."""
@@ -75,7 +79,7 @@ class RuntimeNetwork:
     def run(self, inputs: np.ndarray[Any, Any], outputs: Sequence[str]) -> list[np.ndarray[Any, Any]]:
         """Several outputs for a batch of inputs."""
         if self._session is None:
-            self._session = open_session(str(self.path), as_written=self.as_written)
+            self._open(str(self.path))
         batch = np.moveaxis(inputs, 1, -1) if self.channels_last else inputs
         batch = np.rint(batch) if np.dtype(self.dtype).kind in "iu" else batch
         batch = np.ascontiguousarray(batch.astype(self.dtype))
@@ -105,16 +109,17 @@ class RuntimeNetwork:
             if name not in present:
                 proto.graph.output.add().name = name
         network = RuntimeNetwork(**{name: value for name, value in vars(self).items() if name != "_session"})
-        network._session = open_session(proto.SerializeToString(), as_written=self.as_written)
+        network._open(proto.SerializeToString())
         return network
 
 
-def open_session(model: str | bytes, *, as_written: bool = False) -> Any:
+def open_session(model: str | bytes, *, as_written: bool = False, keeps_memory: bool = True) -> Any:
     """A session that runs on one thread and logs nothing.
 
     Args:
         model: the path of a file, or its content.
         as_written: whether each node is computed by itself.
+        keeps_memory: whether memory is kept from one run for the next.
 
     Raises:
         LoadError: ONNX Runtime refuses the network.
@@ -124,6 +129,7 @@ def open_session(model: str | bytes, *, as_written: bool = False) -> Any:
     options.log_severity_level = _SILENT
     if as_written:
         options.graph_optimization_level = package.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.enable_cpu_mem_arena = keeps_memory
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
         return package.InferenceSession(model, options, providers=["CPUExecutionProvider"], enable_fallback=0)

@@ -163,8 +163,9 @@ def _deserialized(program: Any, state: dict[str, Any], constants: dict[str, Any]
     """The program, from parts that were checked."""
     check_program(program)
     program["guards_code"] = []  # conditions as Python code; sizes are checked here instead
-    from torch._export.serde import schema
-    from torch._export.serde.serialize import ExportedProgramDeserializer, _dict_to_dataclass
+    from torch._export.serde.serialize import ExportedProgramDeserializer
+
+    from convscope.loaders.torch_files.program_parsing import parse_program
 
     logger = logging.getLogger("torch._export")
     level = logger.level
@@ -172,7 +173,8 @@ def _deserialized(program: Any, state: dict[str, Any], constants: dict[str, Any]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            parsed = _dict_to_dataclass(schema.ExportedProgram, program)  # type: ignore[no-untyped-call]
-            return ExportedProgramDeserializer().deserialize(parsed, state, constants, inputs or ((), {}))
+            return ExportedProgramDeserializer().deserialize(
+                parse_program(program), state, constants, inputs or ((), {})
+            )
     finally:
         logger.setLevel(level)

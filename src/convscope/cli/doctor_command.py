@@ -1,0 +1,52 @@
+"""The command ``doctor``: what is installed; or what is wrong with a training, a network or a folder of images."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from convscope.cli import options
+from convscope.cli.completion import complete_model_addresses
+from convscope.cli.console import print_json, print_result
+from convscope.cli.listing_commands import report_installation
+from convscope.cli.model_opening import OpeningValues, open_model, with_opening_options
+from convscope.errors import InputError
+
+
+@with_opening_options
+def doctor(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FOLDER]", help="the log of a training; with --model, images for it", show_default=False
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", "-m", help="the network to check", metavar="ADDRESS", autocompletion=complete_model_addresses
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="a folder of images to check", metavar="FOLDER", show_default=False)
+    ] = None,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+    *,
+    opening: OpeningValues,
+) -> None:
+    """Say what is wrong with a training, a network or a folder of images; without arguments, what is installed."""
+    if folder is None and model is None and data is None:
+        report_installation()
+        return
+    if model is not None and folder is None:
+        raise InputError("a network is checked on images: convscope doctor FOLDER --model ADDRESS")
+    from convscope.training.diagnosis import diagnose
+
+    checked = (None, None) if model is None else (open_model(model, opening), str(folder))
+    diagnosis = diagnose(*checked, log=folder if model is None else None, data=data)
+    if as_json:
+        findings = [finding.as_json() for finding in diagnosis.findings]
+        print_json({"findings": findings, "checked": list(diagnosis.checked), "skipped": diagnosis.skipped})
+    else:
+        print_result(str(diagnosis))

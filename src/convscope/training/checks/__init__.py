@@ -1,0 +1,1 @@
+"""Checks: what is wrong with a network, its training or its images, one symptom per file."""

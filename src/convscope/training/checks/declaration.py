@@ -1,0 +1,78 @@
+"""What a check declares, and what it finds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from convscope.values.facts import Fact
+
+Severity = Literal["error", "warning", "note"]
+Subject = Literal["run", "network", "folder"]
+Evidence = TypeVar("Evidence")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        check: the name of the check that found it.
+        title: the symptom.
+        place: the layer, run or class that it is about; empty if it is about the whole.
+        severity: ``error`` (nothing can be expected of this), ``warning``, or ``note`` (worth a look).
+        evidence: the numbers that show it.
+        cause: what is the likely cause.
+        remedy: what to do, as code or settings.
+    """
+
+    check: str
+    title: str
+    place: str
+    severity: Severity
+    evidence: Fact
+    cause: str
+    remedy: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The finding as plain data."""
+        return {**vars(self), "evidence": str(self.evidence)}
+
+
+@dataclass(frozen=True)
+class Check(Generic[Evidence]):
+    """One check.
+
+    Attributes:
+        name: its file and function.
+        subject: what it looks at.
+        title: the symptom.
+        looks_for: how it decides, in a sentence.
+        run: its findings; none if nothing is wrong, or if the evidence does not suffice.
+    """
+
+    name: str
+    subject: Subject
+    title: str
+    looks_for: str
+    severity: Severity
+    cause: str
+    remedy: str
+    find: Callable[[Evidence], list[tuple[str, Fact]]]
+
+    def run(self, evidence: Evidence) -> list[Finding]:
+        """The findings: what `find` gave as pairs of place and evidence, with what the check declares."""
+        return [
+            Finding(self.name, self.title, place, self.severity, fact, self.cause, self.remedy)
+            for place, fact in self.find(evidence)
+        ]
+
+
+def check(
+    subject: Subject, *, title: str, looks_for: str, cause: str, remedy: str, severity: Severity = "warning"
+) -> Callable[[Callable[[Evidence], list[tuple[str, Fact]]]], Check[Evidence]]:
+    """Declare a check: the decorated function gives pairs of a place and its evidence."""
+
+    def declare(find: Callable[[Evidence], list[tuple[str, Fact]]]) -> Check[Evidence]:
+        return Check(find.__name__, subject, title, looks_for, severity, cause, remedy, find)
+
+    return declare

@@ -1,0 +1,31 @@
+"""The same image several times."""
+
+from convscope.training.checks.declaration import check
+from convscope.training.checks.folder_evidence import FolderEvidence, groups
+from convscope.values.facts import Fact
+
+
+@check(
+    "folder",
+    title="exact duplicates",
+    looks_for="Two files of one part of the folder hold the same pixels.",
+    cause="files were copied, or downloaded twice; in two classes, one of the labels is wrong",
+    remedy="path.unlink()  # all but one of each group; python: cs.diagnose(data=folder)",
+    severity="note",
+)
+def exact_duplicates(folder: FolderEvidence) -> list[tuple[str, Fact]]:
+    """Compare hashes of the pixels within each part."""
+    repeated = [
+        members
+        for _, part in groups(folder.images, "part")
+        for _, members in groups(part, "digest")
+        if len(members) > 1
+    ]
+    if not repeated:
+        return []
+    conflicting = sum(len({image.label for image in members}) > 1 for members in repeated)
+    evidence = Fact(
+        "{count} images are there more than once, {conflicting} of them with different classes; for example {names}",
+        count=len(repeated), conflicting=conflicting, names=[image.name for image in repeated[0][:3]],
+    )  # fmt: skip
+    return [("", evidence)]

@@ -1,0 +1,39 @@
+"""Gradients that vanish or explode on their way from the output to the input of a network."""
+
+import math
+
+from convscope.training.checks.declaration import check
+from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.values.facts import Fact
+
+FACTOR, FEWEST_LAYERS = 1e3, 4
+
+
+@check(
+    "network",
+    title="vanishing or exploding gradients",
+    looks_for="The gradient of the loss relative to the weights differs by more than a thousandfold between the first "
+    "and the last quarter of the layers with weights.",
+    cause="each layer multiplies the gradient by a factor below or above one: saturating activation functions, an "
+    "initialisation that does not fit, or many layers without normalisation or shortcuts",
+    remedy="nn.LeakyReLU(0.1)  # in place of nn.Sigmoid or nn.Tanh\n"
+    "nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')\n"
+    "nn.BatchNorm2d(channels)  # after each convolution; or x + block(x)",
+)
+def gradient_by_depth(network: NetworkEvidence) -> list[tuple[str, Fact]]:
+    """Compare layers at the input with layers at the output."""
+    kinds = ("Conv", "Linear")
+    layers = [s for s in network.gradients.layers if s.kind.startswith(kinds) and s.ratio is not None]
+    if len(layers) < FEWEST_LAYERS:
+        return []
+    part = max(1, len(layers) // 4)
+    logs = [math.log(max(s.ratio or 0.0, 1e-30)) for s in layers]
+    first, last = (math.exp(sum(values) / part) for values in (logs[:part], logs[-part:]))
+    if 1 / FACTOR < first / last < FACTOR:
+        return []
+    kind = "vanishes" if first < last else "explodes"
+    evidence = Fact(
+        "the gradient {kind}: it is {first} of the weights in {first_layer} and {last} in {last_layer}",
+        kind=kind, first=f"{first:.1e}", first_layer=layers[0].layer, last=f"{last:.1e}", last_layer=layers[-1].layer,
+    )  # fmt: skip
+    return [("", evidence)]

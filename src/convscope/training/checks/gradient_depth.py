@@ -1,0 +1,50 @@
+"""Gradients that vanish or explode on their way to the first layers of a training."""
+
+import numpy as np
+
+from convscope.training.checks.declaration import check
+from convscope.training.checks.run_evidence import RunEvidence, median_of_later_half
+from convscope.training.store import tags
+from convscope.values.facts import Fact
+
+FACTOR = 1e3
+
+
+@check(
+    "run",
+    title="vanishing or exploding gradients",
+    looks_for="The norm of the gradient relative to that of the weights differs by more than a thousandfold between "
+    "the first and the last quarter of the layers.",
+    cause="each layer multiplies the gradient by a factor below or above one: saturating activation functions, an "
+    "initialisation that does not fit, or many layers without normalisation or shortcuts",
+    remedy="nn.LeakyReLU(0.1)  # in place of nn.Sigmoid or nn.Tanh\n"
+    "nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')\n"
+    "nn.BatchNorm2d(channels)  # after each convolution; or x + block(x)",
+)
+def gradient_depth(run: RunEvidence) -> list[tuple[str, Fact]]:
+    """Compare layers at the input with layers at the output."""
+    weights = run.layers(tags.WEIGHT_NORM)
+    relative = []
+    for layer, series in run.layers(tags.GRADIENT_NORM).items():
+        norm = median_of_later_half(weights[layer]) if layer in weights else 1.0
+        value = median_of_later_half(series) / max(norm, 1e-12)
+        if np.isfinite(value):
+            relative.append(max(value, 1e-30))
+    if len(relative) < 4:
+        return []
+    part = max(1, len(relative) // 4)
+    first, last = float(np.exp(np.log(relative[:part]).mean())), float(np.exp(np.log(relative[-part:]).mean()))
+    if not 1 / FACTOR < first / last < FACTOR:
+        kind = "vanishes" if first < last else "explodes"
+        return [
+            (
+                run.name,
+                Fact(
+                    "the gradient {kind}: {first} of the weights at the input, {last} at the output",
+                    kind=kind,
+                    first=f"{first:.1e}",
+                    last=f"{last:.1e}",
+                ),
+            )
+        ]
+    return []

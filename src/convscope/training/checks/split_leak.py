@@ -1,0 +1,30 @@
+"""Images that are both in the training and in the validation part."""
+
+from convscope.training.checks.declaration import check
+from convscope.training.checks.folder_evidence import TRAINING_PARTS, FolderEvidence, groups
+from convscope.values.facts import Fact
+
+
+@check(
+    "folder",
+    title="leak between training and validation",
+    looks_for="A file of the validation part holds the same pixels as one of the training part.",
+    cause="the data were split after they had been copied or augmented",
+    remedy="path.unlink()  # in the validation part; then split by source, patient or scene, not by file",
+    severity="error",
+)
+def split_leak(folder: FolderEvidence) -> list[tuple[str, Fact]]:
+    """Compare hashes of the pixels across parts."""
+    leaked = []
+    for _, members in groups([image for image in folder.images if image.part], "digest"):
+        held_out = [image for image in members if image.part not in TRAINING_PARTS]
+        if held_out and len(held_out) < len(members):
+            leaked += held_out
+    if not leaked:
+        return []
+    total = sum(1 for image in folder.images if image.part and image.part not in TRAINING_PARTS)
+    evidence = Fact(
+        "{count} of {total} validation images are training images too; for example {names}",
+        count=len(leaked), total=total, names=[image.name for image in leaked[:3]],
+    )  # fmt: skip
+    return [("", evidence)]

@@ -1,0 +1,113 @@
+"""Runs the checks on a network with images, on the log of a training, and on a folder of images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convscope.errors import ConvScopeError, InputError, UnknownName, did_you_mean
+from convscope.training.checks.catalogue import CHECKS
+from convscope.training.checks.declaration import Finding, Subject
+from convscope.training.checks.folder_evidence import read_folder
+from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.training.checks.run_evidence import evidence_of
+from convscope.training.run import TrainingLog, open_log
+
+SEVERITIES = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the checks found.
+
+    Attributes:
+        findings: errors first, then warnings, then notes.
+        checked: the names of the checks that ran.
+        skipped: check → why it could not run.
+    """
+
+    findings: tuple[Finding, ...]
+    checked: tuple[str, ...]
+    skipped: dict[str, str]
+
+    def lines(self) -> list[str]:
+        """The findings as text: symptom, evidence, likely cause, remedy."""
+        lines = []
+        for finding in self.findings:
+            place = f" ({finding.place})" if finding.place else ""
+            lines += [f"{finding.severity}: {finding.title}{place}", f"  evidence: {finding.evidence}"]
+            lines += [f"  likely cause: {finding.cause}", "  remedy:"]
+            lines += [f"    {line}" for line in finding.remedy.splitlines()]
+        lines += [f"skipped {name}: {reason}" for name, reason in self.skipped.items()]
+        count = len(self.findings)
+        lines.append(f"{len(self.checked)} checks, {count or 'no'} finding{'s' * (count != 1)}")
+        return lines
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+
+def diagnose(
+    model: Any = None,
+    images: Any = None,
+    *,
+    log: TrainingLog | str | Path | None = None,
+    data: str | Path | None = None,
+    checks: Sequence[str] | None = None,
+) -> Diagnosis:
+    """Say what is wrong with a network, a training or a folder of images, why, and how to mend it.
+
+    Args:
+        model: a network, checked together with ``images``.
+        images: images for the network, with classes where they have some: a folder, a list, a data set.
+        log: a log directory, or what `open_log` gave.
+        data: a folder of images.
+        checks: names of checks; by default all that apply.
+
+    Returns:
+        The findings, each with evidence, severity, likely cause and remedy.
+
+    Raises:
+        InputError: nothing was given to check.
+        UnknownName: no such check.
+
+    Example:
+        >>> import convscope as cs
+        >>> diagnosis = cs.diagnose(cs.load("bundled:digits"), "sample:digits/0-31", checks=["nonfinite_values"])
+        >>> print(diagnosis)
+        1 checks, no findings
+    """
+    known = {check.name for check in CHECKS}
+    for name in checks or ():
+        if name not in known:
+            raise UnknownName(f"no check {name!r}{did_you_mean(name, known)}")
+    if model is None and log is None and data is None:
+        raise InputError("there is nothing to check: give a model with images, a log, or a folder of images")
+    if (model is None) != (images is None):
+        raise InputError("a network is checked on images: give both, as in cs.diagnose(model, 'folder')")
+    evidence: list[tuple[Subject, Any]] = []
+    if log is not None:
+        opened = log if isinstance(log, TrainingLog) else open_log(log)
+        evidence += [("run", run) for run in evidence_of(opened)]
+    if model is not None:
+        evidence.append(("network", NetworkEvidence(model, images)))
+    if data is not None:
+        evidence.append(("folder", read_folder(data)))
+    return _run(evidence, checks)
+
+
+def _run(evidence: list[tuple[Subject, Any]], names: Sequence[str] | None) -> Diagnosis:
+    findings: list[Finding] = []
+    checked: dict[str, None] = {}
+    skipped: dict[str, str] = {}
+    for subject, subject_evidence in evidence:
+        for check in CHECKS:
+            if check.subject != subject or (names is not None and check.name not in names):
+                continue
+            try:
+                findings += check.run(subject_evidence)
+                checked[check.name] = None
+            except ConvScopeError as error:  # a network that this check does not fit
+                skipped[check.name] = str(error)
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return Diagnosis(tuple(findings), tuple(checked), skipped)

@@ -1,0 +1,232 @@
+"""Labelled images for training, from their address: bundled digits and shapes, IDX files, NPZ files, class folders.
+
+Images are uint8 (N, C, H, W) of one size and stay in memory; a batch is prepared when it is used.
+"""
+
+import gzip
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from convscope.engine.inputs.image_io import image_extensions, open_image
+from convscope.errors import ConvScopeError, InputError
+from convscope.samples import digits, shapes
+
+NAMES = ("digits", "shapes", "mnist", "fashion", "cifar")
+SHAPES_FOR_TRAINING, SHAPES_SIDE, FOLDER_SIDE = 2000, 48, 64
+HELD_OUT_SHARE, SPLIT_SEED = 0.15, 0
+"""The share of the images that a data set without a validation part holds out, and the seed of their choice."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Images uint8 (N, C, H, W) with the indices of their classes."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def part(self, rows: Tensor) -> "Labelled":
+        """Some of them."""
+        return Labelled(self.images[rows], self.labels[rows])
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """What a network is trained and measured on.
+
+    Attributes:
+        skipped: files that could not be read, with the reason.
+        mirrored: whether a mirrored image shows the same class, as digits do not.
+    """
+
+    name: str
+    training: Labelled
+    validation: Labelled
+    classes: tuple[str, ...]
+    mirrored: bool = False
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each channel of the training images, of pixels from 0 to 1."""
+        levels = torch.arange(256, dtype=torch.float64, device="cpu") / 255
+        means, deviations = [], []
+        for channel in self.training.images.unbind(1):
+            parts = channel.split(4096)  # type: ignore[no-untyped-call]
+            counts = torch.stack([torch.bincount(part.reshape(-1), minlength=256) for part in parts]).sum(0)
+            shares = counts / counts.sum()
+            means.append(float((shares * levels).sum()))
+            deviations.append(max(1e-3, float((shares * (levels - means[-1]).square()).sum().sqrt())))
+        return tuple(means), tuple(deviations)
+
+
+def open_image_set(address: str, folder: str | Path | None = None) -> ImageSet:
+    """The images of an address.
+
+    Args:
+        address: ``digits``, ``shapes``, ``mnist``, ``fashion``, ``cifar``, or a folder or an NPZ file.
+        folder: where the files of ``mnist``, ``fashion`` and ``cifar`` lie.
+
+    Raises:
+        InputError: there are no such files, they are damaged, or they hold fewer than two classes.
+    """
+    if address == "digits":
+        return _digits()
+    if address == "shapes":
+        return _shapes()
+    path = Path(folder or address).expanduser()
+    if not path.exists():
+        known = f"; the data sets with a name are {', '.join(NAMES)}" if address not in NAMES else ""
+        place = f"name its folder with --data FOLDER, since {address} is not bundled" if address in NAMES else ""
+        raise InputError(f"there are no images at {str(path)!r}: {place or 'name a folder or an NPZ file'}{known}")
+    return _checked(_from_files(path, address), address)
+
+
+def _digits() -> ImageSet:
+    def labelled(part: digits.Digits) -> Labelled:
+        images = torch.from_numpy(part.images.copy())[:, None]
+        large = torch.nn.functional.interpolate(images.float(), size=(32, 32), mode="bilinear", align_corners=False)
+        return Labelled(large.round().byte(), torch.from_numpy(part.labels.copy()))
+
+    return ImageSet("digits", labelled(digits.training_set()), labelled(digits.held_out_set()), digits.CLASSES)
+
+
+def _shapes() -> ImageSet:
+    """Scenes of seeds that no bundled sample has, reduced in size so that they train within minutes."""
+
+    def drawn(first: int, count: int) -> Labelled:
+        scenes = [shapes.scene(seed) for seed in range(first, first + count)]
+        small = [Image.fromarray(s.image).resize((SHAPES_SIDE, SHAPES_SIDE), Image.Resampling.BOX) for s in scenes]
+        images = torch.from_numpy(np.stack([np.asarray(image) for image in small])).permute(0, 3, 1, 2).contiguous()
+        return Labelled(images, torch.tensor([scene.label for scene in scenes], device="cpu"))
+
+    return ImageSet("shapes", drawn(1_000_000, SHAPES_FOR_TRAINING), drawn(0, 300), shapes.CLASSES, mirrored=True)
+
+
+def _from_files(path: Path, name: str) -> ImageSet:
+    if path.is_file():
+        return _npz(path, [path])
+    idx = {part: _idx_pair(path, part) for part in ("train", "t10k")}
+    if idx["train"]:
+        training, validation = Labelled(*idx["train"]), Labelled(*idx["t10k"]) if idx["t10k"] else None
+        return _split(name, training, validation, None)
+    npz = sorted(path.glob("*.npz"))
+    return _npz(path, npz) if npz else _class_folders(path)
+
+
+def _idx_pair(folder: Path, part: str) -> tuple[Tensor, Tensor] | None:
+    """Images and labels of a pair of IDX files; None if they are not there."""
+    files = [next(iter(sorted(folder.glob(f"{part}-{kind}*"))), None) for kind in ("images", "labels")]
+    if files[0] is None or files[1] is None:
+        return None
+    images, labels = (_idx(file) for file in files if file)
+    if images.ndim != 3 or labels.shape != images.shape[:1]:
+        raise InputError(f"{files[0].name} holds {images.shape} and {files[1].name} {labels.shape}: they do not match")
+    return torch.from_numpy(images.copy())[:, None], torch.from_numpy(labels.astype(np.int64))
+
+
+def _idx(path: Path) -> "np.ndarray[Any, Any]":
+    """The array of an IDX file, compressed or not."""
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        zero, kind, axes = struct.unpack_from(">HBB", data)
+        shape = struct.unpack_from(f">{axes}I", data, 4)
+        array = np.frombuffer(data, np.uint8, offset=4 + 4 * axes)
+    except (OSError, EOFError, struct.error, ValueError) as error:
+        raise InputError(f"{str(path)!r} is no IDX file ({type(error).__name__}: {error})") from error
+    if zero or kind != 8 or int(np.prod(shape, dtype=np.int64)) != array.size:
+        raise InputError(f"{str(path)!r} is no IDX file of bytes: its header does not fit its {array.size:,} bytes")
+    return array.reshape(shape)
+
+
+def _npz(path: Path, files: list[Path]) -> ImageSet:
+    """NPZ files with images (N, H, W[, C]) and labels (N,), in arrays of whatever name."""
+    images, labels = [], []
+    for file in files:
+        try:
+            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
+                arrays = [stored[key] for key in stored.files]
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
+            raise InputError(f"{str(file)!r} is no NPZ file of arrays ({type(error).__name__}: {error})") from error
+        pictures = [a for a in arrays if a.ndim in (3, 4) and a.dtype == np.uint8]
+        targets = [a for a in arrays if a.ndim == 1 and np.issubdtype(a.dtype, np.integer)]
+        if len(pictures) != 1 or len(targets) != 1 or len(pictures[0]) != len(targets[0]):
+            raise InputError(
+                f"{str(file)!r} must hold images, uint8 (N, H, W) or (N, H, W, 3), and whole numbers (N,) as labels; "
+                f"it holds {', '.join(f'{a.dtype} {a.shape}' for a in arrays)}"
+            )
+        images.append(pictures[0] if pictures[0].ndim == 4 else pictures[0][..., None])
+        labels.append(targets[0].astype(np.int64))
+    stacked = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).contiguous()
+    return _split(path.stem, Labelled(stacked, torch.from_numpy(np.concatenate(labels))), None, None, mirrored=True)
+
+
+def _class_folders(path: Path) -> ImageSet:
+    """A folder with a folder per class, or with ``train`` and ``val`` (or ``validation``, ``test``) of these."""
+    parts = {p.name.lower(): p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")}
+    held_out = next((parts[name] for name in ("val", "validation", "valid", "test") if name in parts), None)
+    training = parts.get("train", parts.get("training")) if held_out is not None else None
+    root = training or path
+    classes = tuple(sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")))
+    skipped: list[tuple[str, str]] = []
+    labelled = _read_classes(root, classes, skipped)
+    validation = _read_classes(held_out, classes, skipped) if training and held_out else None
+    return _split(path.name, labelled, validation, classes, mirrored=True, skipped=tuple(skipped))
+
+
+def _read_classes(root: Path, classes: tuple[str, ...], skipped: list[tuple[str, str]]) -> Labelled:
+    endings = tuple(image_extensions())
+    images, labels = [], []
+    for index, name in enumerate(classes):
+        for file in sorted((root / name).rglob("*")):
+            if not file.name.lower().endswith(endings) or file.name.startswith("."):
+                continue
+            try:
+                opened = open_image(file).convert("RGB")
+                images.append(np.asarray(opened.resize((FOLDER_SIDE, FOLDER_SIDE), Image.Resampling.BILINEAR)))
+                labels.append(index)
+            except (ConvScopeError, OSError) as error:
+                skipped.append((str(file.relative_to(root)), str(error)))
+    stacked = np.stack(images) if images else np.zeros((0, FOLDER_SIDE, FOLDER_SIDE, 3), np.uint8)
+    tensor = torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
+    return Labelled(tensor, torch.tensor(labels, dtype=torch.int64, device="cpu"))
+
+
+def _split(
+    name: str,
+    training: Labelled,
+    validation: Labelled | None,
+    classes: tuple[str, ...] | None,
+    *,
+    mirrored: bool = False,
+    skipped: tuple[tuple[str, str], ...] = (),
+) -> ImageSet:
+    """A data set with its own validation part, or with a part of the training images held out."""
+    if classes is None:
+        classes = tuple(map(str, range(int(training.labels.max()) + 1 if len(training) else 0)))
+    if validation is None:
+        generator = torch.Generator(device="cpu").manual_seed(SPLIT_SEED)
+        order = torch.randperm(len(training), generator=generator, device="cpu")
+        count = max(1, round(HELD_OUT_SHARE * len(training)))
+        training, validation = training.part(order[count:]), training.part(order[:count])
+    return ImageSet(name, training, validation, classes, mirrored, skipped)
+
+
+def _checked(images: ImageSet, address: str) -> ImageSet:
+    present = images.training.labels.unique().numel()  # type: ignore[no-untyped-call]
+    if present < 2 or not len(images.validation):
+        hint = f"; {len(images.skipped)} files could not be read" if images.skipped else ""
+        raise InputError(
+            f"{address!r} gives {len(images.training)} images of {present} class{'es' * (present != 1)}{hint}: "
+            "training needs images of two classes or more, each class in a folder of its own"
+        )
+    return images

@@ -1,0 +1,112 @@
+"""One self-contained HTML file from a log: findings, curves, distributions, and pictures with a slider over steps."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from convscope import render
+from convscope.reporting.cards import data_uri
+from convscope.reporting.page import place_for
+from convscope.training.run import TrainingLog
+from convscope.training.store.event_file import Item
+from convscope.training.views.catalogue import VIEWS
+from convscope.values import atomic_write
+
+MOST_FILMS, MOST_FRAMES = 24, 24
+"""The number of tags with pictures in a report, and of pictures of each."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """The pictures of one tag over the steps."""
+
+    title: str
+    steps: Sequence[int]
+    uris: Sequence[str]
+
+
+def training_report(log: TrainingLog, out: str | Path, *, findings: Sequence[Any] | None = None) -> Path:
+    """Write a log into one self-contained HTML file.
+
+    Args:
+        log: what `open_log` gave.
+        out: the file, ending in ``.html``.
+        findings: what the checks of a run found; None if they were not run.
+
+    Raises:
+        CannotWrite: the file cannot be written, or its name does not end in ``.html``.
+    """
+    path = place_for(out)
+    text = page(log, findings)
+    with atomic_write(path) as draft:
+        draft.write_text(text, "utf-8")
+    return path
+
+
+def page(log: TrainingLog, findings: Sequence[Any] | None = None) -> str:
+    """The text of the HTML file."""
+    sections = []
+    for view in VIEWS:
+        pictures = [{"alt": picture.alt, "uri": data_uri(picture.png())} for picture in view.draw(log)]
+        if pictures:
+            sections.append({**{k: getattr(view, k) for k in ("name", "title", "asks", "reads")}, "pictures": pictures})
+    films = _films(log)
+    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    text: str = template.from_string(_text("convscope.training", "report.html")).render(
+        title=log.folder.resolve().name,
+        lead=_lead(log),
+        folder=str(log.folder),
+        problems=log.problems(),
+        findings=findings,
+        sections=sections,
+        films=films,
+        frames=Markup(json.dumps([asdict(film) for film in films]).replace("</", "<\\/")),
+        themes={name: asdict(theme) for name, theme in render.THEMES.items()},
+        css=Markup(_text("convscope.reporting", "report.css")),
+    )
+    return text
+
+
+def _films(log: TrainingLog) -> list[Film]:
+    """The tags with pictures, those with the most steps first; of each, pictures of evenly spaced steps."""
+    tagged = [(run.name, tag, items) for run in log for tag, items in run.items("image").items()]
+    tagged.sort(key=lambda film: -len(film[2]))
+    films = []
+    for run, tag, items in tagged[:MOST_FILMS]:
+        frames = [(item.step, uri) for item in _evenly(items) if (uri := _first_picture(item))]
+        if frames:
+            title = f"{tag} · {run}" if len(log) > 1 else tag
+            films.append(Film(title, [step for step, _ in frames], [uri for _, uri in frames]))
+    return films
+
+
+def _evenly(items: list[Item]) -> list[Item]:
+    chosen = np.unique(np.linspace(0, len(items) - 1, min(len(items), MOST_FRAMES)).round().astype(int))
+    return [items[index] for index in chosen]
+
+
+def _first_picture(item: Item) -> str:
+    """The first picture of an item as a data URI; empty if it is in no format that a browser shows."""
+    pictures = item.pictures()
+    content = pictures[0] if pictures else b""
+    kinds = {b"\x89PNG": "png", b"\xff\xd8": "jpeg", b"GIF8": "gif"}
+    kind = next((kind for start, kind in kinds.items() if content.startswith(start)), "")
+    return data_uri(content).replace("image/png", f"image/{kind}") if kind else ""
+
+
+def _lead(log: TrainingLog) -> str:
+    scalars = sum(len(run.tags) for run in log)
+    last = max((int(run.series(tag).steps.max()) for run in log for tag in run.tags), default=0)
+    runs = "1 run" if len(log) == 1 else f"{len(log)} runs"
+    return f"{runs}, {scalars} series of numbers up to step {last:,}"
+
+
+def _text(package: str, name: str) -> str:
+    return files(package).joinpath(name).read_text("utf-8")

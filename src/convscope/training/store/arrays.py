@@ -1,0 +1,73 @@
+"""Arrays of a run that event files have no room for: NPZ files, and an index with one line per file.
+
+The index is only appended to, so that a process that is killed loses at most its last line.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from convscope.errors import InputError
+from convscope.values import atomic_write
+
+FOLDER, INDEX = "arrays", "index.jsonl"
+
+
+@dataclass(frozen=True)
+class StoredArrays:
+    """One NPZ file of a run: arrays by name, at one step."""
+
+    name: str
+    step: int
+    path: Path
+
+    def load(self) -> "dict[str, np.ndarray[Any, Any]]":
+        """The arrays by name.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        try:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                return {key: stored[key] for key in stored.files}
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise InputError(f"{str(self.path)!r} is no file of arrays ({type(error).__name__}: {error})") from error
+
+
+def save_arrays(run: Path, name: str, step: int, arrays: "Mapping[str, np.ndarray[Any, Any]]") -> None:
+    """Write arrays of a step, and their line of the index."""
+    folder = run / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{step:09d}-{name}.npz"
+    with atomic_write(path) as draft, draft.open("wb") as file:
+        np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
+    line = {"name": name, "step": step, "file": path.name, "arrays": {k: list(a.shape) for k, a in arrays.items()}}
+    with (folder / INDEX).open("a", encoding="utf-8") as index:
+        index.write(json.dumps(line) + "\n")
+
+
+def stored_arrays(run: Path, name: str) -> list[StoredArrays]:
+    """The files of a name by their steps; of a step that was written twice, the last."""
+    path = run / FOLDER / INDEX
+    if not path.is_file():
+        return []
+    by_step = {}
+    for line in path.read_text("utf-8", "replace").splitlines():
+        entry = _parsed(line)
+        if entry is not None and entry["name"] == name:
+            by_step[entry["step"]] = StoredArrays(name, entry["step"], path.parent / Path(entry["file"]).name)
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    """A line of the index; None where it is incomplete, as the last line of a process that was killed."""
+    try:
+        entry = json.loads(line)
+        return entry if isinstance(entry["step"], int) and isinstance(entry["file"], str) and entry["name"] else None
+    except (ValueError, KeyError, TypeError):
+        return None

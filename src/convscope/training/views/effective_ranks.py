@@ -1,0 +1,30 @@
+"""How many directions the features of each layer use, over the steps."""
+
+from convscope.render.line_plot import PlotLine, draw_lines
+from convscope.render.palette import class_colours
+from convscope.render.rendered_picture import Picture
+from convscope.training.run import TrainingLog
+from convscope.training.store import tags
+from convscope.training.views.declaration import view
+from convscope.training.views.layer_numbers import layer_series
+
+
+@view(
+    title="Effective rank of the features",
+    asks="How many different directions do the features of a layer use?",
+    reads="The exponential of the entropy of the variances of a layer's features over the images of a batch: 1 if all "
+    "images differ along a single direction only. A rank that collapses means that the layer tells images apart less "
+    "and less.",
+)
+def effective_ranks(log: TrainingLog) -> list[Picture]:
+    """One plot for each run that has ranks."""
+    pictures = []
+    for run in log:
+        series = layer_series(run, tags.EFFECTIVE_RANK)
+        if series:
+            lines = [
+                PlotLine(layer, numbers.steps.astype(float), numbers.values, colour)
+                for (layer, numbers), colour in zip(series.items(), class_colours(len(series)), strict=True)
+            ]
+            pictures.append(draw_lines(lines, title=f"effective rank · {run.name}", x_label="step"))
+    return pictures

@@ -1,0 +1,46 @@
+"""Plots of a training: axes with round numbers, lines that stop where there is no number, heat maps with names."""
+
+import numpy as np
+import pytest
+
+from convscope.render.line_plot import PlotAxis, PlotLine, draw_heat, draw_lines
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "logarithmic", "ticks"),
+    [
+        (0.0, 1.0, False, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (-0.3, 0.4, False, [-0.2, 0.0, 0.2, 0.4]),
+        (0.0, 61.0, False, [0.0, 20.0, 40.0, 60.0]),
+        (5e-4, 2.0, True, [1e-3, 1e-2, 0.1, 1.0]),
+    ],
+)
+def test_axes_have_round_numbers(low: float, high: float, logarithmic: bool, ticks: list[float]) -> None:
+    assert PlotAxis(low, high, logarithmic).ticks() == pytest.approx(ticks)
+
+
+def test_an_axis_ignores_what_it_cannot_show() -> None:
+    values = np.array([np.nan, np.inf, -1.0, 0.0, 0.1, 10.0])
+    axis = PlotAxis.over(values, logarithmic=True)
+    assert (axis.low, axis.high) == pytest.approx((0.1 / 1.3, 13.0))
+    assert np.isnan(axis.positions(values)[:4]).all()
+
+
+def test_a_line_is_interrupted_at_nan() -> None:
+    xs = np.arange(5.0)
+    whole = draw_lines(
+        [PlotLine("loss", xs, np.array([1.0, 1.0, 1.0, 1.0, 0.0]), "#ff0000")], title="t", x_label="step"
+    )
+    cut = draw_lines(
+        [PlotLine("loss", xs, np.array([1.0, 1.0, np.nan, 1.0, 0.0]), "#ff0000")], title="t", x_label="step"
+    )
+    red = [((p.pixels == (255, 0, 0)).all(2)).sum() for p in (whole, cut)]
+    assert 0.3 * red[0] < red[1] < 0.8 * red[0]
+    assert "loss" in whole.alt
+
+
+def test_a_heat_map_is_brightest_at_its_peak_and_leaves_gaps() -> None:
+    values = np.array([[0.0, 1.0], [np.nan, 0.5]])
+    picture = draw_heat(values, title="t", x_ends=("a", "b"), y_names=["first", "second"], legend="share")
+    colours = {tuple(c) for c in picture.pixels.reshape(-1, 3).tolist()}
+    assert {(0, 0, 0), (0xFC, 0xFF, 0xA4), (0xE9, 0xEC, 0xF1)} <= colours

@@ -1,0 +1,89 @@
+"""Training small networks: they learn, a resumed training ends with the same bits, and bad data is one sentence."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import convscope as cs
+from convscope.training.loop.architectures import ARCHITECTURES, shift_and_mirror
+from convscope.training.loop.fit import CHECKPOINT, Epoch, one_cycle
+from convscope.training.run import open_log
+
+
+def test_digits_are_learned_and_the_training_is_recorded(tmp_path: Path) -> None:
+    training = cs.train("digits", tmp_path, epochs=3, images=512)
+    assert training.best > 0.7
+    addresses = [f"sample:digits/{index}" for index in range(24)]
+    predictions = cs.predict(training.model, addresses)
+    right = [p.labels[0] == cs.sample(a).label for p, a in zip(predictions, addresses, strict=True)]
+    assert sum(right) > 12  # by ConvScope's own preprocessing
+    (run,) = open_log(tmp_path)
+    assert len(run.series("train/loss")) == 24
+    assert run.series("validation/accuracy").values[-1] == pytest.approx(training.epochs[-1].accuracy)
+    assert any("grad_cam" in tag for tag in run.items("image"))
+
+
+def test_a_training_that_was_interrupted_and_resumed_ends_with_the_same_bits(tmp_path: Path) -> None:
+    def interrupt(epoch: Epoch) -> None:
+        raise KeyboardInterrupt
+
+    whole = cs.train("digits", tmp_path / "whole", epochs=2, images=128)
+    with pytest.raises(KeyboardInterrupt):
+        cs.train("digits", tmp_path / "resumed", epochs=2, images=128, report=interrupt)
+    resumed = cs.train("digits", tmp_path / "resumed", epochs=2, images=128, resume=True)
+    assert [epoch.number for epoch in resumed.epochs] == [2]
+    assert resumed.epochs[0].loss == whole.epochs[1].loss
+    first, second = ((tmp_path / name / "network.safetensors").read_bytes() for name in ("whole", "resumed"))
+    assert first == second
+    (run,) = open_log(tmp_path / "resumed")
+    assert run.series("train/loss").steps.tolist() == [0, 1, 2, 3]
+
+
+def test_it_ends_early_without_progress(tmp_path: Path) -> None:
+    training = cs.train("digits", tmp_path, epochs=50, images=2, patience=1)
+    assert training.stopped_early
+    assert len(training.epochs) < 50
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_every_architecture_takes_small_images(arch: str) -> None:
+    scores = ARCHITECTURES[arch](3, 7).eval()(torch.zeros(2, 3, 28, 28))
+    assert scores.shape == (2, 7)
+
+
+def test_a_network_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef make():\n    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), "
+        "nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))\n"
+    )
+    training = cs.train("digits", tmp_path / "run", arch=f"{tmp_path / 'net.py'}:make", epochs=1, images=64)
+    assert training.model.layers()
+
+
+def test_images_are_moved_and_mirrored_as_asked() -> None:
+    image = torch.arange(16.0).reshape(1, 1, 4, 4).repeat(3, 1, 1, 1)
+    offsets = torch.tensor([[0, 0], [1, 0], [0, -1]])
+    moved = shift_and_mirror(image, offsets, torch.tensor([True, False, False]))
+    assert torch.equal(moved[0], image[0].flip(-1))
+    assert torch.equal(moved[1, :, :3], image[0, :, 1:])
+    assert torch.equal(moved[2, :, :, 1:], image[0, :, :, :3])
+
+
+def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
+    assert [one_cycle(p) for p in (0.0, 0.2, 0.6, 1.0)] == pytest.approx([0.1, 1.0, 0.5, 0.0], abs=1e-9)
+
+
+def test_what_cannot_be_trained_is_one_sentence(tmp_path: Path) -> None:
+    calls: dict[str, dict[str, Any]] = {
+        "no architecture 'lenett'; did you mean 'lenet'": {"arch": "lenett"},
+        "epochs must be a whole number from 1 on, got 0": {"epochs": 0},
+        "there is no checkpoint in": {"resume": True},
+    }
+    for match, call in calls.items():
+        with pytest.raises(cs.ConvScopeError, match=match):
+            cs.train("digits", tmp_path, **call)
+    (tmp_path / CHECKPOINT).write_bytes(b"PK")
+    with pytest.raises(cs.ConvScopeError, match="does not fit this network"):
+        cs.train("digits", tmp_path, resume=True)
