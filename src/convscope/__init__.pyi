@@ -2738,6 +2738,19 @@ def attention(
 ) -> ValueStream[AttentionMaps]:
     """Show the attention weights of every layer and head, from or to one token."""
 
+@overload
+def attention(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    patch: str = "",
+    direction: Literal["from", "to"] = "from",
+    heads: Literal["each", "mean", "max", "min"] = "each",
+    within: str = "",
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Show the attention weights of every layer and head, from or to one token."""
+
 def attention_heads(model: Model | Module | Callable[..., Any], images: Any) -> AttentionHeads:
     """Measure every head: the entropy of its weights, and the mean distance of what it attends to."""
 
@@ -2794,6 +2807,20 @@ def attention_rollout(
     """Multiply the attention of all layers, each mixed in equal parts with the identity of the residual connection."""
 
 @overload
+def attention_rollout(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    heads: Literal["mean", "max", "min"] = "mean",
+    discard: float = 0.0,
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Multiply the attention of all layers, each mixed in equal parts with the identity of the residual connection."""
+
+@overload
 def attention_x_gradient(
     model: Model | Module | Callable[..., Any],
     image: OneImage,
@@ -2835,6 +2862,18 @@ def attention_x_gradient(
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Average attention weights times their positive gradients over layers, heads and queries (Grad-SAM)."""
+
+@overload
+def attention_x_gradient(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
     """Average attention weights times their positive gradients over layers, heads and queries (Grad-SAM)."""
 
 @overload
@@ -2903,6 +2942,20 @@ def gradient_rollout(
 @overload
 def gradient_rollout(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    discard: float = 0.9,
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Attention rollout of weights that are multiplied by their gradients."""
+
+@overload
+def gradient_rollout(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2959,6 +3012,19 @@ def transformer_attribution(
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Add up over layers what attention that raises the score brings from each patch to the class token."""
+
+@overload
+def transformer_attribution(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
     """Add up over layers what attention that raises the score brings from each patch to the class token."""
 
 @overload
