@@ -29,11 +29,11 @@ def detection(rounds: int) -> list[Row]:
     model = cs.load("torchvision:fasterrcnn_resnet50_fpn?weights=none", size=320)
     model.module.roi_heads.score_thresh, model.module.roi_heads.detections_per_img = 0.0, BOXES
     x = torch.rand(1, 3, 320, 320)
-    one = partial(cs.grad_cam, model, x, target="box:0")
+    single = partial(cs.grad_cam, model, x, target="box:0")
     twenty = partial(cs.compare, model, x, "grad-cam", targets=[f"box:{number}" for number in range(BOXES)])
-    rows = rows_of("Grad-CAM of a box, Faster R-CNN", measured(model.module, x, one, rounds), 1.5)
+    rows = rows_of("Grad-CAM of a box, Faster R-CNN", measured(model.module, x, single, rounds), 1.5)
     return rows + rows_of(
-        f"{BOXES} boxes together, in one box", interleaved(one, {"ConvScope": twenty}, rounds=rounds), 4
+        f"{BOXES} boxes together, in one box", interleaved(single, {"ConvScope": twenty}, rounds=rounds), 4
     )
 
 

@@ -134,11 +134,11 @@ class ClassOverRegion(TaskScorer):
         """Fix the class and the region of an image by its maps (classes, …)."""
         index = int(self.indices[row % len(self.indices)])
         weights = self._region_weights(maps[0], maps.shape[1:])
-        predicted = predicted_classes(maps, self.model) if index < 0 or weights is None else None
-        if index < 0 and predicted is not None:
-            index = self._class_within(predicted, weights, len(maps))
+        if index < 0:
+            index = self._class_within(predicted_classes(maps, self.model), weights, len(maps))
         check_class(index, maps[None])
-        if weights is None and predicted is not None:
+        if weights is None:
+            predicted = predicted_classes(maps, self.model)
             weights = (predicted == index).float()
             if not bool(weights.any()):
                 raise OutputError(self._never_predicted(index, predicted))
