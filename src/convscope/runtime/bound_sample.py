@@ -70,7 +70,7 @@ class BoundSample:
             def run() -> None:
                 call_network(model.module, self._own, self._style)
 
-            with model.preserve_state():
+            with model.preserve_state(), model.wrap_forward_errors(tuple(self._own[name].shape)):
                 address, vectors = embedding_of(model.module, run, self._own[name], model.name, spec.embedding)
             baseline = _baseline(model, address, spec, vectors)
             embedded = EmbeddedTokens(tokens=spec.words(images.tensor[0]), baseline=tuple(baseline))

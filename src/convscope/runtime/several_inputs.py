@@ -76,7 +76,7 @@ def for_each_input(declaration: LensSpec, arguments: Mapping[str, Any], call: Ca
         kind = "several inputs" if isinstance(model.input, NamedInputs) else "tokens"
         raise InputError(
             f"{declaration.command} runs over a data set, and {model.name} takes {kind}, which are explained sample by "
-            "sample: use a lens that takes one"
+            "sample: use a lens that takes one, such as integrated-gradients"
         )
     if arguments.get("targets") is not None:
         return _for_each_target(declaration, arguments, call)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.errors import InputError
+from convscope.errors import InputError, ModelFailed
 
 TABLES = (cs.TableInput(features=2), cs.TableInput(features=3))
 SAMPLE = ([1.0, 2.0], [3.0, 4.0, 5.0])
@@ -65,6 +65,10 @@ def test_a_network_takes_its_inputs_as_its_forward_says(network: nn.Module, name
             r"inputs= has 3 inputs \(input 0, input 1, input 2\), and Sum's forward takes 2 \(first",
         ),
         ({"first": TABLES[0]}, "Sum's forward needs second too"),
+        (
+            {"first": TABLES[0], "secnd": TABLES[1]},
+            r"Sum's forward has no input 'secnd'; did you mean 'second'\? \(it takes first, second\)",
+        ),
         ({"first": 3}, r"inputs is a dict \{name: input\}"),
     ],
 )
@@ -98,6 +102,15 @@ def test_the_embedding_that_reads_the_tokens_is_found_or_named() -> None:
             cs.saliency(cs.Model(TwoEmbeddings(), input=cs.TokenInput(vocabulary=5, embedding=embedding)), [3, 1, 4])
     with pytest.raises(InputError, match=r"no torch\.nn\.Embedding reads the tokens"):
         cs.saliency(cs.Model(Plain(), input=cs.TokenInput(vocabulary=5)), [3, 1, 4])
+
+
+def test_what_the_network_raises_at_its_embedding_is_one_sentence() -> None:
+    larger = cs.Model(TwoEmbeddings(), input=cs.TokenInput(vocabulary=50))
+    with pytest.raises(ModelFailed, match="an embedding has no vector of this number, pass the vocabulary of the netw"):
+        cs.saliency(larger, [3, 40])
+    network = nn.Sequential(nn.Embedding(5, 4), nn.Conv1d(3, 2, 9))
+    with pytest.raises(ModelFailed, match="the input is too short for this layer, pass a longer one"):
+        cs.saliency(cs.Model(network, input=cs.TokenInput(vocabulary=5)), [3, 1, 4])
 
 
 class Plain(nn.Module):

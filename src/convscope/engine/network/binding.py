@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from convscope.engine.inputs.named_inputs import NamedInputs, PackedInput
 from convscope.engine.network.hooks import replace_output
-from convscope.errors import InputError
+from convscope.errors import InputError, did_you_mean
 
 
 class Binding(Protocol):
@@ -135,7 +135,7 @@ def call_style(module: nn.Module, inputs: NamedInputs, name: str) -> str:
     """How a network takes its inputs: by ``keyword``, ``positional``, or as one ``dict`` or ``tuple``.
 
     Raises:
-        InputError: the number of inputs does not fit its forward.
+        InputError: the number of inputs does not fit its forward, or some of their names do and others do not.
     """
     try:
         parameters = list(inspect.signature(module.forward).parameters.values())
@@ -153,6 +153,12 @@ def call_style(module: nn.Module, inputs: NamedInputs, name: str) -> str:
     takes_any = any(p.kind is kinds.VAR_POSITIONAL for p in parameters)
     if len(required) == 1 and len(inputs.names) > 1 and len(in_order) == 1 and not takes_any:
         return "tuple" if inputs.positional else "dict"
+    strangers = [own for own in inputs.names if own not in named]
+    if not inputs.positional and not takes_any and 0 < len(strangers) < len(inputs.names):
+        raise InputError(
+            f"{name}'s forward has no input {strangers[0]!r}{did_you_mean(strangers[0], list(named))} "
+            f"(it takes {', '.join(p.name for p in parameters)})"
+        )
     if len(required) > len(inputs.names) or (len(inputs.names) > len(in_order) and not takes_any):
         taken = ", ".join(p.name for p in in_order)
         raise InputError(
