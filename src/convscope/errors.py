@@ -109,7 +109,7 @@ class NoRule(ConvScopeError, RuntimeError):
 
 
 class CapabilityError(ConvScopeError, RuntimeError):
-    """The network lacks what the lens needs: only its scores are available, not its layers or gradients.
+    """The network lacks what the lens needs: only its scores are available, or it takes no data set.
 
     What to do: use one of the lenses that the message names, or open the network in a format whose layers can be read.
     """

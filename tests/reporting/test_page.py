@@ -395,6 +395,12 @@ def luminance(colour: str) -> float:
     return sum(share * c for share, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
+def test_what_runs_over_a_data_set_is_listed_as_refused_for_tokens(tmp_path: Path) -> None:
+    out = cs.report(cs.load("bundled:sequence"), "sample:sequence/1", lenses=["activations"], out=tmp_path / "r.html")
+    section = manifests(out.read_text("utf-8"))[1]
+    assert section["refused"]["activations"].startswith("activations runs over a data set, and sequence takes tokens")
+
+
 def test_a_sample_of_several_inputs_is_an_input_with_a_card_of_all_maps(tmp_path: Path) -> None:
     model, sample = image_and_table(), photo_and_row()
     joint: Any = cs.integrated_gradients(model, sample, steps=2)  # type: ignore[call-overload]
