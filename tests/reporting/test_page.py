@@ -398,7 +398,9 @@ def luminance(colour: str) -> float:
 def test_what_runs_over_a_data_set_is_listed_as_refused_for_tokens(tmp_path: Path) -> None:
     out = cs.report(cs.load("bundled:sequence"), "sample:sequence/1", lenses=["activations"], out=tmp_path / "r.html")
     section = manifests(out.read_text("utf-8"))[1]
-    assert section["refused"]["Activation statistics"].startswith("activations runs over a data set, and sequence takes tokens")
+    assert section["refused"]["Activation statistics"].startswith(
+        "activations runs over a data set, and sequence takes tokens"
+    )
 
 
 def test_a_sample_of_several_inputs_is_an_input_with_a_card_of_all_maps(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ class Sample:
         mask: True at the pixels of the object, or at the samples or voxels of what is abnormal, if known.
         axes, spacing, unit: of signals and volumes, the names of the axes after the channels, and the distance between
             neighbors along each of them.
+        words: of sequences, the tokens as text, without padding.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Sample:
     axes: tuple[str, ...] = ()
     spacing: tuple[float, ...] = ()
     unit: str = ""
+    words: tuple[str, ...] = ()
 
 
 def sample(address: str) -> Sample:
@@ -94,7 +96,7 @@ def _sequence(key: str) -> Sample:
 
     drawn = sequence.message(_parse_index(key, "sequence", 1_000_000))
     name, label = f"sample:sequence/{key}", sequence.CLASSES[drawn.label]
-    return Sample(name, drawn.tokens[None], label, drawn.label, drawn.mask, ("token",))
+    return Sample(name, drawn.tokens[None], label, drawn.label, drawn.mask, ("token",), words=tuple(drawn.words))
 
 
 def _photo(key: str) -> Sample:
