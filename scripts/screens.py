@@ -6,13 +6,17 @@ The server runs in a separate process, with the bundled networks and samples onl
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
+
+import convscope as cs
+from convscope.training.report import training_report
 
 PICTURES = Path(__file__).parents[1] / "docs/pictures"
 PORT = 8917
@@ -49,11 +53,30 @@ def main() -> int:
             for name, (link, theme, seconds) in VIEWS.items():
                 page = chromium.new_page(viewport={"width": 1440, "height": 900}, color_scheme=theme)  # type: ignore[arg-type]
                 _screenshot(page, f"{ADDRESS}{link}", PICTURES / f"{name}.png", seconds)
+            training_pages(chromium)
             chromium.close()
     finally:
         server.terminate()
         server.wait(timeout=20)
     return 0
+
+
+def training_pages(chromium: Browser) -> None:
+    """Two parts of the page of a training: the curves at its top, and the pictures over time at its end."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "digits"
+        cs.train("digits", run)
+        report = training_report(cs.open_log(run), Path(folder) / "training.html", findings=())
+        page = chromium.new_page(viewport={"width": 1200, "height": 900}, color_scheme="light")
+        _screenshot(page, report.as_uri(), PICTURES / "training.png", 1)
+        page.set_viewport_size({"width": 1200, "height": 600})
+        page.locator(".film").first.scroll_into_view_if_needed()
+        page.evaluate("document.querySelector('.film').scrollIntoView()")
+        path = PICTURES / "training-probes.png"
+        page.screenshot(path=path)
+        for name in ("training", "training-probes"):
+            Image.open(PICTURES / f"{name}.png").convert("RGB").quantize(256).save(path.with_stem(name), optimize=True)
+            print(f"{name}.png: {path.with_stem(name).stat().st_size // 1024} kB")
 
 
 def _wait_until_ready() -> None:

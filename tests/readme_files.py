@@ -12,8 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+import convscope as cs
 from tests import roads
-from tests.training.logs import write_scalars
 
 DOWNLOADED = {"hf:microsoft/resnet-50": "hf:./folder", "keras:VGG16": "keras:VGG16?weights=none"}
 """Networks that a line would download, and what stands for them in a test."""
@@ -119,8 +119,8 @@ def _scan(path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1.5, 1.5, 3, 1])), path)  # type: ignore[no-untyped-call]
 
 
-def _training_log(path: Path) -> None:
-    write_scalars(path, [(step, 1 / (step + 1)) for step in range(40)], tag="train/loss")
+def _training(path: Path) -> None:
+    cs.train("digits", path, epochs=1, images=64)
 
 
 def _class_folders(path: Path) -> None:
@@ -154,7 +154,7 @@ FILES: Mapping[str, tuple[str, Callable[[Path], None]]] = {
     "heart.py": ("", _network_of(1, 2)),
     "scan.nii.gz": ("nibabel", _scan),
     "chest.py": ("", _network_of(3, 1)),
-    "runs/digits": ("tensorboardX", _training_log),
+    "runs/digits": ("tensorboardX", _training),
     "photos": ("", _class_folders),
 }
 """By the name in the lines: the package that it takes, and how it is made."""

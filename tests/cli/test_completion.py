@@ -22,7 +22,15 @@ def complete(process, *words: str) -> list[str]:
         (["grad-cam", "-m", ""], ["bundled:", "torchvision:", "net.py:"], ["digits"]),
         (
             ["grad-cam", "-m", "bu"],
-            ["bundled:digits", "bundled:shapes", "bundled:beats", "bundled:nodules", "bundled:sequence"],
+            [
+                "bundled:digits",
+                "bundled:shapes",
+                "bundled:detector",
+                "bundled:segmenter",
+                "bundled:beats",
+                "bundled:nodules",
+                "bundled:sequence",
+            ],
             ["timm:"],
         ),
         (["grad-cam", "-m", "bundled:"], ["digits", "shapes", "beats", "nodules", "sequence"], ["bundled:digits"]),

@@ -13,7 +13,7 @@ from convscope.training.run import open_log
 from convscope.training.store.entries import Histogram
 from convscope.training.store.event_writer import EventWriter
 from convscope.training.views.distributions import rebinned
-from convscope.training.views.learning_curves import smoothed
+from convscope.training.views.learning_curves import is_noisy, smoothed
 
 
 def write_run(folder: Path) -> None:
@@ -64,3 +64,11 @@ def test_the_moving_average_has_no_bias_and_leaves_nan() -> None:
 def test_histograms_on_other_edges_keep_their_shares() -> None:
     histogram = Histogram(np.array([0.0, 1.0, 3.0]), np.array([1.0, 3.0]))
     assert rebinned(histogram, np.array([0.0, 0.5, 2.0, 3.0])) == pytest.approx([0.125, 0.5, 0.375])
+
+
+def test_only_a_curve_that_turns_often_is_smoothed() -> None:
+    schedule = 0.5 + 0.5 * np.cos(np.linspace(0, np.pi, 200))
+    noise = np.random.default_rng(0).normal(size=200)
+    assert is_noisy(schedule + noise)
+    assert not is_noisy(schedule)
+    assert not is_noisy(noise[:20])

@@ -16,18 +16,22 @@ INPUTS = {
     "beats": ("sample:beats/1",),
     "nodules": ("sample:nodules/1",),
     "sequence": ("sample:sequence/1",),
+    "detector": ("sample:scenes/1",),
+    "segmenter": ("sample:scenes/2",),
 }
 """Bundled network → its inputs in the demo, which were not in its training set."""
 
-SHORT = ("beats", "nodules", "sequence")
-"""The networks that are explained by the lenses with few passes only: a signal, a volume, a sequence of words."""
+SHORT = {"beats": "beats", "nodules": "nodules", "sequence": "sequence", "detector": "scenes", "segmenter": "scenes"}
+"""The networks that are explained by the lenses with few passes only, of other inputs or tasks, and their samples."""
 
 DATA_SETS = {name: f"sample:{name}/0-119" for name in ("shapes", "digits")} | {
-    name: f"sample:{name}/0-31" for name in SHORT
+    name: f"sample:{samples}/0-31" for name, samples in SHORT.items()
 }
 """Bundled network → the data set for lenses that take one."""
 
-STYLES = {"shapes": "sample:shapes/12", "digits": "sample:digits/5"} | {name: f"sample:{name}/2" for name in SHORT}
+STYLES = {"shapes": "sample:shapes/12", "digits": "sample:digits/5"} | {
+    name: f"sample:{samples}/2" for name, samples in SHORT.items()
+}
 """Bundled network → the style image for lenses that take one."""
 
 GIVEN = {"data set": DATA_SETS, "second image": STYLES}
@@ -79,7 +83,7 @@ def run_demo(folder: Path) -> None:
         for done, value in enumerate(values):
             value.save(folder / f"{_file_stem(value)}.png")
             update(done + 1, len(values))
-    write_report(sections, report, title="What five small networks see")
+    write_report(sections, report, title="What small networks see")
     print_result("\n".join([*(_line(value) for value in values if isinstance(value, Prediction)), ""]))
     count = sum(map(len, INPUTS.values()))
     print_result(

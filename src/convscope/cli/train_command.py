@@ -42,6 +42,7 @@ def train(
 ) -> None:
     """Train a small network on a data set, and record how it learns."""
     from convscope.training.loop.fit import train as train_
+    from convscope.training.loop.network_file import NETWORK_FILE
 
     folder = out or Path("runs") / (Path(data).stem or "data")
     training = train_(
@@ -64,6 +65,7 @@ def train(
     ended = ", ended early" if training.stopped_early else ""
     print_result(f"{training.best:.2%} of {len(training.images.validation):,} validation images are right{ended}")
     print_result(f"written to {folder}; look at it with: convscope training {folder}")
+    print_result(f"open the network with --model {folder / NETWORK_FILE}:make")
 
 
 def _print_epoch(epoch: "Epoch") -> None:

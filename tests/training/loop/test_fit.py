@@ -19,6 +19,9 @@ def test_digits_are_learned_and_the_training_is_recorded(tmp_path: Path) -> None
     predictions = cs.predict(training.model, addresses)
     right = [p.labels[0] == cs.sample(a).label for p, a in zip(predictions, addresses, strict=True)]
     assert sum(right) > 12  # by ConvScope's own preprocessing
+    opened = cs.load(f"{tmp_path}/network.py:make")
+    assert opened.labels == training.model.labels
+    assert cs.predict(opened, addresses[0]).scores == pytest.approx(predictions[0].scores, rel=1e-4)  # batch of one
     (run,) = open_log(tmp_path)
     assert len(run.series("train/loss")) == 24
     assert run.series("validation/accuracy").values[-1] == pytest.approx(training.epochs[-1].accuracy)
@@ -60,6 +63,7 @@ def test_a_network_of_ones_own(tmp_path: Path) -> None:
     )
     training = cs.train("digits", tmp_path / "run", arch=f"{tmp_path / 'net.py'}:make", epochs=1, images=64)
     assert training.model.layers()
+    assert cs.load(f"{tmp_path}/run/network.py:make").layers() == training.model.layers()
 
 
 def test_images_are_moved_and_mirrored_as_asked() -> None:

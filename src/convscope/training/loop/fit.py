@@ -17,10 +17,11 @@ from convscope.engine.network.model import Model
 from convscope.errors import CannotWrite, InputError, ParameterError, UnknownName, did_you_mean
 from convscope.training.loop.architectures import ARCHITECTURES, shift_and_mirror
 from convscope.training.loop.image_sets import ImageSet, Labelled, open_image_set
+from convscope.training.loop.network_file import WEIGHTS, write_network_file
 from convscope.training.recorder.recorder import record
 from convscope.values import atomic_write
 
-CHECKPOINT, WEIGHTS = "checkpoint.pt", "network.safetensors"
+CHECKPOINT = "checkpoint.pt"
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 64, 4e-3, 1e-3
 PROBES = 4
 
@@ -153,6 +154,7 @@ class _Loop:
                     report(history[-1])
         self.network.load_state_dict(self.best_weights)
         self.network.eval()
+        write_network_file(self.model, self.folder)
         return Training(self.model, self.folder, history, self.best, self.epoch < self.last_epoch, self.images)
 
     def _train_epoch(self, recorder: Any) -> None:

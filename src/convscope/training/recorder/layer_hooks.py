@@ -10,6 +10,7 @@ from torch.utils.hooks import RemovableHandle
 from convscope.engine.network.hooks import first_tensor
 from convscope.engine.statistics.channel_statistics import is_rectifier
 from convscope.training.recorder import measures
+from convscope.training.recorder.layer_graph import LayerGraph
 from convscope.training.recorder.measures import Histogram
 
 
@@ -30,11 +31,13 @@ class LayerHooks:
     Attributes:
         armed: whether the forward passes that run now are measured.
         measured: what the first forward pass of the step gave, by layer in the order of execution.
+        graph: which layer gets its input from which, in the first recorded step.
     """
 
     module: nn.Module
     armed: bool = False
     measured: dict[str, LayerMeasures] = field(default_factory=dict)
+    graph: LayerGraph = field(default_factory=LayerGraph)
     _handles: list[RemovableHandle] = field(default_factory=list)
     _calls_rectifiers: bool = False
 
@@ -63,6 +66,8 @@ class LayerHooks:
                 if self._calls_rectifiers:
                     self._measure_dead_inputs(inputs)
                 self.measured[name] = _measure(module, tensor)
+                if name not in self.graph.nodes:
+                    self.graph.add(name, module, inputs, tensor)
 
         return measure
 

@@ -54,6 +54,7 @@ class Recorder:
         self._probes = None if probes is None else ProbePictures(model, probes)
         self._probe_every = probe_every or 5 * every
         self._pending: list[tuple[int, float, dict[str, float | Tensor]]] = []
+        self._has_graph = False
         self._writer: EventWriter | None = EventWriter(folder)
 
     def __enter__(self) -> Self:
@@ -144,6 +145,10 @@ class Recorder:
         self._write_pending(writer)
         if not (self.folder / SETTINGS).exists() and self._layers.measured:
             self._write_settings()
+        if not self._has_graph and self._layers.measured:
+            self._has_graph = True
+            self._layers.graph.forget_operations()
+            writer.graph([(n.layer, n.kind, n.inputs, n.shape) for n in self._layers.graph.nodes.values()], time.time())
         for layer, parameters in self._optimizer.measured.items():
             _add_parameters(writer, layer, parameters)
         norms = [m.gradient_norm for m in self._optimizer.measured.values() if m.gradient_norm is not None]

@@ -6,7 +6,7 @@ Tags are written as they are, with Unicode and spaces; tensorboardX's own ``Summ
 import itertools
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,20 @@ class EventWriter:
         value.tensor.string_val.append(text.encode())
         value.tensor.tensor_shape.dim.add().size = 1
         self._values.append(value)
+
+    def graph(self, layers: Iterable[tuple[str, str, Sequence[str], Sequence[int]]], wall_time: float) -> None:
+        """Write the graph of a network: layers with their class, the layers before them, the shape of their output.
+
+        TensorBoard groups nodes by slashes: ``block.conv`` is written ``block/conv``.
+        """
+        graph = self._messages.GraphDef()
+        for layer, kind, inputs, shape in layers:
+            names = [name.replace(".", "/") for name in inputs]
+            node = graph.node.add(name=layer.replace(".", "/"), op=kind, input=names)
+            dimensions = node.attr["_output_shapes"].list.shape.add().dim
+            for size in shape:
+                dimensions.add().size = size
+        self._file.write_event(self._messages.Event(wall_time=wall_time, graph_def=graph.SerializeToString()))
 
     def write(self, step: int, wall_time: float) -> None:
         """Write everything that was added as the event of a step."""

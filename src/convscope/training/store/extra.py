@@ -12,6 +12,7 @@ class Messages(NamedTuple):
 
     Event: Any
     Summary: Any
+    GraphDef: Any
     checksum: Callable[[bytes], int]
 
 
@@ -25,7 +26,8 @@ def messages() -> Messages:
     try:
         import google_crc32c
         from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.graph_pb2 import GraphDef
         from tensorboardX.proto.summary_pb2 import Summary
     except ModuleNotFoundError as error:
         raise MissingExtra((error.name or "tensorboardX").replace("_", "-"), "training") from error
-    return Messages(Event, Summary, google_crc32c.value)
+    return Messages(Event, Summary, GraphDef, google_crc32c.value)

@@ -12,13 +12,16 @@ from convscope.training.views.declaration import view
 SMOOTHING, FEWEST_SMOOTHED = 0.8, 40
 """The weight of the past in the moving average, and how long a curve must be to be smoothed."""
 
+FEWEST_TURNS = 0.1
+"""How often a curve must turn up or down, as a share of its steps, to be smoothed: a learning rate seldom does."""
+
 MOST_METRICS = 24
 
 
 @view(
     title="Learning curves",
     asks="Does the network learn, and does it learn what also holds for data that it was not trained on?",
-    reads="The bold line is a moving average of the faint one. Training and validation falling together is learning; "
+    reads="A bold line over a faint one is its moving average. Training and validation falling together is learning; "
     "validation rising while training falls is overfitting.",
 )
 def learning_curves(log: TrainingLog) -> list[Picture]:
@@ -31,7 +34,7 @@ def learning_curves(log: TrainingLog) -> list[Picture]:
         for curve, colour in zip(of_metric, colours, strict=True):
             values = curve.series.values
             name = (curve.name if named else curve.role) or metric
-            smooth = len(values) >= FEWEST_SMOOTHED
+            smooth = is_noisy(values)
             lines.append(
                 PlotLine(
                     name,
@@ -43,6 +46,13 @@ def learning_curves(log: TrainingLog) -> list[Picture]:
             )
         pictures.append(draw_lines(lines, title=metric, x_label="step"))
     return pictures
+
+
+def is_noisy(values: Floats) -> bool:
+    """Whether a curve is long and turns so often that a moving average shows its course better."""
+    directions = np.sign(np.diff(values[np.isfinite(values)]))
+    turns = np.count_nonzero(directions[1:] * directions[:-1] < 0)
+    return len(values) >= FEWEST_SMOOTHED and int(turns) >= FEWEST_TURNS * len(values)
 
 
 def smoothed(values: Floats, weight: float) -> Floats:
