@@ -59,7 +59,7 @@ def test_prepared_numbers_are_drawn_by_their_axes() -> None:
 def test_words_are_written_in_lines() -> None:
     tokens = np.zeros((1, 8), np.float32)
     pixels = preview_pixels(RawInput(tokens, ("token",), words=("turn", "left", "now") * 8), 120)
-    ink = (pixels < 128).all(-1).any(1)
+    ink = np.any((pixels < 128).all(-1), axis=1)
     assert pixels.shape[1:] == (120, 3)
     assert np.diff(ink.astype(int)).clip(0).sum() >= 4, "several lines"
     assert not ink[[0, -1]].any()

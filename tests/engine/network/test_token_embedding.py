@@ -74,7 +74,7 @@ def test_the_embedding_is_a_layer_between_the_tokens_and_the_rest() -> None:
     at_the_input: Any = cs.gradient_x_input(model, [3, 1, 4], target=0)
     at_the_layer: Any = cs.hires_cam(model, [3, 1, 4], target=0, layer="words")
     torch.testing.assert_close(at_the_layer.values, at_the_input.values)
-    structure: Any = cs.structure(model, [3, 1, 4])
+    structure: Any = cs.structure(model, torch.tensor([3, 1, 4]))
     by_module = {operation.module: operation for operation in structure.operations if -1 in operation.parents}
     assert list(by_module) == ["words"]
     assert structure.operations[-1].parents, "the output is computed from the input"
