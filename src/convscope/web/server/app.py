@@ -35,6 +35,7 @@ MODELS = (
     "bundled:nodules",
     "bundled:detector",
     "bundled:segmenter",
+    "bundled:sequence",
     "bundled:pairs",
 )
 SAMPLES = (
@@ -43,6 +44,7 @@ SAMPLES = (
     *(f"sample:beats/{n}" for n in range(8)),
     *(f"sample:nodules/{n}" for n in range(6)),
     *(f"sample:scenes/{n}" for n in range(8)),
+    *(f"sample:sequence/{n}" for n in range(8)),
 )
 """The models and images that are offered if none are named at start."""
 
