@@ -43,7 +43,9 @@ class LayerGraph:
 
     def _sources(self, operation: Any) -> list[str]:
         """The layers that lead to an operation without another layer between."""
-        waiting, visited, sources = [operation], set(), []
+        visited: set[Any] = set()
+        sources: list[str] = []
+        waiting = [operation]
         while waiting and len(visited) < MOST_NODES:
             operation = waiting.pop()
             if operation is None or operation in visited:
