@@ -25,7 +25,7 @@ LENSES = [spec for spec in cs.lenses() if spec.name in own_lens_modules()]
 SCENE, OTHER_SCENE = "sample:shapes/7", "sample:shapes/12"
 STUB_HEAD = '''"""Written by scripts/generate.py from the declarations of the lenses; `make generate` renews it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -46,6 +46,8 @@ OneImage = str | Path | Image | np.ndarray
 """A path or sample: address, a Pillow image, or an array (height, width[, channels])."""
 DataSet = Dataset[Any] | DataLoader[Any] | Iterator[Any]
 """Many inputs as a stream, with or without classes."""
+Samples = Mapping[str, Any] | Sequence[Mapping[str, Any]] | Sequence[tuple[Any, ...]] | Sequence[int]
+"""Several inputs by name, a list of such samples, or the numbers of tokens."""
 '''
 
 
@@ -77,6 +79,7 @@ def _signatures(spec: LensSpec) -> str:
     if not spec.each_image:
         return f'def {spec.name}({_arguments(spec)}) -> {spec.returns.__name__}:\n    """{summary}"""\n'
     cases = [(_arguments(spec, image=image), returned.format(spec.returns.__name__)) for image, returned in EACH_IMAGE]
+    cases.append((_arguments(spec, image="Samples", explain="str | Sequence[str] | None"), "Any"))
     if spec.takes_target:  # a list for each image, or for several images a list of lists
         cases.append((_arguments(spec, image="Any", targets="Sequence[TargetLike]"), "list[Any]"))
     return "\n".join(
@@ -85,13 +88,13 @@ def _signatures(spec: LensSpec) -> str:
     )
 
 
-def _arguments(spec: LensSpec, targets: str = "", **types: str) -> str:
+def _arguments(spec: LensSpec, targets: str = "", explain: str = "", **types: str) -> str:
     """The parameter list of the stub, with keyword-only parameters after a star; ``targets`` is put for ``target``."""
     parameters = {name: _input(spec, name, types.get(name, INPUT_KINDS[name].python_type)) for name in spec.inputs}
     if targets:
         parameters["target"] = f"targets: {targets}"
     parameters |= {p.name: f"{p.name}: {_type(p)} = {p.default!r}" for p in spec.parameters.values()}
-    parameters |= _common_options(spec)
+    parameters |= _common_options(spec) | ({"explain": f"explain: {explain} = None"} if explain else {})
     positional = [parameters.pop(name) for name in spec.positional]
     return ", ".join([*positional, *(["*"] if parameters else []), *parameters.values()])
 

@@ -17,6 +17,8 @@ WEIGHTS = Path(__file__).parent.parent / "src" / "convscope" / "samples" / "weig
 THREADS = 2
 
 Transform = Callable[[Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""The loss of a batch, from the network's output and the truth."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,18 @@ def prepare(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> 
 
 
 def train(
-    network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe, transform: Transform, report: Callable[[], str]
-) -> None:
-    """Train the network with a one-cycle learning rate schedule and leave it in evaluation mode."""
+    network: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe, transform: Transform, report: Callable[[], str],
+    loss: Loss | None = None,
+) -> None:  # fmt: skip
+    """Train the network with a one-cycle learning rate schedule and leave it in evaluation mode.
+
+    Args:
+        loss: the loss of the output and the ``labels``; by default the cross-entropy of classes.
+    """
+
+    def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing)
+
     if images.ndim == 4:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
@@ -55,21 +66,23 @@ def train(
         order = torch.randperm(len(images))[: batches * recipe.batch_size]
         total = 0.0
         for rows in order.split(recipe.batch_size):
-            total += _step(network, optimizer, transform(images[rows]), labels[rows], recipe)
+            total += _step(network, optimizer, transform(images[rows]), labels[rows], recipe, loss or cross_entropy)
             schedule.step()
         network.eval()
         minutes = (time.perf_counter() - start) / 60
         print(f"epoch {epoch:3}/{recipe.epochs}  loss {total / batches:.4f}  {report()}  {minutes:.1f} min", flush=True)
 
 
-def _step(network: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, labels: Tensor, recipe: Recipe) -> float:
+def _step(
+    network: nn.Module, optimizer: torch.optim.Optimizer, batch: Tensor, labels: Tensor, recipe: Recipe, loss: Loss
+) -> float:
     with torch.autocast("cpu", recipe.precision, enabled=recipe.precision != torch.float32):
-        scores = network(batch)
-    loss = F.cross_entropy(scores.float(), labels, label_smoothing=recipe.label_smoothing)
+        output = network(batch)
+    value = loss(output, labels)
     optimizer.zero_grad()
-    loss.backward()
+    value.backward()
     optimizer.step()
-    return loss.item()
+    return value.item()
 
 
 @torch.inference_mode()

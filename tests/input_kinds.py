@@ -7,7 +7,7 @@
 import re
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from convscope.errors import ConvScopeError
 from convscope.spec import FAMILIES, INPUT_FORMATS
 from tests.lens_calls import call_lens
 from tests.nets import seeded
+from tests.networks_of_several_inputs import WORDS, ImageAndTable, WordScorer
 
 PAGE = Path(__file__).parents[1] / "docs/inputs.md"
 START, END = "<!-- lenses -->", "<!-- /lenses -->"
@@ -61,11 +62,13 @@ class Kind:
         name: the heading of its column.
         model: makes the network that takes it.
         write: writes an input into a folder and returns what is handed to a lens.
+        parameters: by family, parameters that name a layer of this network.
     """
 
     name: str
     model: Callable[[], cs.Model]
     write: Callable[[Path], Any]
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def _write_image(folder: Path) -> Any:
@@ -110,6 +113,32 @@ def _vector(folder: Path) -> Any:
     return torch.from_numpy(_RANDOM.normal(size=(1, 7))).float()
 
 
+def _several_inputs() -> cs.Model:
+    inputs: dict[str, Any] = {
+        "photo": cs.ImageInput(size=16),
+        "table": cs.TableInput(features=("age", "pulse", "dose", "weight")),
+    }
+    return cs.Model(seeded(ImageAndTable).eval(), inputs=inputs)
+
+
+def _write_image_and_row(folder: Path) -> Any:
+    return {"photo": _write_image(folder), "table": [0.5, -1.0, 2.0, 0.1]}
+
+
+def _tokens() -> cs.Model:
+    return cs.Model(seeded(WordScorer).eval(), input=cs.TokenInput(vocabulary=WORDS, length=6))
+
+
+def _write_tokens(folder: Path) -> Any:
+    (folder / "review.txt").write_text("not very good film bad film", "utf-8")
+    return str(folder / "review.txt")
+
+
+_TOKEN_PARAMETERS: Mapping[str, Mapping[str, Any]] = {
+    "activations": {"layer": "gru", "gates": True},
+    "learned": {"unit": "gru[1]"},
+}
+
 KINDS = (
     Kind("image", lambda: cs.Model(_scorer(2, 3), input=cs.ImageInput(size=16)), _write_image),
     Kind("bands", _bands, _write_bands),
@@ -117,6 +146,8 @@ KINDS = (
     Kind("volume", lambda: cs.Model(_scorer(3, 1), input=cs.VolumeInput(shape=(1, 8, 10, 12))), _write_volume),
     Kind("clip", lambda: cs.Model(_scorer(3, 3), input=cs.VideoInput(shape=(3, 6, 12, 12))), _write_clip),
     Kind("vector", lambda: cs.Model(_vector_network()), _vector),
+    Kind("several inputs", _several_inputs, _write_image_and_row, {"learned": {"unit": "features.0[1]"}}),
+    Kind("tokens", _tokens, _write_tokens, _TOKEN_PARAMETERS),
 )
 """In the order of the columns."""
 
@@ -133,6 +164,7 @@ def run(family: str, kind: Kind, folder: Path) -> Cell:
     """Run the lens of a family on a kind of input; anything but a value or a refusal of ours is raised."""
     name, parameters = LENSES[family]
     spec = next(spec for spec in cs.lenses() if spec.command == name)
+    parameters = {**parameters, **kind.parameters.get(family, {})}
     try:
         return Cell(call_lens(spec, kind.model(), kind.write(folder), **parameters))
     except ConvScopeError as error:

@@ -100,6 +100,13 @@ def _weights(path: Path) -> None:
     save_file(roads.make().state_dict(), path)
 
 
+def _photograph_and_table(path: Path) -> None:
+    """The network of the guide itself, with a function that returns it."""
+    guide = (Path(__file__).parents[1] / "docs/howto/several-inputs.md").read_text("utf-8")
+    source = guide.split("```python\n")[1].partition("photo = ")[0]
+    path.write_text(f"{source}\ndef make():\n    return model\n", "utf-8")
+
+
 def _recording(path: Path) -> None:
     rows = np.column_stack([np.arange(3000) / 500, np.random.default_rng(0).normal(size=(3000, 2))])
     np.savetxt(path, rows, delimiter=",", header="time,MLII,V5", comments="")
@@ -143,6 +150,7 @@ FILES: Mapping[str, tuple[str, Callable[[Path], None]]] = {
     "net.py": ("", _source),
     "best.safetensors": ("safetensors", _weights),
     "ecg.csv": ("", _recording),
+    "skin.py": ("", _photograph_and_table),
     "heart.py": ("", _network_of(1, 2)),
     "scan.nii.gz": ("nibabel", _scan),
     "chest.py": ("", _network_of(3, 1)),

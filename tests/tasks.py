@@ -146,6 +146,12 @@ Like the top class, a region or a box is fixed by the image as it is. In perturb
 and the box that matches best: the similarity of D-RISE (Petsiuk et al. 2021), the overlap times the score among boxes
 of the same label. Seg-Grad-CAM (Vinogradova et al. 2020) is `grad-cam` with a target over a region.
 
+The map of one box lies on its object only where a method keeps positions apart. Grad-CAM averages the gradients over
+the layer, so that a channel has the same weight at every object with its features, and the map of a box often peaks on
+another object. LayerCAM, HiResCAM at the layer from which the boxes are read, LRP and integrated gradients weight each
+position by itself. Lenses declare which they are (`local` among their claims, `place` among what fails; both are tested
+on the boxes of `bundled:detector`), and `recommend` ranks lenses for detectors by it.
+
 ## Targets
 """.splitlines()
 

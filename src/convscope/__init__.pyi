@@ -1,6 +1,6 @@
 """Written by scripts/generate.py from the declarations of the lenses; `make generate` renews it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -22,6 +22,8 @@ from convscope.engine.inputs.measured_inputs import VideoInput as VideoInput
 from convscope.engine.inputs.measured_inputs import VolumeInput as VolumeInput
 from convscope.engine.inputs.specs import ImageInput as ImageInput
 from convscope.engine.inputs.specs import TensorInput as TensorInput
+from convscope.engine.inputs.table_input import TableInput as TableInput
+from convscope.engine.inputs.token_input import TokenInput as TokenInput
 from convscope.engine.layers.addresses import LayerAddress
 from convscope.engine.network.model import Model as Model
 from convscope.engine.targets.target import TOP1 as TOP1
@@ -45,6 +47,7 @@ from convscope.values import Detections as Detections
 from convscope.values import Distribution as Distribution
 from convscope.values import Exemplars as Exemplars
 from convscope.values import FeatureMaps as FeatureMaps
+from convscope.values import JointAttribution as JointAttribution
 from convscope.values import Kernels as Kernels
 from convscope.values import LayerAttribution as LayerAttribution
 from convscope.values import Pictures as Pictures
@@ -61,6 +64,8 @@ OneImage = str | Path | Image | np.ndarray
 """A path or sample: address, a Pillow image, or an array (height, width[, channels])."""
 DataSet = Dataset[Any] | DataLoader[Any] | Iterator[Any]
 """Many inputs as a stream, with or without classes."""
+Samples = Mapping[str, Any] | Sequence[Mapping[str, Any]] | Sequence[tuple[Any, ...]] | Sequence[int]
+"""Several inputs by name, a list of such samples, or the numbers of tokens."""
 
 @overload
 def predict(model: Model | Module | Callable[..., Any], image: OneImage, *, top: int = 5) -> Prediction:
@@ -83,6 +88,16 @@ def predict(
 
 @overload
 def predict(model: Model | Module | Callable[..., Any], image: DataSet, *, top: int = 5) -> ValueStream[Prediction]:
+    """List the classes with the highest scores, with confidences if the network's output can be read as such."""
+
+@overload
+def predict(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    top: int = 5,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
     """List the classes with the highest scores, with confidences if the network's output can be read as such."""
 
 def kernels(
@@ -137,6 +152,7 @@ def feature_maps(
     scale: Literal["shared", "each"] = "shared",
     view: Literal["mosaic", "overlay", "colours"] = "mosaic",
     activation: Literal["as it is", "before", "after"] = "as it is",
+    gates: bool = False,
 ) -> FeatureMaps:
     """Show the activations of layers, with one map per channel."""
 
@@ -150,6 +166,7 @@ def feature_maps(
     scale: Literal["shared", "each"] = "shared",
     view: Literal["mosaic", "overlay", "colours"] = "mosaic",
     activation: Literal["as it is", "before", "after"] = "as it is",
+    gates: bool = False,
 ) -> list[FeatureMaps]:
     """Show the activations of layers, with one map per channel."""
 
@@ -163,6 +180,7 @@ def feature_maps(
     scale: Literal["shared", "each"] = "shared",
     view: Literal["mosaic", "overlay", "colours"] = "mosaic",
     activation: Literal["as it is", "before", "after"] = "as it is",
+    gates: bool = False,
 ) -> FeatureMaps | list[FeatureMaps]:
     """Show the activations of layers, with one map per channel."""
 
@@ -176,7 +194,23 @@ def feature_maps(
     scale: Literal["shared", "each"] = "shared",
     view: Literal["mosaic", "overlay", "colours"] = "mosaic",
     activation: Literal["as it is", "before", "after"] = "as it is",
+    gates: bool = False,
 ) -> ValueStream[FeatureMaps]:
+    """Show the activations of layers, with one map per channel."""
+
+@overload
+def feature_maps(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    layer: LayerAddress = ...,
+    channels: int = 32,
+    scale: Literal["shared", "each"] = "shared",
+    view: Literal["mosaic", "overlay", "colours"] = "mosaic",
+    activation: Literal["as it is", "before", "after"] = "as it is",
+    gates: bool = False,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
     """Show the activations of layers, with one map per channel."""
 
 def parameter_gradients(model: Model | Module | Callable[..., Any], images: Any) -> Distribution:
@@ -205,6 +239,16 @@ def step_through(
 def step_through(
     model: Model | Module | Callable[..., Any], image: DataSet, *, unit: Any | None = None
 ) -> ValueStream[Arithmetic]:
+    """Compute one number of a layer's output step by step: the operands, the operation, and the operations after it."""
+
+@overload
+def step_through(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    unit: Any | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
     """Compute one number of a layer's output step by step: the operands, the operation, and the operations after it."""
 
 def top_inputs(
@@ -273,6 +317,20 @@ def blur_integrated_gradients(
 @overload
 def blur_integrated_gradients(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    max_sigma: float = 0.2,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Integrate the gradient along a path from a blurred image to the sharp one."""
+
+@overload
+def blur_integrated_gradients(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -346,6 +404,22 @@ def expected_gradients(
 @overload
 def expected_gradients(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 64,
+    references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Average integrated gradients over a distribution of baselines, sampling random points of the paths."""
+
+@overload
+def expected_gradients(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -409,6 +483,19 @@ def gradient_x_input(
 @overload
 def gradient_x_input(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Multiply the gradient by the preprocessed input and sum over channels."""
+
+@overload
+def gradient_x_input(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -485,6 +572,23 @@ def guided_integrated_gradients(
 @overload
 def guided_integrated_gradients(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    fraction: float = 0.25,
+    max_distance: float = 0.02,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Integrate the gradient along a path that moves the pixels with the smallest gradients first."""
+
+@overload
+def guided_integrated_gradients(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -573,6 +677,25 @@ def integrated_gradients(
 @overload
 def integrated_gradients(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Integrate the gradient along the straight path from a baseline to the image."""
+
+@overload
+def integrated_gradients(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -655,6 +778,23 @@ def internal_influence(
 @overload
 def internal_influence(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    seed: int = 0,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Average the gradient with respect to each unit of a layer along the straight path from a baseline to the image."""
+
+@overload
+def internal_influence(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -723,6 +863,20 @@ def layer_conductance(
 @overload
 def layer_conductance(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    seed: int = 0,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Integrate the contribution of each unit along the straight path from a baseline to the image."""
+
+@overload
+def layer_conductance(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -775,6 +929,17 @@ def layer_gradient_x_activation(
 
 @overload
 def layer_gradient_x_activation(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Multiply each unit of a layer by the gradient of the score with respect to it."""
+
+@overload
+def layer_gradient_x_activation(
     model: Model | Module | Callable[..., Any], image: Any, *, targets: Sequence[TargetLike], layer: LayerAddress = ...
 ) -> list[Any]:
     """Multiply each unit of a layer by the gradient of the score with respect to it."""
@@ -850,6 +1015,24 @@ def layer_integrated_gradients(
 @overload
 def layer_integrated_gradients(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Integrate the gradient along the straight path from a layer's output for a baseline to its output for the image."""
+
+@overload
+def layer_integrated_gradients(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -935,6 +1118,24 @@ def neuron_conductance(
 @overload
 def neuron_conductance(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    unit: Any | None = None,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    quadrature: Literal[
+        "gauss-legendre", "trapezoid", "riemann-left", "riemann-middle", "riemann-right"
+    ] = "gauss-legendre",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Integrate the contribution of each pixel through one unit along the path from a baseline to the image."""
+
+@overload
+def neuron_conductance(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     unit: Any | None = None,
@@ -1004,6 +1205,20 @@ def saliency(
 @overload
 def saliency(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    sign: Literal["signed", "absolute"] = "signed",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Compute the gradient of the score with respect to each pixel."""
+
+@overload
+def saliency(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1077,6 +1292,22 @@ def smooth_grad(
 @overload
 def smooth_grad(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 25,
+    sigma: float = 0.15,
+    seed: int = 0,
+    sign: Literal["signed", "absolute"] = "signed",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Average the gradient over noisy copies of the image."""
+
+@overload
+def smooth_grad(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1148,6 +1379,21 @@ def smooth_grad_squared(
 @overload
 def smooth_grad_squared(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 25,
+    sigma: float = 0.15,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Average the squared gradient over noisy copies of the image."""
+
+@overload
+def smooth_grad_squared(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1218,6 +1464,21 @@ def var_grad(
 @overload
 def var_grad(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 25,
+    sigma: float = 0.15,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Compute the variance of the gradient over noisy copies of the image."""
+
+@overload
+def var_grad(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1284,6 +1545,20 @@ def cam(
 @overload
 def cam(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Sum the channels with the weights that the last linear layer gives them for this class."""
+
+@overload
+def cam(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1343,6 +1618,19 @@ def eigen_cam(
     """Project a layer's activations onto their first principal direction."""
 
 @overload
+def eigen_cam(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    layer: LayerAddress = ...,
+    center: bool = True,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Project a layer's activations onto their first principal direction."""
+
+@overload
 def eigen_grad_cam(
     model: Model | Module | Callable[..., Any],
     image: OneImage,
@@ -1392,6 +1680,20 @@ def eigen_grad_cam(
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Project activation × gradient onto its first principal direction."""
+
+@overload
+def eigen_grad_cam(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    center: bool = True,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
     """Project activation × gradient onto its first principal direction."""
 
 @overload
@@ -1462,6 +1764,20 @@ def element_wise_grad_cam(
 @overload
 def element_wise_grad_cam(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Keep only the positive products of activation and gradient, then sum the channels."""
+
+@overload
+def element_wise_grad_cam(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -1525,6 +1841,20 @@ def fem(
     """Threshold each channel at its strongest activations, and sum the masks weighted by the channels' means."""
 
 @overload
+def fem(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    layer: LayerAddress = ...,
+    k: float = 2.0,
+    variant: Literal["paper", "pytorch-grad-cam"] = "paper",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Threshold each channel at its strongest activations, and sum the masks weighted by the channels' means."""
+
+@overload
 def finer_cam(
     model: Model | Module | Callable[..., Any],
     image: OneImage,
@@ -1582,6 +1912,22 @@ def finer_cam(
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Explain by Grad-CAM the difference between a class's score and the scores of the most similar classes."""
+
+@overload
+def finer_cam(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    similar: int = 3,
+    alpha: float = 1.0,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
     """Explain by Grad-CAM the difference between a class's score and the scores of the most similar classes."""
 
 @overload
@@ -1653,6 +1999,21 @@ def grad_cam(
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
     differentiable: bool = False,
 ) -> ValueStream[Attribution]:
+    """Weight a layer's channels by how much each raises the score on average."""
+
+@overload
+def grad_cam(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
     """Weight a layer's channels by how much each raises the score on average."""
 
 @overload
@@ -1723,6 +2084,21 @@ def grad_cam_plus_plus(
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
     differentiable: bool = False,
 ) -> ValueStream[Attribution]:
+    """Weight channels by their positive gradients, with positions scaled so that every instance counts equally."""
+
+@overload
+def grad_cam_plus_plus(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
     """Weight channels by their positive gradients, with positions scaled so that every instance counts equally."""
 
 @overload
@@ -1793,6 +2169,21 @@ def hires_cam(
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
     differentiable: bool = False,
 ) -> ValueStream[Attribution]:
+    """Multiply activation and gradient at each position, and sum the channels."""
+
+@overload
+def hires_cam(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
     """Multiply activation and gradient at each position, and sum the channels."""
 
 @overload
@@ -1863,6 +2254,21 @@ def layer_cam(
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
     differentiable: bool = False,
 ) -> ValueStream[Attribution]:
+    """Weight every position of every channel by its own positive gradient."""
+
+@overload
+def layer_cam(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
     """Weight every position of every channel by its own positive gradient."""
 
 @overload
@@ -1917,6 +2323,17 @@ def layer_grad_cam(
     target: TargetLike = "top-1",
     layer: LayerAddress = ...,
 ) -> ValueStream[LayerAttribution]:
+    """Weight each channel of a layer by its mean gradient, without summing the channels."""
+
+@overload
+def layer_grad_cam(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
     """Weight each channel of a layer by its mean gradient, without summing the channels."""
 
 @overload
@@ -1980,6 +2397,20 @@ def refine_cam(
 @overload
 def refine_cam(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    stages: int = 3,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Multiply the Grad-CAM++ maps of layers of several resolutions: late layers identify, early layers localize."""
+
+@overload
+def refine_cam(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2049,6 +2480,21 @@ def shapley_cam(
 @overload
 def shapley_cam(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    utility: Literal["rest", "score"] = "rest",
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Weight channels as Grad-CAM does, with gradients corrected for the curvature between zero and the activation."""
+
+@overload
+def shapley_cam(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2127,6 +2573,23 @@ def smooth_grad_cam_plus_plus(
 @overload
 def smooth_grad_cam_plus_plus(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    samples: int = 8,
+    sigma: float = 0.1,
+    seed: int = 0,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Compute the weights of Grad-CAM++ from derivatives averaged over noisy copies of the image."""
+
+@overload
+def smooth_grad_cam_plus_plus(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2199,6 +2662,21 @@ def x_grad_cam(
 @overload
 def x_grad_cam(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    differentiable: bool = False,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Weight each channel by the mean of its gradient, weighted by its own activation."""
+
+@overload
+def x_grad_cam(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2269,6 +2747,21 @@ def attn_lrp(
 @overload
 def attn_lrp(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    conv_gamma: float = 0.25,
+    linear_gamma: float = 0.05,
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Propagate relevance through attention too: queries and keys receive relevance for the attention weights."""
+
+@overload
+def attn_lrp(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2383,6 +2876,32 @@ def concept_relevance(
 @overload
 def concept_relevance(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    channels: str = "",
+    most: int = 1,
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Propagate the score back as in LRP, but through chosen channels only at one layer."""
+
+@overload
+def concept_relevance(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2456,6 +2975,19 @@ def deconvnet(
 @overload
 def deconvnet(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Propagate the score back through the transposed network, applying each rectifier to the gradient."""
+
+@overload
+def deconvnet(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2532,6 +3064,23 @@ def deep_lift(
 @overload
 def deep_lift(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Compare every operation with itself at a reference input, and propagate the difference in the score back."""
+
+@overload
+def deep_lift(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2612,6 +3161,23 @@ def deep_shap(
 @overload
 def deep_shap(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 8,
+    references: Literal["blank", "noise"] | Tensor = "blank",
+    multiply_by_inputs: bool = True,
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Average DeepLIFT over several references, as an estimate of Shapley values."""
+
+@overload
+def deep_shap(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2688,6 +3254,22 @@ def excitation_backprop(
 @overload
 def excitation_backprop(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    contrastive: bool = False,
+    relu: bool = False,
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Propagate a probability back from the target: each unit divides it among its inputs in proportion to x · w⁺."""
+
+@overload
+def excitation_backprop(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2751,6 +3333,19 @@ def full_grad(
 @overload
 def full_grad(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Sum the magnitudes of all terms into which the score of a ReLU network decomposes exactly."""
+
+@overload
+def full_grad(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2811,6 +3406,19 @@ def guided_backprop(
 @overload
 def guided_backprop(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Compute the gradient, but pass only positive gradients through every rectifier in the backward pass."""
+
+@overload
+def guided_backprop(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2875,6 +3483,20 @@ def guided_grad_cam(
 @overload
 def guided_grad_cam(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Multiply the fine structures of guided backpropagation by the regions of Grad-CAM."""
+
+@overload
+def guided_grad_cam(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -2944,6 +3566,21 @@ def layer_deep_lift(
 @overload
 def layer_deep_lift(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "black",
+    rule: Literal["rescale", "reveal-cancel"] = "rescale",
+    seed: int = 0,
+    on_missing: Literal["error", "gradient"] = "error",
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Compare every operation with itself at a reference input, and read the contributions of a layer."""
+
+@overload
+def layer_deep_lift(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3054,6 +3691,31 @@ def layer_lrp(
 @overload
 def layer_lrp(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    rules: str = "",
+    epsilon: float = 0.0,
+    bias: Literal["absorb", "share"] = "absorb",
+    on_missing: Literal["error", "gradient"] = "error",
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Propagate the score back by the rules of ``lrp``, and read the relevance at a layer."""
+
+@overload
+def layer_lrp(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3178,6 +3840,32 @@ def lrp(
 @overload
 def lrp(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    composite: Literal[
+        "epsilon-plus",
+        "epsilon-plus-flat",
+        "epsilon-gamma-box",
+        "alpha2-beta1",
+        "alpha2-beta1-flat",
+        "deep-taylor",
+        "epsilon",
+        "zero",
+    ] = "epsilon-plus",
+    rules: str = "",
+    epsilon: float = 0.0,
+    bias: Literal["absorb", "share"] = "absorb",
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Propagate the score back from layer to layer: each output shares its relevance among its inputs by a rule."""
+
+@overload
+def lrp(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3255,6 +3943,20 @@ def rectified_gradient(
 @overload
 def rectified_gradient(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    quantile: float = 0.9,
+    on_missing: Literal["error", "gradient"] = "error",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Pass the gradient through a rectifier only where activation × gradient is among the largest of its layer."""
+
+@overload
+def rectified_gradient(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3320,6 +4022,20 @@ def ablation_cam(
 @overload
 def ablation_cam(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Weight each channel of a layer by the drop of the score when the channel is set to zero."""
+
+@overload
+def ablation_cam(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3397,6 +4113,23 @@ def extremal_perturbation(
 @overload
 def extremal_perturbation(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 200,
+    area: float = 0.1,
+    width: float = 0.09,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Learn the smooth mask of a given area that keeps the score as high as possible."""
+
+@overload
+def extremal_perturbation(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3477,6 +4210,23 @@ def feature_ablation(
 @overload
 def feature_ablation(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Replace one segment of the image at a time by a baseline and measure the drop of the score."""
+
+@overload
+def feature_ablation(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3553,6 +4303,22 @@ def group_cam(
 @overload
 def group_cam(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    groups: int = 32,
+    keep: float = 0.3,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Make one mask per group of channels, weighted as in Grad-CAM, and weight each mask by the score it restores."""
+
+@overload
+def group_cam(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3632,6 +4398,23 @@ def hsic(
 @overload
 def hsic(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 1000,
+    cells: int = 7,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Measure how strongly the score depends on each cell of random masks (Hilbert-Schmidt independence criterion)."""
+
+@overload
+def hsic(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3708,6 +4491,22 @@ def integrated_score_cam(
 @overload
 def integrated_score_cam(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    steps: int = 10,
+    channels: int = 0,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Score-CAM with masks of increasing strength, over which the scores are averaged."""
+
+@overload
+def integrated_score_cam(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3795,6 +4594,25 @@ def kernel_shap(
 @overload
 def kernel_shap(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 500,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Estimate the Shapley value of each segment by a regression on random coalitions of segments."""
+
+@overload
+def kernel_shap(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3893,6 +4711,27 @@ def lime(
 @overload
 def lime(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 1000,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    width: float = 0.25,
+    ridge: float = 1.0,
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Fit a linear model to the scores of the image with random segments removed."""
+
+@overload
+def lime(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -3981,6 +4820,24 @@ def meaningful_perturbation(
 @overload
 def meaningful_perturbation(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 150,
+    cells: int = 28,
+    sparsity: float = 1.0,
+    smoothness: float = 5.0,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Learn a mask that deletes as little of the image as possible and lowers the score as much as possible."""
+
+@overload
+def meaningful_perturbation(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4082,6 +4939,28 @@ def occlusion(
 @overload
 def occlusion(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    patch: int = 0,
+    stride: int = 0,
+    sides: str = "",
+    strides: str = "",
+    channels: Literal["together", "apart"] = "together",
+    shape: Literal["square", "disc"] = "square",
+    fill: Literal["value", "mean", "blur", "inpaint", "noise"] = "value",
+    value: float | Tensor = 0.0,
+    samples: int = 8,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Slide a patch over the image and measure the drop of the score at every position."""
+
+@overload
+def occlusion(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4175,6 +5054,25 @@ def partition_shap(
 @overload
 def partition_shap(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 500,
+    segmenter: Literal["grid", "slic", "quickshift"] = "grid",
+    cells: int = 32,
+    segments: int | Tensor = 100,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "blur",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Distribute the score over halves of the image, halves of these, and so on: Owen values of a binary tree."""
+
+@overload
+def partition_shap(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4257,6 +5155,23 @@ def permutation(
 @overload
 def permutation(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 8,
+    segments: int | Tensor = 50,
+    segmenter: Literal["slic", "quickshift", "grid"] = "slic",
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Fill one segment at a time with pixels drawn from the whole image and measure the drop of the score."""
+
+@overload
+def permutation(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4329,6 +5244,21 @@ def recipro_cam(
 @overload
 def recipro_cam(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    gaussian: bool = True,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Set a layer to zero except at one position, for each position in turn, and measure the score."""
+
+@overload
+def recipro_cam(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4419,6 +5349,26 @@ def rise(
 @overload
 def rise(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 1000,
+    cells: int = 7,
+    keep: float = 0.5,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    centred: bool = True,
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Hide random parts of the image and average the masks, each weighted by the score of the masked image."""
+
+@overload
+def rise(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4494,6 +5444,21 @@ def score_cam(
 @overload
 def score_cam(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    channels: int = 0,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Mask the image with each channel of a layer, and weight the channel by the score of the masked image."""
+
+@overload
+def score_cam(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4576,6 +5541,24 @@ def smoothed_score_cam(
 @overload
 def smoothed_score_cam(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    samples: int = 10,
+    sigma: float = 2.0,
+    seed: int = 0,
+    channels: int = 0,
+    relu: bool = False,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Score-CAM with the scores averaged over several noisy copies of every mask."""
+
+@overload
+def smoothed_score_cam(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4661,6 +5644,24 @@ def sobol(
 @overload
 def sobol(
     model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    samples: int = 32,
+    cells: int = 8,
+    baseline: Literal["black", "white", "mean", "blur", "noise"] | Tensor = "mean",
+    stop_when: float = 0.0,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that involves the cell."""
+
+@overload
+def sobol(
+    model: Model | Module | Callable[..., Any],
     image: Any,
     *,
     targets: Sequence[TargetLike],
@@ -4721,6 +5722,19 @@ def xrai(
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
+    """Sum integrated gradients over regions of many sizes and rank the regions by their mean."""
+
+@overload
+def xrai(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    steps: int = 50,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
     """Sum integrated gradients over regions of many sizes and rank the regions by their mean."""
 
 @overload
@@ -4813,6 +5827,21 @@ def caricature(
     """Optimise a picture whose activation at a layer is large and points in the direction of the image's activation."""
 
 @overload
+def caricature(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    layer: LayerAddress = ...,
+    power: float = 2.0,
+    steps: int = 200,
+    rate: float = 0.05,
+    frames: int = 0,
+    seed: int = 0,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Optimise a picture whose activation at a layer is large and points in the direction of the image's activation."""
+
+@overload
 def deconv_unit(
     model: Model | Module | Callable[..., Any],
     image: OneImage,
@@ -4853,6 +5882,17 @@ def deconv_unit(
     """Project the strongest activation of one unit back to the pixels through the transposed network."""
 
 @overload
+def deconv_unit(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    unit: Any | None = None,
+    rule: Literal["deconvnet", "guided"] = "deconvnet",
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Project the strongest activation of one unit back to the pixels through the transposed network."""
+
+@overload
 def deep_dream(
     model: Model | Module | Callable[..., Any],
     image: OneImage,
@@ -4917,6 +5957,23 @@ def deep_dream(
     """Modify a photograph so that the activation of a layer, a unit or a class increases."""
 
 @overload
+def deep_dream(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    unit: Any | None = None,
+    guide: OneImage | Tensor | None = None,
+    octaves: int = 4,
+    ratio: float = 1.4,
+    steps: int = 12,
+    rate: float = 0.05,
+    frames: int = 0,
+    seed: int = 0,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Modify a photograph so that the activation of a layer, a unit or a class increases."""
+
+@overload
 def invert(
     model: Model | Module | Callable[..., Any],
     image: OneImage,
@@ -4973,6 +6030,21 @@ def invert(
     """Optimise, from noise, a picture with the same activation at a layer as the image."""
 
 @overload
+def invert(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    layer: LayerAddress = ...,
+    steps: int = 200,
+    rate: float = 0.05,
+    total_variation: float = 0.02,
+    frames: int = 0,
+    seed: int = 0,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Optimise, from noise, a picture with the same activation at a layer as the image."""
+
+@overload
 def style_features(
     model: Model | Module | Callable[..., Any],
     image: OneImage,
@@ -5022,6 +6094,20 @@ def style_features(
     frames: int = 0,
     seed: int = 0,
 ) -> ValueStream[Pictures]:
+    """Optimise, from noise, textures with the image's Gram matrices at a layer and at all layers named before it."""
+
+@overload
+def style_features(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    layer: LayerAddress = ...,
+    steps: int = 150,
+    rate: float = 0.05,
+    frames: int = 0,
+    seed: int = 0,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
     """Optimise, from noise, textures with the image's Gram matrices at a layer and at all layers named before it."""
 
 @overload
@@ -5090,4 +6176,22 @@ def style_transfer(
     rate: float = 0.05,
     frames: int = 0,
 ) -> ValueStream[Pictures]:
+    """Optimise an image to keep its content and to take on the style of another, as a network represents them."""
+
+@overload
+def style_transfer(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    style: OneImage | Tensor,
+    content_layers: str = "",
+    style_layers: str = "",
+    content_weight: float = 1.0,
+    style_weight: float = 4.0,
+    total_variation: float = 0.02,
+    steps: int = 200,
+    rate: float = 0.05,
+    frames: int = 0,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
     """Optimise an image to keep its content and to take on the style of another, as a network represents them."""

@@ -11,7 +11,7 @@ from convscope._extensions import import_module
 from convscope._names import lens_modules
 from convscope.errors import LoadError, ParameterError, UnknownName, did_you_mean
 from convscope.spec import FAMILIES, LENSES, LOADERS, Lenses, LensSpec, lens_from_json
-from convscope.values import Advice, Comparison, Recommendation
+from convscope.values import Advice, Comparison, JointAttribution, Recommendation
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -226,6 +226,9 @@ def compare(
             with progress_of_part(index, len(pairs)):
                 network_columns = explain_with_each(declarations, network, image, {**shared, **options})
             for number, column in enumerate(network_columns):
+                if isinstance(column[0], JointAttribution):
+                    named = ", ".join(column[0])
+                    raise ParameterError(f"compare puts maps of one input side by side: say explain= one of {named}")
                 columns.append(column)
                 titles.append(_column_title(column[0], network, declarations, models, targets))
                 scales.append(number)
@@ -291,24 +294,32 @@ def recommend(model: Any, image: Any, question: str = "any") -> Recommendation:
     """
     from convscope.engine.network.model import as_model
     from convscope.runtime.applicability import find_applicability
+    from convscope.runtime.several_inputs import bound_to_first
 
     if question not in QUESTIONS:
         near = did_you_mean(question, QUESTIONS) if isinstance(question, str) else ""
         raise ParameterError(f"question must be {', '.join(list(QUESTIONS)[:-1])} or black-box, got {question!r}{near}")
     opened = as_model(model)
     maps = [spec for spec in lenses() if spec.gives_map]
-    applicability = find_applicability(opened, opened.prepare(image), maps)
+    applicability = find_applicability(*bound_to_first(opened, image), maps)
     class_insensitive = {spec.command for spec in maps if "contrasting" not in spec.claims}
-    advice = [_advice(spec, question, applicability) for spec in maps]
-    order = sorted(advice, key=lambda a: (not a.fits, a.lens in class_insensitive, a.passes, a.lens))
+    about_a_place = opened.task is not None and opened.task.about_a_place
+    off_place = {spec.command: _off_place(spec) if about_a_place else 0 for spec in maps}
+    advice = [_advice(spec, question, applicability, about_a_place=about_a_place) for spec in maps]
+    order = sorted(advice, key=lambda a: (not a.fits, off_place[a.lens], a.lens in class_insensitive, a.passes, a.lens))
     return Recommendation(question=QUESTIONS[question], lenses=tuple(order))
 
 
-def _advice(spec: LensSpec, question: str, applicability: "Applicability") -> Advice:
+def _off_place(spec: LensSpec) -> int:
+    """How little can be relied on that the map of one of several objects lies on it: 0 where the lens claims it."""
+    return 2 if "place" in spec.fails else int("local" not in spec.claims)
+
+
+def _advice(spec: LensSpec, question: str, applicability: "Applicability", *, about_a_place: bool) -> Advice:
     """Whether one lens suits, and the reason."""
     passes = next((int(p.default) for n, p in spec.parameters.items() if n in ("samples", "steps") and p.default), 1)
     objection = applicability.refusal(spec) or _unsuitable(spec, question)
-    why = objection or _advantages(spec, applicability)
+    why = objection or _advantages(spec, applicability, about_a_place=about_a_place)
     return Advice(lens=spec.command, title=spec.title, asks=spec.asks, fits=not objection, why=why, passes=passes)
 
 
@@ -328,9 +339,13 @@ def _unsuitable(spec: LensSpec, question: str) -> str:
     return ""
 
 
-def _advantages(spec: LensSpec, applicability: "Applicability") -> str:
-    """The advantages of a lens on this network."""
+def _advantages(spec: LensSpec, applicability: "Applicability", *, about_a_place: bool) -> str:
+    """The advantages of a lens on this network, and what limits it."""
     advantages = []
+    if about_a_place and "local" in spec.claims:
+        advantages.append("lies on the one object that is explained")
+    if about_a_place and "place" in spec.fails:
+        advantages.append(f"may miss the object: {spec.fails['place']}")
     if spec.takes_layer and applicability.layer:
         advantages.append(f"looks at {applicability.layer}")
     if applicability.attention and spec.name == "attn_lrp":

@@ -178,6 +178,11 @@ def _quoted(word: str) -> str:
     return word if re.fullmatch(r"[\w./\\:=-]+", word) else f"'{word}'"
 
 
+def brief_reason(error: BaseException) -> str:
+    """The message of a library's error as one short line: it may quote the whole content of a file."""
+    return " ".join(str(error)[:1000].split())[:200] or type(error).__name__
+
+
 def did_you_mean(name: str, known: Iterable[str], *, most: int = 1) -> str:
     """The clause ``; did you mean 'x'?`` for the nearest known names, or nothing when none is near.
 

@@ -164,7 +164,7 @@ def test_lenses_and_models_and_layers_are_listed_also_as_json() -> None:
     listed = json.loads(convscope("lenses", "--json").stdout)
     assert {entry["command"] for entry in listed} == set(SPECS)
     models = {entry["scheme"]: entry["names"] for entry in json.loads(convscope("models", "--json").stdout)}
-    assert models["bundled"] == ["digits", "shapes", "beats", "nodules"]
+    assert models["bundled"] == ["digits", "shapes", "detector", "segmenter", "beats", "nodules", "sequence"]
     assert "resnet50" in models["torchvision"]
     formats = {entry["format"] for entry in json.loads(convscope("models", "--json").stdout) if not entry["scheme"]}
     assert {"onnx", "keras", "exported", "scripted"} <= formats

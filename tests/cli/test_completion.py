@@ -20,8 +20,20 @@ def complete(process, *words: str) -> list[str]:
     ("words", "expected", "unexpected"),
     [
         (["grad-cam", "-m", ""], ["bundled:", "torchvision:", "net.py:"], ["digits"]),
-        (["grad-cam", "-m", "bu"], ["bundled:digits", "bundled:shapes", "bundled:beats", "bundled:nodules"], ["timm:"]),
-        (["grad-cam", "-m", "bundled:"], ["digits", "shapes", "beats", "nodules"], ["bundled:digits"]),
+        (
+            ["grad-cam", "-m", "bu"],
+            [
+                "bundled:digits",
+                "bundled:shapes",
+                "bundled:detector",
+                "bundled:segmenter",
+                "bundled:beats",
+                "bundled:nodules",
+                "bundled:sequence",
+            ],
+            ["timm:"],
+        ),
+        (["grad-cam", "-m", "bundled:"], ["digits", "shapes", "beats", "nodules", "sequence"], ["bundled:digits"]),
         (["grad-cam", "-m", "net.py:"], ["make", "Net"], ["_hidden"]),
         (["serve", "--model=bundled:sh"], ["shapes"], ["digits"]),
         (["grad-cam", "-m", "bundled:shapes", "--layer", "layer3.1"], ["layer3.1.conv1"], ["layer2", "layer1"]),

@@ -14,8 +14,13 @@ from tests.conftest import picture_model
 from tests.lens_calls import call_lens
 from tests.nets import LABELS, SmoothNet, seeded
 
-CLAIMS = {"class-sensitive", "deterministic", "non-negative", "complete", "differentiable", "contrasting"}
-FAILURES = {"class-sensitive": "class-sensitive", "completeness": "complete", "class contrast": "contrasting"}
+CLAIMS = {"class-sensitive", "deterministic", "non-negative", "complete", "differentiable", "contrasting", "local"}
+FAILURES = {
+    "class-sensitive": "class-sensitive",
+    "completeness": "complete",
+    "class contrast": "contrasting",
+    "place": "local",
+}
 """The claim that each declared failure denies."""
 
 
@@ -88,6 +93,20 @@ def test_contrasting_a_trained_network_has_another_map_for_its_second_class(spec
         for first, second in zip(*class_maps, strict=True)
     ]
     assert float(torch.stack(similarities).mean()) < 0.7
+
+
+@pytest.mark.parametrize("spec", _claiming_and_failing("local"))
+def test_local_the_map_of_a_box_peaks_in_it(spec: LensSpec) -> None:
+    """Each box of a detector in scenes with several objects, where other objects have the same features."""
+    model = cs.load("bundled:detector")
+    hits = []
+    for scene in (f"sample:scenes/{seed}" for seed in range(6)):
+        for number, (left, top, right, bottom) in enumerate(cs.predict(model, scene).boxes):  # type: ignore[attr-defined]
+            (value,) = call_lens(spec, model, [scene], repetitions={"steps": 10}, target=f"box:{number}")
+            row, column = divmod(int(value.values.argmax()), value.values.shape[1])
+            hits.append(left <= column < right and top <= row < bottom)
+    assert len(hits) > 12
+    assert np.mean(hits) >= 0.9
 
 
 @for_each(TARGETED_MAPS)

@@ -23,7 +23,7 @@ def opened(name: str, **options: Any) -> cs.Model:
     if transform is not None and transform.fixed_size is None:
         transform.min_size, transform.max_size = (64,), 64
     if hasattr(model.module, "roi_heads"):
-        model.module.roi_heads.score_thresh = 0.0
+        model.module.roi_heads.score_thresh, model.module.roi_heads.detections_per_img = 0.0, 2
         model.module.rpn._post_nms_top_n["testing"] = 20
     else:
         vars(model.module).update(score_thresh=0.0, topk_candidates=20)
@@ -63,9 +63,17 @@ def test_weights_of_another_number_of_classes_are_loaded(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["ssdlite320_mobilenet_v3_large", "fasterrcnn_mobilenet_v3_large_320_fpn", "retinanet_resnet50_fpn"]
+    "name",
+    [
+        "ssdlite320_mobilenet_v3_large",
+        "fasterrcnn_mobilenet_v3_large_320_fpn",
+        "retinanet_resnet50_fpn",
+        "fcos_resnet50_fpn",
+        "maskrcnn_resnet50_fpn",
+        "keypointrcnn_resnet50_fpn",
+    ],
 )
-def test_a_box_is_explained_at_the_backbone(name: str, torchvision: ModuleType) -> None:
+def test_a_box_is_explained_at_the_backbone(name: str, torchvision: ModuleType, tmp_path: Path) -> None:
     model, image = opened(name), torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     value = cs.predict(model, image)
     assert isinstance(value, Detections)
@@ -74,3 +82,23 @@ def test_a_box_is_explained_at_the_backbone(name: str, torchvision: ModuleType) 
     assert explained.layers[0].startswith("backbone.")
     assert explained.score == pytest.approx(value.scores[0], rel=1e-3)
     assert explained.values.isfinite().all()
+    own = {"maskrcnn_resnet50_fpn": "masks", "keypointrcnn_resnet50_fpn": "keypoints"}.get(name)
+    assert [part for part in ("masks", "keypoints") if getattr(value, part) is not None] == ([own] if own else [])
+    if own:
+        given = model.module(image)[0][own]
+        expected = (given[:, 0] > 0.5 if own == "masks" else given[..., :2])[: len(value.labels)]
+        assert torch.equal(torch.as_tensor(getattr(value, own)), expected)
+        assert value.save(tmp_path / "boxes.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("name", ["fcn_resnet50", "deeplabv3_mobilenet_v3_large"])
+def test_a_class_is_explained_over_its_region(name: str) -> None:
+    torch.manual_seed(0)
+    model, image = cs.load(f"torchvision:{name}?weights=none", size=64), torch.rand(1, 3, 64, 64)
+    value = cs.predict(model, image)
+    assert isinstance(value, Segmentation)
+    explained = cs.grad_cam(model, image, target=value.indices[0])
+    with torch.no_grad():
+        scores = model.module(image)["out"][0, value.indices[0]]
+    region = torch.as_tensor(value.classes) == value.indices[0]
+    assert explained.score == pytest.approx(float(scores[region].mean()), rel=1e-3, abs=1e-5)

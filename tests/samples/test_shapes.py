@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from convscope.samples import shapes
+from convscope.samples import drawing, shapes
 
 
 def test_a_scene_follows_from_its_seed_alone() -> None:
@@ -40,9 +40,9 @@ def test_the_object_is_one_piece_well_inside_the_picture(scenes: list[shapes.Sce
 
 def test_the_mask_is_where_the_object_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw scenes in white with a black object, without uneven light, blur and grain: the mask is what is black."""
-    monkeypatch.setattr(shapes, "_add_camera_effects", lambda _rng, canvas: np.round(canvas * 255).astype(np.uint8))
-    monkeypatch.setattr(shapes, "_object_colors", lambda _rng, _around: np.zeros((2, 3)))
-    monkeypatch.setattr(shapes, "_palette", lambda _rng, count: np.ones((count, 3)))
+    monkeypatch.setattr(drawing, "add_camera_effects", lambda _rng, canvas: np.round(canvas * 255).astype(np.uint8))
+    monkeypatch.setattr(drawing, "object_colors", lambda _rng, _around: np.zeros((2, 3)))
+    monkeypatch.setattr(drawing, "palette", lambda _rng, count: np.ones((count, 3)))
     for seed in range(30):
         scene = shapes.scene(seed)
         assert np.array_equal(scene.image.mean(axis=2) < 128, scene.mask)

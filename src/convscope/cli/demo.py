@@ -15,18 +15,22 @@ INPUTS = {
     "digits": ("sample:digits/3",),
     "beats": ("sample:beats/1",),
     "nodules": ("sample:nodules/1",),
+    "detector": ("sample:scenes/1",),
+    "segmenter": ("sample:scenes/2",),
 }
 """Bundled network → its inputs in the demo, which were not in its training set."""
 
-SHORT = ("beats", "nodules")
-"""The networks that are explained by the lenses with few passes only: a signal, a volume."""
+SHORT = {"beats": "beats", "nodules": "nodules", "detector": "scenes", "segmenter": "scenes"}
+"""The networks that are explained by the lenses with few passes only, of other inputs or tasks, and their samples."""
 
 DATA_SETS = {name: f"sample:{name}/0-119" for name in ("shapes", "digits")} | {
-    name: f"sample:{name}/0-31" for name in SHORT
+    name: f"sample:{samples}/0-31" for name, samples in SHORT.items()
 }
 """Bundled network → the data set for lenses that take one."""
 
-STYLES = {name: f"sample:{name}/{key}" for name, key in (("shapes", 12), ("digits", 5), ("beats", 2), ("nodules", 2))}
+STYLES = {"shapes": "sample:shapes/12", "digits": "sample:digits/5"} | {
+    name: f"sample:{samples}/2" for name, samples in SHORT.items()
+}
 """Bundled network → the style image for lenses that take one."""
 
 GIVEN = {"data set": DATA_SETS, "second image": STYLES}
@@ -78,11 +82,11 @@ def run_demo(folder: Path) -> None:
         for done, value in enumerate(values):
             value.save(folder / f"{_file_stem(value)}.png")
             update(done + 1, len(values))
-    write_report(sections, report, title="What four small networks see")
+    write_report(sections, report, title="What small networks see")
     print_result("\n".join([*(_line(value) for value in values if isinstance(value, Prediction)), ""]))
     count = sum(map(len, INPUTS.values()))
     print_result(
-        f"{len(applied)} lenses on {count} inputs and {len(INPUTS)} networks ({' and '.join(SHORT)}: "
+        f"{len(applied)} lenses on {count} inputs and {len(INPUTS)} networks ({', '.join(SHORT)}: "
         f"those with few passes): {len(values)} pictures in {folder}/"
     )
     print_result(f"open {report.resolve()}")

@@ -39,8 +39,17 @@ class ImageArguments:
     single: bool
 
     @property
+    def inputs_by_name(self) -> Mapping[str, str]:
+        """The inputs of one sample of a network that takes several, where they are named; empty otherwise."""
+        from convscope.engine.inputs.named_inputs import written_inputs
+
+        return written_inputs(self.members[0]) if len(self.members) == 1 else {}
+
+    @property
     def files(self) -> list[str]:
         """The input files, which no result may overwrite."""
+        if self.inputs_by_name:
+            return [address for address in self.inputs_by_name.values() if _is_file(address)]
         return [image for image in self.members if isinstance(image, str) and not image.startswith("sample:")]
 
     def dataset(self, model: "Model") -> "Dataset":
@@ -80,6 +89,9 @@ def parse_images(arguments: Sequence[str]) -> ImageArguments:
     """
     members: list[Any] = []
     names: list[str] = []
+    named = _inputs_by_name(arguments)
+    if named:
+        return ImageArguments(tuple(arguments), (named,), (named,), True)
     for index, argument in enumerate(arguments):
         if argument == STANDARD_INPUT and argument in arguments[:index]:
             raise InputError("IMAGE names standard input ('-') twice, but it can be read only once: name it once")
@@ -104,8 +116,32 @@ def report_skipped(skipped: Mapping[str, str], total: int) -> bool:
     return True
 
 
+def _inputs_by_name(arguments: Sequence[str]) -> str:
+    """The inputs of one sample as text, where all arguments name an input, ``photo=a.jpg``; otherwise empty.
+
+    Raises:
+        InputError: an input is named twice.
+    """
+    from convscope.engine.inputs.named_inputs import write_inputs, written_inputs
+
+    if not arguments or any(_is_file(argument) or not written_inputs(argument) for argument in arguments):
+        return ""
+    pairs = [pair for argument in arguments for pair in written_inputs(argument).items()]
+    for name, address in pairs:
+        if [other for other, _ in pairs].count(name) > 1:
+            raise InputError(f"the input {name!r} is named twice, as {address!r} too: name each input once")
+    return write_inputs(dict(pairs))
+
+
+def _is_text(argument: str) -> bool:
+    """Whether an argument is a text for a network of tokens: words, and neither a file nor a path."""
+    return len(argument.split()) > 1 and not Path(argument).suffix and "/" not in argument and not _is_file(argument)
+
+
 def _members(argument: str, *, only: bool) -> list[Any]:
     """The images that one argument stands for."""
+    if _is_text(argument):
+        return [argument]
     from convscope.engine.inputs.image_io import is_existing_folder, require_file
     from convscope.engine.inputs.input_files import read_input, split_address
 

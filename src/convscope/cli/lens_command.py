@@ -50,6 +50,7 @@ def lens_command(spec: LensSpec) -> Command:
         *inputs,
         *[_option(parameter, positional=parameter.name in spec.positional) for parameter in spec.parameters.values()],
         *([_keyword("smooth", options.Smooth, None), _option(SMOOTH_OF)] if spec.can_average else []),
+        *([_keyword("explain", options.Explain, None)] if spec.each_image and spec.gives_map else []),
         _keyword("out", options.Out, None),
         _keyword("as_json", options.Json, False),
         _keyword("debug", options.Debug, False),
@@ -72,10 +73,11 @@ def run_lens(spec: LensSpec, *, out: str | None, as_json: bool, **arguments: Any
     import_torch()
     with request.opened(opener) as call_lens, track_progress(spec.title) as stopped:
         result = call_lens()
-        for index, value in result.indexed() if spec.each_image else [(0, result)]:
+        is_stream = spec.each_image and not images.inputs_by_name
+        for index, value in result.indexed() if is_stream else [(0, result)]:
             writer.add(index, value)
     writer.finish()
-    skipped = spec.each_image and report_skipped(result.skipped, len(images.members))
+    skipped = is_stream and report_skipped(result.skipped, len(images.members))
     if stopped.is_set():  # an optimization that returned its best result so far
         raise typer.Exit(EXIT_INTERRUPTED)
     if skipped:
@@ -89,7 +91,7 @@ def lens_request(spec: LensSpec, arguments: Mapping[str, Any]) -> Request:
     return Request(
         spec.name,
         inputs={kind.name: given[kind.name] for kind in spec.input_kinds if kind.name in given},
-        parameters={name: given[name] for name in spec.options if name in given},
+        parameters={name: given[name] for name in (*spec.options, "explain") if name in given},
         model_options={name: given[name] for name in OPENING_OPTIONS if given.get(name) and name not in own},
     )
 

@@ -133,6 +133,8 @@ class CommandLineOpener(Opener):
     def image(self, kind: InputKind, address: Any, model: Any) -> Any:
         """The image; for a lens that explains each image, all of them as a stream."""
         images = self._images[kind.name]
+        if images.inputs_by_name:
+            return images.members[0]
         return images.dataset(model) if kind.content == "image" and self._spec.each_image else images.members[0]
 
     def data(self, kind: InputKind, address: Any) -> Any:

@@ -15,7 +15,7 @@ Images = Annotated[
     typer.Argument(
         metavar="IMAGE",
         help="image files, folders, samples such as sample:shapes/7 or ranges of them such as sample:shapes/0-9, or - "
-        "for standard input",
+        "for standard input; for a network that takes several inputs, NAME=FILE for each",
         show_default=False,
     ),
 ]
@@ -129,6 +129,14 @@ Smooth = Annotated[
     int | None,
     typer.Option(
         "--smooth", help="number of noisy copies of the image to average over, with spread and sign agreement"
+    ),
+]
+Explain = Annotated[
+    str | None,
+    typer.Option(
+        "--explain",
+        help="of a network that takes several inputs, the one to explain; the others are held",
+        metavar="NAME",
     ),
 ]
 Out = Annotated[

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope.errors import InputError, LoadError, did_you_mean
@@ -10,7 +11,10 @@ from convscope.errors import InputError, LoadError, did_you_mean
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
 
-INPUT_OPTIONS = ("input", "shape", "window", "standardize", "orientation", "keep", "shown", "fit")
+INPUT_OPTIONS = (
+    *("input", "shape", "window", "standardize", "orientation", "keep", "shown", "fit"),
+    *("features", "vocabulary", "length", "padding"),
+)
 """The options of this file; ``mean``, ``std``, ``rate`` and ``spacing`` belong to them where ``input`` is given."""
 
 _SHARED_OPTIONS = ("mean", "std", "rate", "spacing")
@@ -43,7 +47,8 @@ def configure_measured_input(model: "Model", options: Mapping[str, str]) -> dict
             raise LoadError(f"?input={kind} has no option {name!r}{did_you_mean(name, accepted)}")
     settings = {name: _parse(name, text) for name, text in chosen.items()}
     known = {name: getattr(model.input, name, None) for name in ("shape", "rate", "spacing")}
-    settings = {name: value for name, value in known.items() if value and name in accepted} | settings
+    if kind in _SHAPED_BY_FILE:
+        settings = {name: value for name, value in known.items() if value and name in accepted} | settings
     try:
         model.input = kinds[kind](**settings)
     except InputError as error:
@@ -51,16 +56,25 @@ def configure_measured_input(model: "Model", options: Mapping[str, str]) -> dict
     return {"input": kind, **chosen}
 
 
+_SHAPED_BY_FILE = ("signal", "bands", "volume", "video")
+"""Kinds of inputs whose shape a file of the network may tell; that of others follows from their options."""
+
+
 def _kinds() -> dict[str, Any]:
     """The kinds of inputs that are read from files of numbers, by the name of the option."""
     from convscope.engine.inputs.measured_inputs import BandsInput, SignalInput, VideoInput, VolumeInput
+    from convscope.engine.inputs.table_input import TableInput
+    from convscope.engine.inputs.token_input import TokenInput
 
-    return {"signal": SignalInput, "bands": BandsInput, "volume": VolumeInput, "video": VideoInput}
+    measured = {"signal": SignalInput, "bands": BandsInput, "volume": VolumeInput, "video": VideoInput}
+    return {**measured, "table": TableInput, "tokens": TokenInput}
 
 
 def _parse(name: str, text: str) -> Any:
     try:
         return _PARSERS.get(name, str)(text)
+    except OSError as error:
+        raise LoadError(f"?{name}={text}: {error.strerror or error}") from error
     except ValueError:
         raise LoadError(f"?{name}={text} is not of the form {_FORMS[name]}") from None
 
@@ -82,6 +96,15 @@ def _yes_or_no(text: str) -> bool:
     return text.lower() == "yes"
 
 
+def _names_or_count(text: str) -> tuple[str, ...] | int:
+    return int(text) if text.isdecimal() else tuple(text.split(","))
+
+
+def _vocabulary(text: str) -> list[str] | int:
+    """How many tokens there are, or the file that lists them, one a line."""
+    return int(text) if text.isdecimal() else Path(text).expanduser().read_text("utf-8").splitlines()
+
+
 _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "shape": _whole_numbers,
     "shown": _whole_numbers,
@@ -91,6 +114,10 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "spacing": _numbers,
     "rate": float,
     "standardize": _yes_or_no,
+    "features": _names_or_count,
+    "vocabulary": _vocabulary,
+    "length": int,
+    "padding": lambda text: int(text) if text.isdecimal() else text,
 }
 _FORMS = {
     "shape": "?shape=1,64,64,64",
@@ -101,4 +128,6 @@ _FORMS = {
     "spacing": "?spacing=5,1,1",
     "rate": "?rate=360",
     "standardize": "?standardize=yes",
+    "vocabulary": "?vocabulary=5000 or ?vocabulary=words.txt",
+    "length": "?length=64",
 }

@@ -19,6 +19,7 @@ from convscope.render.detections import draw_detections
 from convscope.render.distribution import draw_distribution
 from convscope.render.exemplars import draw_exemplars
 from convscope.render.feature_maps import draw_feature_maps
+from convscope.render.joint_attribution import draw_joint_attribution
 from convscope.render.kernels import draw_kernels
 from convscope.render.layer_attribution import draw_layer_attribution
 from convscope.render.page_parts import alt, legend, map_png, notes, overlay_png, photo_png
@@ -40,6 +41,7 @@ from convscope.values import (
     Distribution,
     Exemplars,
     FeatureMaps,
+    JointAttribution,
     Kernels,
     LayerAttribution,
     Pictures,
@@ -91,6 +93,7 @@ RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     Exemplars: draw_exemplars,
     Pictures: draw_pictures,
     FeatureMaps: draw_feature_maps,
+    JointAttribution: draw_joint_attribution,
     Kernels: draw_kernels,
     LayerAttribution: draw_layer_attribution,
     Prediction: draw_prediction,

@@ -1,5 +1,6 @@
 """A panel of bars: how much each band of an image, or each channel of an input, contributed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,13 +61,20 @@ def _bars(sums: Numbers, attribution: Attribution, noun: str, width: int) -> Ban
     strongest = sorted(np.abs(sums).argsort()[::-1][:MAX_BANDS].tolist())
     known = attribution.record.channel_names
     names = [known[index] if index < len(known) else f"{noun} {index}" for index in strongest]
-    total = float(np.abs(sums).sum()) or 1.0
-    bands = tuple(
-        (f"{name} ({abs(sums[index]) / total:.0%})", float(sums[index]))
-        for name, index in zip(names, strongest, strict=True)
-    )
     shown = f"each {noun}" if len(strongest) == len(sums) else f"the strongest {MAX_BANDS} of {len(sums)} {noun}s"
     measure = "sum of the map over" if attribution.values.ndim else "value of"
     caption = f"{measure} {shown}, and its share of all magnitudes"
+    total = float(np.abs(sums).sum())
+    return bar_panel(names, sums[strongest], width, caption, of=total, blank=attribution.blank)
+
+
+def bar_panel(
+    names: Sequence[str], sums: Numbers, width: int, caption: str, *, of: float = 0.0, blank: bool = False
+) -> BandPanel:
+    """A bar for each of these sums, with its share of all magnitudes, whose sum is ``of`` if more are not drawn."""
+    total = of or float(np.abs(sums).sum()) or 1.0
+    bands = tuple(
+        (f"{name} ({abs(number) / total:.0%})", float(number)) for name, number in zip(names, sums, strict=True)
+    )
     pixels = np.zeros((_ROW * len(bands), width, 3), np.uint8)
-    return BandPanel(caption, pixels, blank=attribution.blank, bands=bands)
+    return BandPanel(caption, pixels, blank=blank, bands=bands)

@@ -1,5 +1,6 @@
 """The texts of pictures: titles, sources, costs, notes and warnings, identical in files, reports and web pages."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from convscope.values import (
     Attribution,
     Exemplars,
     FeatureMaps,
+    JointAttribution,
     LayerAttribution,
     Pictures,
     ReceptiveField,
@@ -27,7 +29,7 @@ BASELINE_SCORE, CONSERVATION_GAP, ABSORBED_BY_BIASES = "baseline score", "conser
 """Keys of the notes on a value that are combined into one sentence."""
 LARGE_GAP = 0.1
 """The share of the score from which a gap is a warning."""
-EXPLANATIONS = (Attribution, LayerAttribution)
+EXPLANATIONS = (Attribution, JointAttribution, LayerAttribution)
 """Kinds of values that explain a target."""
 SPATIAL_VALUES = (*EXPLANATIONS, Exemplars, FeatureMaps, Pictures, ReceptiveField)
 """Kinds of values whose pictures show the input or maps over it, in the proportions of its pixels or voxels."""
@@ -58,7 +60,7 @@ def subject(value: Value) -> str:
     return Fact("{target}, at {layers}", target=name, layers=value.layers) if value.layers else name
 
 
-def target(attribution: Attribution | LayerAttribution) -> str:
+def target(attribution: Attribution | JointAttribution | LayerAttribution) -> str:
     """The name of the target, with the index of the class unless the label is the index."""
     index = attribution.target_index
     return attribution.target if index is None else class_name(attribution.target, index)
@@ -75,7 +77,10 @@ def source(value: Value, *, cost: bool = True) -> str:
 
 def short_name(name: str, max_length: int = 48) -> str:
     """The name of an input: a file name without its folders, shortened in the middle to ``max_length`` characters."""
-    name = name if name.startswith("sample:") else Path(name).name or name
+    if re.match(r"'?\w+=", name):  # several inputs, photo=a.jpg table=row.csv
+        name = re.sub(r"=[^ ']*/", "=", name)
+    else:
+        name = name if name.startswith("sample:") else Path(name).name or name
     keep = (max_length - 1) // 2
     return name if len(name) <= max_length else f"{name[:keep]}…{name[-keep:]}"
 

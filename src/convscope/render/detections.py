@@ -1,9 +1,13 @@
-"""Drawing detections: the input with numbered boxes, and a row for each with its label and score."""
+"""Drawing detections: the input with numbered boxes, masks and keypoints, and a row for each with label and score."""
 
 from dataclasses import dataclass
 
+import numpy as np
+from PIL import Image
+
 from convscope.render.answers import box_colours
 from convscope.render.canvas import SMALL, Canvas
+from convscope.render.palette import Pixels
 from convscope.render.panel import Panel
 from convscope.render.prediction import draw_answer
 from convscope.render.raster import enlarge, photo_pixels
@@ -13,6 +17,9 @@ from convscope.values import Detections
 PANEL_SIDE = 480
 LINE = 2.5
 TAG_HEIGHT = 20
+MASK_OPACITY = 0.45
+_DOT = 5
+"""The side of a keypoint."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +29,13 @@ class PhotoWithBoxes(Panel):
     Attributes:
         boxes: left, top, right and bottom of each box in pixels of the panel.
         labels: what is written at each box; ``colours`` are those of its lines.
+        keypoints: for each box its keypoints in pixels of the panel.
     """
 
     boxes: tuple[tuple[float, ...], ...] = ()
     labels: tuple[str, ...] = ()
     colours: tuple[str, ...] = ()
+    keypoints: tuple[tuple[tuple[float, float], ...], ...] = ()
 
     def draw(self, canvas: Canvas, x: float, y: float) -> None:
         """Draw the input, then the boxes from the lowest score to the highest."""
@@ -38,6 +47,9 @@ class PhotoWithBoxes(Panel):
             label_top = top if top - TAG_HEIGHT < y else top - TAG_HEIGHT
             canvas.box(left, label_top, width, TAG_HEIGHT, fill=colour)
             canvas.text(left + 4, label_top, label, size=SMALL, colour="#ffffff", bold=True)
+        for points, colour in zip(self.keypoints, self.colours, strict=False):
+            for across, down in points:
+                canvas.box(x + across - _DOT / 2, y + down - _DOT / 2, _DOT, _DOT, fill=colour, edge="#ffffff")
 
 
 def draw_detections(detections: Detections, *, theme: str = "light", bare: bool = False) -> Picture:
@@ -49,12 +61,32 @@ def _panels(detections: Detections) -> list[Panel]:
     photo = photo_pixels(detections)
     if photo is None:
         return []
-    pixels = enlarge(photo, PANEL_SIDE)
+    pixels = enlarge(_with_masks(photo, detections), PANEL_SIDE)
     factors = (pixels.shape[1] / photo.shape[1], pixels.shape[0] / photo.shape[0]) * 2
     limits = (pixels.shape[1], pixels.shape[0]) * 2
     boxes = tuple(
         tuple(min(max(0.0, edge * factor), limit) for edge, factor, limit in zip(box, factors, limits, strict=True))
         for box in detections.boxes
     )
+    keypoints = tuple(
+        tuple((x * factors[0], y * factors[1]) for x, y in points.tolist())
+        for points in (() if detections.keypoints is None else np.asarray(detections.keypoints))
+    )
     labels = tuple(f"{number} {label}" for number, label in enumerate(detections.labels))
-    return [PhotoWithBoxes("input", pixels, boxes=boxes, labels=labels, colours=box_colours(detections))]
+    colours = box_colours(detections)
+    panel = PhotoWithBoxes("input", pixels, boxes=boxes, labels=labels, colours=colours, keypoints=keypoints)
+    return [panel]
+
+
+def _with_masks(photo: Pixels, detections: Detections) -> Pixels:
+    """The input with the masks over it in the colours of their boxes, the best last."""
+    if detections.masks is None:
+        return photo
+    pixels = photo.astype(np.float32)
+    size = (photo.shape[1], photo.shape[0])
+    for mask, colour in reversed([*zip(np.asarray(detections.masks), box_colours(detections), strict=True)]):
+        covered = np.asarray(Image.fromarray(mask.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)) > 0
+        ink = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], np.float32)
+        pixels[covered] = (1 - MASK_OPACITY) * pixels[covered] + MASK_OPACITY * ink
+    mixed: Pixels = pixels.round().astype(np.uint8)
+    return mixed

@@ -12,8 +12,11 @@ from convscope.render.raster import overlay_pixels, photo_pixels
 from convscope.render.rendered_picture import Picture
 from convscope.render.scale import PERCENTILE, Numbers, Scale, format_number
 from convscope.render.signal_axis import AXIS_HEIGHT, SignalAxis
+from convscope.render.token_panel import tokens_of
 from convscope.values import FeatureMaps
 
+_TOKEN_TEXT, _MIN_TOKEN_WIDTH = 11, 24
+"""The size of the tokens below the positions of a layer, and the width of a position from which they are written."""
 _PHOTO_SIDE, _COLOURS_SIDE, _STRIP_HEIGHT = 180, 420, 26
 
 
@@ -53,7 +56,7 @@ def _draw_layer(canvas: Canvas, value: FeatureMaps, address: str, photo: Pixels 
         return
     scale = tile_grid.scale_for(maps, ("negative", "positive") if bool((maps < 0).any()) else ("none", "strong"))
     if maps.ndim <= 2:
-        _draw_strip(canvas, maps, value.channels[address], scale, each=each)
+        _draw_strip(canvas, maps, value, address, scale, each=each)
     else:
         _draw_tiles(canvas, value, address, maps, scale, photo if value.view == "overlay" and maps.ndim == 3 else None)
     tile_grid.draw_scale_bar(canvas, scale, each=each)
@@ -61,7 +64,7 @@ def _draw_layer(canvas: Canvas, value: FeatureMaps, address: str, photo: Pixels 
 
 def _describe_layer(value: FeatureMaps, address: str, maps: Numbers) -> str:
     size = "×".join(str(n) for n in maps.shape[1:]) or "no positions"
-    position = f", read {value.read[address]}" if address in value.read else ""
+    position = f", {value.read[address]}" if address in value.read else ""
     total = len(value.strengths[address])
     shown = f"all {total}" if value.view == "colours" and address in value.colours else f"{len(maps)} of {total}"
     slices = "; after each channel the index of the slice through its peak" if maps.ndim == 4 else ""
@@ -107,12 +110,13 @@ def _plane(values: Numbers) -> tuple[Numbers, str]:
     return values[depth], f" · {depth}"
 
 
-def _draw_strip(canvas: Canvas, values: Numbers, channels: tuple[int, ...], scale: Scale, *, each: bool) -> None:
+def _draw_strip(canvas: Canvas, values: Numbers, value: FeatureMaps, address: str, scale: Scale, *, each: bool) -> None:
     """Draw channels without positions as a row of cells, and channels along one axis as a row each."""
+    channels = value.channels[address]
     if values.ndim == 1:
         _draw_cells(canvas, values, channels, scale)
     else:
-        _draw_rows(canvas, values, channels, scale, each=each)
+        _draw_rows(canvas, values, channels, scale, tokens_of(value, values.shape[1]), each=each)
 
 
 def _draw_cells(canvas: Canvas, values: Numbers, channels: tuple[int, ...], scale: Scale) -> None:
@@ -135,7 +139,9 @@ def _draw_cells(canvas: Canvas, values: Numbers, channels: tuple[int, ...], scal
     canvas.y += 8
 
 
-def _draw_rows(canvas: Canvas, values: Numbers, channels: tuple[int, ...], scale: Scale, *, each: bool) -> None:
+def _draw_rows(
+    canvas: Canvas, values: Numbers, channels: tuple[int, ...], scale: Scale, tokens: list[str], *, each: bool
+) -> None:
     width = canvas.width - 2 * MARGIN
     labels_width = 56
     drawn = values[: tile_grid.MAX_TILES]
@@ -153,6 +159,12 @@ def _draw_rows(canvas: Canvas, values: Numbers, channels: tuple[int, ...], scale
             MARGIN + labels_width - 8, top - 1, str(channel), size=SMALL, colour=canvas.theme.faint, anchor="right"
         )
     canvas.y += row_height * len(drawn) + 6
+    cell = (width - labels_width) / values.shape[1]
+    for index, token in enumerate(tokens if cell >= _MIN_TOKEN_WIDTH else ()):
+        text = canvas.shorten(token, cell - 2, size=_TOKEN_TEXT)
+        centre = MARGIN + labels_width + (index + 0.5) * cell
+        canvas.text(centre, canvas.y - 4, text, size=_TOKEN_TEXT, anchor="center")
+    canvas.y += 16 if tokens and cell >= _MIN_TOKEN_WIDTH else 0
     SignalAxis(values.shape[1], label="one row per channel; horizontally the positions of the layer").draw(
         canvas, MARGIN + labels_width, canvas.y - 6, width - labels_width
     )

@@ -15,6 +15,7 @@ from convscope.render.panel import Panel
 from convscope.render.raster import enlarge, map_pixels, overlay_pixels, photo_at_map_size, photo_pixels
 from convscope.render.scale import Numbers, Scale, format_number, map_values
 from convscope.render.signal_axis import signal_axis
+from convscope.render.token_panel import token_panels
 from convscope.render.video_panels import frame_curve, frame_strip
 from convscope.render.volume_panels import projections, slice_panels, slice_strip
 from convscope.values import Attribution, Record, Value
@@ -142,6 +143,6 @@ def input_panel(value: Value, side: int) -> Panel | None:
 
 _Panels = Callable[[Attribution, Scale, int], list[Panel]]
 
-_PANELS: Mapping[str, _Panels] = {"video": frame_strip}
+_PANELS: Mapping[str, _Panels] = {"video": frame_strip, "tokens": token_panels}
 """How maps are drawn that need more than the number of their axes tells, by the kind of input."""
 _PANELS_BY_AXES: Mapping[int, _Panels] = {0: _vector_panels, 1: _signal_panels, 2: _image_panels, 3: slice_panels}

@@ -40,6 +40,7 @@ from convscope.engine.run.zero_maps import where_gradients_stop
 from convscope.errors import ImagesInParts, ModelFailed, NoGradient, NotFinite, OutputError, ParameterError
 from convscope.runtime.arguments import Arguments, prepare_arguments, set_layers
 from convscope.runtime.capabilities import require_capabilities
+from convscope.runtime.several_inputs import for_each_input, is_bound_by_sample
 from convscope.runtime.several_targets import for_each_target
 from convscope.runtime.shown_channels import with_drawn_channels
 from convscope.runtime.smoothing import Smooth, as_smooth, smoothed
@@ -48,9 +49,9 @@ from convscope.spec import LENSES, LensSpec
 from convscope.values import Attribution, Cost, LayerAttribution, Record, Value
 from convscope.values.facts import Fact
 
-COMMON_OPTIONS = ("smooth", "smooth_of", "differentiable", "targets")
+COMMON_OPTIONS = ("smooth", "smooth_of", "differentiable", "targets", "explain")
 """Options that every attribution has without declaring them: an average over perturbed copies (or of their squares, or
-their variance), a map with a graph, several targets in one call."""
+their variance), a map with a graph, several targets in one call, the explained ones of several inputs."""
 
 _IN_PARTS: CacheEntry[bool] = CacheEntry("in parts", bool)
 """Whether some layer of the network processes only a part of the batch in each of its calls."""
@@ -62,6 +63,10 @@ def call_lens(declaration: LensSpec, arguments: dict[str, Any]) -> Any:
     A lens that processes each image gives one value for one image, a list for several, and for a data set a
     `ValueStream`, which computes them on demand.
     """
+    if is_bound_by_sample(declaration, arguments.get("model")):
+        return for_each_input(declaration, arguments, call_lens)
+    if arguments.get("explain") is not None:
+        raise ParameterError("explain picks one of several inputs, and this network takes one: leave it out")
     if arguments.get("targets") is not None:
         return for_each_target(declaration, arguments, call_lens)
     smooth, keep_graph = _common_options(declaration, arguments)

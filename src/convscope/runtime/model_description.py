@@ -5,11 +5,17 @@ from typing import Any
 
 import torch
 
-from convscope.engine.inputs.specs import ImageInput
+from convscope.engine.inputs.named_inputs import NamedInputs
+from convscope.engine.inputs.specs import ImageInput, InputSpec
+from convscope.engine.inputs.table_input import TableInput
+from convscope.engine.inputs.token_input import TokenInput
 from convscope.engine.network.model import Model
 from convscope.engine.network.scores_only import scores_only_part
 from convscope.errors import ConvScopeError
+from convscope.runtime.several_inputs import example_output
 
+_NAMED_KINDS = (TableInput, TokenInput)
+"""Specifications that say in a word what they take."""
 FIRST_LABELS = 5
 """The number of labels that a description repeats."""
 
@@ -18,6 +24,10 @@ def describe_model(model: Model) -> dict[str, Any]:
     """A model in plain data; the network runs once on random numbers, if the size of its input is known."""
     spec = model.input
     fields = {name: value for name, value in model.description()["input"].items() if name != "kind"}
+    if isinstance(spec, NamedInputs):
+        fields = {name: _short(part) for name, part in (spec.specs or {}).items()}
+    if isinstance(spec, TokenInput):
+        fields["vocabulary"] = spec.size
     output, failure = _output_shape(model)
     labels = list(model.labels or ())
     scores_only = scores_only_part(model.module)
@@ -25,7 +35,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "name": model.name,
         "source": model.source,
         "task": _task(model, output),
-        "input": {"kind": "image" if isinstance(spec, ImageInput) else "prepared tensor", **fields},
+        "input": {"kind": _input_kind(spec), **fields},
         "targets": [form for form in (() if model.task is None else model.task.targets) if form],
         "output": {"shape": None if output is None else list(output), "meaning": str(model.meaning.describe())},
         "failure": failure,
@@ -39,11 +49,27 @@ def describe_model(model: Model) -> dict[str, Any]:
     }
 
 
+def _input_kind(spec: InputSpec) -> str:
+    if isinstance(spec, NamedInputs):
+        return "several inputs"
+    return (
+        "image" if isinstance(spec, ImageInput) else spec.kind if isinstance(spec, _NAMED_KINDS) else "prepared tensor"
+    )
+
+
+def _short(spec: InputSpec) -> str:
+    """One of several inputs: its kind and its shape."""
+    shape = (spec.channels, *spec.size) if isinstance(spec, ImageInput) else spec.shape  # type: ignore[misc]
+    kind = "table" if isinstance(spec, TableInput) else spec.kind or "prepared tensor"
+    return f"{kind} {'×'.join(map(str, shape))}" if shape else kind
+
+
 def _output_shape(model: Model) -> tuple[tuple[int, ...] | None, str]:
     """The shape of the output without the batch, and why it is unknown."""
     try:
         with model.preserve_state(), torch.no_grad():
-            return tuple(model.run(model.example()).shape[1:]), ""
+            output = model.run(model.example()) if model.binding is None else example_output(model)
+            return tuple(output.shape[1:]), ""
     except ConvScopeError as error:
         return None, str(error)
 

@@ -9,6 +9,7 @@ from convscope.engine.run.gradients import sharing_passes
 from convscope.engine.targets.target import TOP1, resolve_target
 from convscope.errors import ConvScopeError, LayerError, NoGradient, NoRule, OutputError, ParameterError, did_you_mean
 from convscope.runtime.lens_call import call_lens
+from convscope.runtime.several_inputs import prepared_inputs
 from convscope.spec import LensSpec
 from convscope.values import Value
 
@@ -38,7 +39,7 @@ def explain_with_each(
     """
     refuse_unknown(declarations, options)
     model = as_model(model)
-    images = model.prepare(image)
+    images = prepared_inputs(model, image)
     arguments = dict(options)
     if any(d.takes_target for d in declarations):
         arguments["target"] = resolve_target(options.get("target", TOP1), model, len(images))
@@ -59,7 +60,7 @@ def explain_network_with_each(
 ) -> list[Value]:
     """One value per lens, for lenses that describe the network as a whole; ``image`` serves them as a data set."""
     model = as_model(model)
-    images = model.prepare(image)
+    images = prepared_inputs(model, image)
     arguments = {name: value for name, value in options.items() if name != "target"}
     with model.preserve_state():
         return _call_each(declarations, {**arguments, "model": model, "images": images}, budgets or {}, on_refusal)
@@ -74,7 +75,7 @@ def _call_each(
     """The result of each lens, called with those of the shared arguments that it takes."""
     results = []
     for done, declaration in enumerate(declarations):
-        known = (*declaration.inputs, *declaration.parameters, "smooth")
+        known = (*declaration.inputs, *declaration.parameters, "smooth", "explain")
         arguments = {**shared, **budgets.get(declaration.command, {})}
         try:
             with reporting(None):
@@ -90,7 +91,8 @@ def _call_each(
 def refuse_unknown(declarations: Sequence[LensSpec], options: Mapping[str, Any]) -> None:
     """Refuse an option that none of the lenses has."""
     known = {name for d in declarations for name in (*d.inputs, *d.parameters)} - {"model", "image", "images"} | {
-        "smooth"
+        "smooth",
+        "explain",
     }
     for name in options:
         if name not in known:

@@ -1,17 +1,22 @@
 """Inputs and small trained networks that are part of the package and need no download.
 
 The samples ``sample:digits/3`` and ``sample:shapes/7`` have labels, the latter also masks, and were not used for
-training; ``sample:photo/china`` and ``sample:photo/flower`` are for networks that take photographs. The samples
-``sample:beats/1`` (signals) and ``sample:nodules/1`` (volumes) have labels, and masks of what is abnormal.
+training; ``sample:scenes/1`` holds several objects, each with its box and its mask. ``sample:photo/china`` and
+``sample:photo/flower`` are for networks that take photographs. The samples ``sample:beats/1`` (signals),
+``sample:nodules/1`` (volumes) and ``sample:sequence/1`` (tokens) have labels, and masks of what is abnormal, or of what
+counts.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from convscope.errors import UnknownName, did_you_mean
 from convscope.spec import SAMPLES, SampleSpec
+
+if TYPE_CHECKING:
+    from convscope.samples.scenes import SceneObject
 
 
 @dataclass(frozen=True)
@@ -20,11 +25,14 @@ class Sample:
 
     Attributes:
         name: the address, such as ``sample:digits/3``.
-        image: uint8, (height, width) or (height, width, 3); signals and volumes are (channels, …).
+        image: uint8, (height, width) or (height, width, 3); signals and volumes are (channels, …), sequences (1,
+            tokens).
         label: the true class, if known; ``index`` is its index.
-        mask: True at the pixels of the object, or at the samples or voxels of what is abnormal, if known.
+        mask: True at the pixels of the objects, or at the samples or voxels of what is abnormal, if known.
         axes, spacing, unit: of signals and volumes, the names of the axes after the channels, and the distance between
             neighbors along each of them.
+        objects: of scenes with several objects, each with the index of its class as ``label``, its ``box`` (left, top,
+            right, bottom in pixels) and its ``mask``.
     """
 
     name: str
@@ -35,6 +43,7 @@ class Sample:
     axes: tuple[str, ...] = ()
     spacing: tuple[float, ...] = ()
     unit: str = ""
+    objects: "tuple[SceneObject, ...]" = ()
 
 
 def sample(address: str) -> Sample:
@@ -71,6 +80,13 @@ def _scene(key: str) -> Sample:
     return Sample(f"sample:shapes/{key}", scene.image, shapes.CLASSES[scene.label], scene.label, scene.mask)
 
 
+def _several_objects(key: str) -> Sample:
+    from convscope.samples import scenes
+
+    scene = scenes.scene(_parse_index(key, "scenes", 1_000_000))
+    return Sample(f"sample:scenes/{key}", scene.image, mask=scene.classes > 0, objects=scene.objects)
+
+
 def _beats(key: str) -> Sample:
     from convscope.samples import beats
 
@@ -85,6 +101,14 @@ def _nodules(key: str) -> Sample:
     drawn = nodules.scan(_parse_index(key, "nodules", 1_000_000))
     name, label, axes = f"sample:nodules/{key}", nodules.CLASSES[drawn.label], ("depth", "height", "width")
     return Sample(name, drawn.volume[None], label, drawn.label, drawn.mask, axes, nodules.SPACING, "mm")
+
+
+def _sequence(key: str) -> Sample:
+    from convscope.samples import sequence
+
+    drawn = sequence.message(_parse_index(key, "sequence", 1_000_000))
+    name, label = f"sample:sequence/{key}", sequence.CLASSES[drawn.label]
+    return Sample(name, drawn.tokens[None], label, drawn.label, drawn.mask, ("token",))
 
 
 def _photo(key: str) -> Sample:
@@ -108,6 +132,12 @@ SAMPLES.add(
     "shapes", SampleSpec("shapes", "color scenes with one object and its mask", _scene, ("7", "12", "25"), count=200)
 )
 SAMPLES.add(
+    "scenes",
+    SampleSpec(
+        "scenes", "scenes with several objects, their boxes and masks", _several_objects, ("1", "2", "4"), count=200
+    ),
+)
+SAMPLES.add(
     "beats",
     SampleSpec("beats", "heartbeats, of which one may be abnormal", _beats, ("1", "2", "3"), count=200, kind="signal"),
 )
@@ -116,6 +146,10 @@ SAMPLES.add(
     SampleSpec(
         "nodules", "volumes, in which there may be a nodule", _nodules, ("1", "2", "4"), count=200, kind="volume"
     ),
+)
+SAMPLES.add(
+    "sequence",
+    SampleSpec("sequence", "messages in which one order counts", _sequence, ("1", "2", "3"), count=200, kind="tokens"),
 )
 SAMPLES.add("photo", SampleSpec("photo", "two photographs", _photo, ("china", "flower")))
 

@@ -43,6 +43,25 @@ def _shapes() -> _Bundled:
     return _Bundled(networks.ShapesNet(), spec, shapes.CLASSES)
 
 
+def _detector() -> _Bundled:
+    from convscope.samples import scene_networks, scenes
+
+    return _Bundled(scene_networks.DetectorNet(), _scenes_input(), scenes.CLASSES)
+
+
+def _segmenter() -> _Bundled:
+    from convscope.samples import scene_networks, scenes
+
+    return _Bundled(scene_networks.SegmenterNet(), _scenes_input(), ("background", *scenes.CLASSES))
+
+
+def _scenes_input() -> "InputSpec":
+    from convscope.engine.inputs.specs import ImageInput
+    from convscope.samples import scene_networks, scenes
+
+    return ImageInput(size=scenes.SIZE, mean=scene_networks.SCENES_MEAN, std=scene_networks.SCENES_STD)
+
+
 def _beats() -> _Bundled:
     from convscope.engine.inputs.measured_inputs import SignalInput
     from convscope.samples import beats, networks
@@ -61,11 +80,22 @@ def _nodules() -> _Bundled:
     return _Bundled(networks.NodulesNet(), spec, nodules.CLASSES)
 
 
+def _sequence() -> _Bundled:
+    from convscope.engine.inputs.token_input import TokenInput
+    from convscope.samples import networks, sequence
+
+    spec = TokenInput(vocabulary=sequence.VOCABULARY, length=sequence.LENGTH, padding=sequence.PADDING)
+    return _Bundled(networks.SequenceNet(len(sequence.VOCABULARY)), spec, sequence.CLASSES)
+
+
 _NETWORKS: dict[str, Callable[[], _Bundled]] = {
     "digits": _digits,
     "shapes": _shapes,
+    "detector": _detector,
+    "segmenter": _segmenter,
     "beats": _beats,
     "nodules": _nodules,
+    "sequence": _sequence,
 }
 NAMES = [*_NETWORKS]
 

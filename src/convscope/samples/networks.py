@@ -1,7 +1,7 @@
 """The small networks of the package, with layer names as in torchvision.
 
-All end in global average pooling and one linear layer, for which class activation mapping is exact, so that other
-methods can be compared with it. Their last feature maps are fine enough for localization.
+All but the recurrent one end in global average pooling and one linear layer, for which class activation mapping is
+exact, so that other methods can be compared with it. Their last feature maps are fine enough for localization.
 """
 
 from torch import Tensor, nn
@@ -143,3 +143,19 @@ class NodulesNet(PooledNet):
 def _convolution_3d(inputs: int, outputs: int, size: int, stride: int = 1) -> tuple[nn.Module, ...]:
     convolution = nn.Conv3d(inputs, outputs, size, stride, padding=size // 2, bias=False)
     return convolution, nn.BatchNorm3d(outputs), nn.ReLU(inplace=True)
+
+
+class SequenceNet(nn.Module):
+    """An embedding, a recurrent layer and a linear layer over its last state, for the generated messages."""
+
+    def __init__(self, words: int, num_classes: int = 4) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(words, 12)
+        self.gru = nn.GRU(12, 32, batch_first=True)
+        self.fc = nn.Linear(32, num_classes)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """The scores of a batch of token numbers (N, tokens)."""
+        states, _ = self.gru(self.embed(tokens))
+        scores: Tensor = self.fc(states[:, -1])
+        return scores

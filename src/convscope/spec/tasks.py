@@ -33,6 +33,7 @@ class Task:
         meaning: the meaning of the output's values, where it follows from the task (engine/network/output_meaning).
         default_layer: ``default_layer(model, trace)``: the layer that CAM methods use by default, or None for the one
             that is found for every network.
+        about_a_place: whether a target is about one of several places in a picture, such as one of the boxes in it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Task:
     class_scorer: Callable[[Any, Any], Any] | None = None
     meaning: str = ""
     default_layer: Callable[[Any, Any], str | None] = field(default=lambda model, trace: None)
+    about_a_place: bool = False
 
 
 def task_names() -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from convscope.values.feature_maps import FeatureMaps
 from convscope.values.files import atomic_write, check_writable
 from convscope.values.graph_view import FoldedGraph, Node
 from convscope.values.input_kinds import INPUT_KINDS, adapt_wording
+from convscope.values.joint_attribution import JointAttribution
 from convscope.values.kernels import KernelLayer, Kernels
 from convscope.values.layer_attribution import LayerAttribution
 from convscope.values.pictures import Pictures
@@ -39,6 +40,7 @@ __all__ = [
     "Fact",
     "FeatureMaps",
     "FoldedGraph",
+    "JointAttribution",
     "KernelLayer",
     "Kernels",
     "LayerAttribution",

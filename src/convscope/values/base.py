@@ -198,10 +198,7 @@ class Value:
                 manifest = with_facts(manifest, manifest.pop("facts", {}))
                 packed = {name: stored[name] for name in stored.files if name != "manifest"}
             kind = Value.kind_named(manifest.pop("kind"))
-            record = manifest.pop("record")
-            record |= {name: tuple(record.get(name, ())) for name in ("caveats", "spacing", "channel_names")}
-            record["affine"] = tuple(map(tuple, record.get("affine", ())))
-            record = Record(**{**record, "cost": Cost(**record["cost"])})
+            record = record_from_plain(manifest.pop("record"))
             value = kind(**kind._restore_fields({**manifest, **_unpack(packed)}), record=record)
         except (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, BadZipFile) as error:
             raise InputError(f"{str(path)!r} is not a value saved as .npz ({type(error).__name__}: {error})") from error
@@ -232,6 +229,13 @@ class Value:
 
     def _repr_png_(self) -> bytes:
         return bytes(self.picture().png())
+
+
+def record_from_plain(stored: Mapping[str, Any]) -> Record:
+    """The record that a manifest holds as plain data."""
+    sequences = {name: tuple(stored.get(name, ())) for name in ("caveats", "spacing", "channel_names")}
+    affine = tuple(map(tuple, stored.get("affine", ())))
+    return Record(**{**stored, **sequences, "affine": affine, "cost": Cost(**stored["cost"])})
 
 
 def to_plain_data(data: Any) -> Any:

@@ -25,12 +25,14 @@ class Detections(Value):
         labels: the name of the class of each box; ``indices`` are the indices of these classes.
         scores: the score of each box, a probability.
         boxes: for each box its edges in pixels of the input: left, top, right, bottom.
+        masks: the pixels of the input that the object in each box covers (boxes, height, width); None without masks.
+        keypoints: the keypoints of each box in pixels of the input (boxes, points, 2): x and y; None without.
         total: how many boxes were detected; those listed are fewer where others have low scores.
         notes: ``"output"`` says how the output was interpreted.
     """
 
     is_batched = True
-    arrays: ClassVar[tuple[str, ...]] = ("photo",)
+    arrays: ClassVar[tuple[str, ...]] = ("photo", "masks", "keypoints")
 
     labels: tuple[str, ...]
     indices: tuple[int, ...]
@@ -38,6 +40,8 @@ class Detections(Value):
     boxes: tuple[tuple[float, ...], ...]
     total: int = 0
     photo: np.ndarray[Any, Any] | None = None
+    masks: np.ndarray[Any, Any] | None = None
+    keypoints: np.ndarray[Any, Any] | None = None
 
     def lines(self) -> list[str]:
         """One line per box: how a target names it, its label, its score and its edges."""

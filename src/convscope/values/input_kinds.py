@@ -23,12 +23,21 @@ _WORDS: Mapping[str, Mapping[str, str]] = {
         "brightening": "raising",
     },
     "volume": {"image": "volume", "photograph": "volume", "pixel": "voxel", "brightening": "raising"},
+    "tokens": {
+        "image": "sequence",
+        "photograph": "sequence",
+        "pixel": "token",
+        "regions": "stretches",
+        "region": "stretch",
+        "brightening": "raising",
+    },
     "video": {"image": "clip", "photograph": "clip"},
 }
 _CHINESE: Mapping[str, Mapping[str, str]] = {
     "vector": {"图像": "输入", "图片": "输入", "照片": "输入", "像素": "数值"},
     "signal": {"图像": "信号", "图片": "信号", "照片": "信号", "像素": "采样点", "区域": "区段"},
     "volume": {"图像": "体数据", "图片": "体数据", "照片": "体数据", "像素": "体素"},
+    "tokens": {"图像": "序列", "图片": "序列", "照片": "序列", "像素": "词元", "区域": "片段"},
     "video": {"图像": "视频", "图片": "视频", "照片": "视频"},
 }
 

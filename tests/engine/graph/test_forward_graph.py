@@ -18,7 +18,7 @@ class Two(nn.Module):
 
 def test_a_network_with_several_inputs_is_refused() -> None:
     with pytest.raises(
-        InputError, match=r"^Two takes 2 inputs \(image, prompt\) and is given one: wrap it in a module"
+        InputError, match=r"^Two takes 2 inputs \(image, prompt\) and is given one: describe them with cs.Model\("
     ):
         cs.structure(cs.Model(Two(), input=cs.TensorInput((1, 4, 4))))
 

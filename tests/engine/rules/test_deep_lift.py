@@ -121,6 +121,16 @@ def test_masks_that_do_not_change_are_no_matter() -> None:
         assert abs(attribution.notes["relative completeness gap"]) < 1e-4
 
 
+def test_maxima_of_maps_without_channels_are_complete() -> None:
+    """A pooling takes (C, H, W) too, where the batch stands for the channels."""
+
+    def act(y: Tensor) -> Tensor:
+        return y + F.max_pool2d(y.mean(1), 3, stride=1, padding=1)[:, None]
+
+    for attribution in cs.deep_lift(seeded(Two, act), an_input(), target=1):
+        assert abs(attribution.notes["relative completeness gap"]) < 1e-4
+
+
 # DeepLIFT at zero vectors
 
 

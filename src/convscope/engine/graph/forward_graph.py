@@ -94,12 +94,14 @@ def record_graph(
         InputError: the network's forward takes more than one input.
         ModelFailed: the network itself raised.
     """
-    _refuse_several_inputs(model)
+    if model.binding is None:
+        _refuse_several_inputs(model)
     recorder = Recorder(model.module)
     network_input = model.input_copy(tensor[:images]) if network_input is None else network_input
     graph = ForwardGraph(recorder.operations, tuple(network_input.shape))
     recorder.start(network_input)
-    with torch.no_grad(), _without_attention_fast_path(), _recording_modules(model.module, recorder, graph):
+    own_input = None if model.binding is None else network_input  # which is no argument of the module then
+    with torch.no_grad(), _without_attention_fast_path(), _recording_modules(model.module, recorder, graph, own_input):
         if find_output:
             output = model.run_recorded(network_input, recorder)
             origin = recorder.origin(output)
@@ -125,7 +127,9 @@ def unobserved(hook: Any) -> Any:
 
 
 @contextmanager
-def _recording_modules(module: nn.Module, recorder: Recorder, graph: ForwardGraph) -> Iterator[None]:
+def _recording_modules(
+    module: nn.Module, recorder: Recorder, graph: ForwardGraph, own_input: Tensor | None
+) -> Iterator[None]:
     """Record in the graph which modules run and what they return."""
     first_operations: dict[str, int] = {}
 
@@ -136,7 +140,7 @@ def _recording_modules(module: nn.Module, recorder: Recorder, graph: ForwardGrap
                 graph.layer_calls.clear()
                 graph.call_order.clear()
                 graph.ports.clear()
-                recorder.start(args[0])
+                recorder.start(args[0] if own_input is None else own_input)
                 first_operations.clear()
             recorder.calls[address] += 1
             first_operations.setdefault(address, len(recorder.operations))
@@ -235,6 +239,6 @@ def _refuse_several_inputs(model: "Model") -> None:
     required = [p.name for p in parameters if p.default is empty and p.kind in positional]
     if len(required) > 1:
         raise InputError(
-            f"{model.name} takes {len(required)} inputs ({', '.join(required)}) and is given one: wrap it in a module "
-            "whose forward takes one tensor and fills in the rest"
+            f"{model.name} takes {len(required)} inputs ({', '.join(required)}) and is given one: describe them with "
+            f"cs.Model(…, inputs={{{', '.join(f'{name!r}: …' for name in required)}}})"
         )

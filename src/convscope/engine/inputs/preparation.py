@@ -9,7 +9,7 @@ import torch
 from PIL import Image as Pillow
 from torch import Tensor
 
-from convscope.engine.inputs.grid import Sample
+from convscope.engine.inputs.grid import Grid, Sample
 from convscope.engine.inputs.image_io import apply_orientation, check_size
 from convscope.engine.inputs.raw_input import RawInput
 from convscope.engine.inputs.specs import ImageInput, Images, InputSpec, TensorInput
@@ -24,6 +24,7 @@ def read_images(images: Any, spec: InputSpec, *, device: torch.device, dtype: to
         images: one image, a list of images, or a prepared tensor, (C, …) for one or (N, C, …) for a batch.
         spec: the input specification of the network.
     """
+    images = spec.as_inputs(images)
     single = not isinstance(images, (list, tuple))
     samples: list[Sample] = []
     members: list[Any] = []
@@ -38,14 +39,21 @@ def read_images(images: Any, spec: InputSpec, *, device: torch.device, dtype: to
             raise InputError("there is no image: the list is empty")
         samples = [_prepare_one(member, spec) for member in members]
         tensor = torch.stack(_check_equal_shapes([sample.tensor for sample in samples]))
-        names = tuple(_name(member, i) for i, member in enumerate(members))
+        names = tuple(spec.address_of(member) or _name(member, i) for i, member in enumerate(members))
     _check_finite(tensor, "the input holds")
     prepared = tensor.to(device=device, dtype=dtype)
     if dtype not in (tensor.dtype, torch.float64, torch.float32):
         _check_finite(prepared, f"in the network's {str(dtype).removeprefix('torch.')} the input holds")
     from_tensors = isinstance(images, Tensor) or any(isinstance(member, Tensor) for member in members)
     remark = _unprepared_warning(tensor, spec) if from_tensors else _remark_on(samples)
-    return Images(prepared, names, single, spec, remark=remark, grids=tuple(sample.grid for sample in samples))
+    return Images(prepared, names, single, spec, remark=remark, grids=_grids(samples, spec, len(prepared)))
+
+
+def _grids(samples: list[Sample], spec: InputSpec, count: int) -> tuple[Grid, ...]:
+    """The grid of each input; of prepared tensors, what the specification knows of all inputs."""
+    if samples or isinstance(spec, ImageInput) or not spec.grid.facts():
+        return tuple(sample.grid for sample in samples)
+    return (spec.grid,) * count
 
 
 def _remark_on(samples: list[Sample]) -> str:
@@ -114,7 +122,7 @@ def _with_batch_axis(tensor: Tensor, spec: InputSpec) -> tuple[Tensor, bool]:
     if sample_ndim is not None and tensor.ndim not in (sample_ndim, sample_ndim + 1):
         axes = "(C, H, W) or (N, C, H, W)" if sample_ndim == 3 else f"{sample_ndim} or {sample_ndim + 1} axes"
         raise InputError(f"a prepared tensor for this model is {axes}, got shape {tuple(tensor.shape)}")
-    if tensor.ndim < 2 or 0 in tensor.shape:
+    if tensor.ndim < (2 if sample_ndim != 1 else 1) or 0 in tensor.shape:
         raise InputError(f"a prepared tensor is (N, C, …) without empty axes, got shape {tuple(tensor.shape)}")
     if sample_ndim is not None and tensor.ndim == sample_ndim:
         tensor = tensor[None]

@@ -87,6 +87,14 @@ class ImageInput:
         for name, value in (("size", size), ("mean", mean), ("std", std), ("channels", channels)):
             object.__setattr__(self, name, value)
 
+    def as_inputs(self, given: Any) -> Any:
+        """What a caller passes, as one input or a list of them; images are written as such."""
+        return given
+
+    def address_of(self, member: Any) -> str:
+        """An input in memory as text that `open` reads; empty for images."""
+        return ""
+
     def open(self, address: str | Path) -> Pillow.Image:
         """Read an image file or a sample, without preparing it."""
         return open_image(address)
@@ -208,6 +216,19 @@ class TensorInput:
     def batch_ndim(self) -> int | None:
         """An array with so many axes is a batch, and not a single input; None if unknown."""
         return None if self.shape is None else len(self.shape) + 1
+
+    @property
+    def grid(self) -> Grid:
+        """What is known of the position of every input, before one is read."""
+        return Grid()
+
+    def as_inputs(self, given: Any) -> Any:
+        """What a caller passes, as one input or a list of them; kinds that are written as lists of numbers differ."""
+        return given
+
+    def address_of(self, member: Any) -> str:
+        """An input in memory as text that `open` reads; empty where it cannot be written out."""
+        return ""
 
     def open(self, address: str | Path) -> Any:
         """Read a file of numbers, or a picture, which `prepare` refuses."""

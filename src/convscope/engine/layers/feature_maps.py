@@ -124,6 +124,20 @@ def _to_reading(tensor: Tensor, keep: int, colours: bool, where: str) -> MapRead
     return MapReading(maps, channels.cpu(), _to_result(strengths), projected, shares, where)
 
 
+def series_as_maps(address: str, series: Mapping[str, Tensor], *, keep: int) -> dict[str, MapReading]:
+    """Numbers of a layer (N, units, steps) as further maps of it, all with the units whose state is strongest."""
+    readings: dict[str, MapReading] = {}
+    for name, numbers in series.items():
+        state = series.get(f"{name.rpartition(', ')[0]}, hidden state".removeprefix(", "), numbers)
+        state = state if state.shape == numbers.shape else numbers  # a projected state has other units
+        strengths = state.abs().mean(2)
+        units = strengths.topk(min(keep or strengths.shape[1], strengths.shape[1]), dim=1).indices
+        maps = [_to_result(own.index_select(0, chosen)) for own, chosen in zip(numbers, units, strict=True)]
+        magnitudes = _to_result(numbers.abs().mean(2))
+        readings[f"{address}: {name}"] = MapReading(maps, units.cpu(), magnitudes, where="recomputed from its weights")
+    return readings
+
+
 def _to_result(tensor: Tensor) -> Tensor:
     """A tensor for a result: float32 on the CPU, and never a view of the network's own memory."""
     return tensor.float().cpu().contiguous()

@@ -1,7 +1,6 @@
 """A network together with its input specification and its labels."""
 
-import itertools
-import math
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields, replace
@@ -11,34 +10,42 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.context.metering import count_passes
-from convscope.engine.inputs.preparation import read_images
+from convscope.engine.inputs.named_inputs import NamedImages, NamedInputs, named_inputs
 from convscope.engine.inputs.specs import ImageInput, Images, InputSpec, TensorInput
+from convscope.engine.inputs.token_input import TokenInput
 from convscope.engine.network.accepted_networks import accept, is_accepted
+from convscope.engine.network.binding import Binding, TokenNumbers, Unbound, call_style
 from convscope.engine.network.cache import CacheEntry, NetworkCache, cache_of
 from convscope.engine.network.conversion import Conversion
 from convscope.engine.network.input_dtype import input_dtype
 from convscope.engine.network.labels import label_names
 from convscope.engine.network.locking import exclusive_access
 from convscope.engine.network.memory_format import MemoryFormatWatcher, fastest_memory_format, takes_channels_last
+from convscope.engine.network.model_inputs import example_input, first_float_tensor, prepare_input, prepare_samples
+from convscope.engine.network.model_outputs import (
+    MEANINGS,
+    check_labels,
+    check_labels_of,
+    meaning_of_values,
+    run_observed,
+    selected_output,
+)
 from convscope.engine.network.module_state import module_state
 from convscope.engine.network.output_meaning import MEANING_WORDS, Meaning, parse_meaning
 from convscope.engine.network.output_provenance import ProvenanceMode, can_trace_provenance
-from convscope.engine.network.output_selection import OutputSelector, select_output
+from convscope.engine.network.output_selection import OutputSelector
 from convscope.engine.network.quantized import QuantizedGradientWatcher, first_quantized_layer
 from convscope.engine.network.scripted_modules import failure_reason
 from convscope.engine.network.state_guard import backward_hooks, preserve_state
-from convscope.engine.network.task_recognition import LAST_RUN, check_task, encode_output, known_task
+from convscope.engine.network.task_recognition import LAST_RUN, check_task, known_task
 from convscope.engine.network.tensor_contents import TensorContents
 from convscope.engine.network.torch_context import caller_settings
-from convscope.errors import ConvScopeError, InputError, ModelFailed, NoGradient, OutputError
+from convscope.errors import ConvScopeError, InputError, ModelFailed, NoGradient
 from convscope.spec.tasks import Task
 from convscope.values.facts import Fact
 
 RANDOM_WEIGHTS = (Fact("random weights: the network has learned nothing"),)
 """The caveat of a network without trained weights."""
-
-_MEANINGS: CacheEntry[dict[tuple[int, ...], Meaning]] = CacheEntry("meanings", dict)
-"""By the shape of an input, the meaning of the output."""
 
 _MEMORY_FORMATS: CacheEntry[dict[tuple[int, ...], torch.memory_format]] = CacheEntry("memory formats", dict)
 """By the shape of a batch, the memory format in which the network runs fastest."""
@@ -58,6 +65,9 @@ class Model:
             memory is converted.
         input: an `ImageInput`, or a `TensorInput` for signals and volumes; without one the model takes prepared
             tensors (N, C, …) only.
+        inputs: for a network that takes several inputs, the specification of each, as in ``{"photo": cs.ImageInput(…),
+            "table": cs.TableInput(…)}``, or a list in the order of its forward. Lenses are then given a dict of the
+            same names.
         labels: one name per class, as a list, ``{index: name}`` or ``{name: index}``; without them classes are named
             by their index. One output with two labels distinguishes two classes: its score is that of the second.
         output: for networks that return a tuple or a dict, the part to explain: a key, an index or a function. For a
@@ -89,6 +99,7 @@ class Model:
         module: nn.Module | Callable[..., Any],
         *,
         input: InputSpec | None = None,
+        inputs: Mapping[str, InputSpec] | Sequence[InputSpec] | None = None,
         labels: Sequence[str] | Mapping[Any, Any] | None = None,
         output: OutputSelector | None = None,
         meaning: str | None = None,
@@ -103,15 +114,21 @@ class Model:
         accepted = accept(module)
         if input is not None and not isinstance(input, (ImageInput, TensorInput)):
             raise InputError(f"input must be an ImageInput or a TensorInput, got {type(input).__name__}")
+        if inputs is not None and input is not None:
+            raise InputError("input describes a network with one input and inputs one with several: give one of them")
         self.module = accepted.module
         self.input: InputSpec = input or accepted.input or TensorInput()
+        if inputs is not None:
+            self.input = named_inputs(inputs)
+            call_style(self.module, self.input, name or accepted.name)  # refuses inputs that do not fit
         self.labels = label_names(labels)
         self.output = output
         self._given_meaning = None if meaning is None else parse_meaning(meaning)
         self.task_name = "" if task is None else check_task(task)
         self.units = (units,) if isinstance(units, str) else tuple(units or ())
-        self._returns_tensor = False
+        self.returns_tensor = False
         self.name = name or accepted.name
+        self._binding: Binding | None = None
         self.source = source or accepted.source
         self.caveats = (*accepted.caveats, *caveats)
         self.assumed_from = assumed_from
@@ -125,7 +142,24 @@ class Model:
         if accepted.check is not None:
             accepted.check(self)
 
+    @property
+    def binding(self) -> Binding | None:
+        """How the network is called with the tensor that a lens explains; None where it takes this tensor as it is."""
+        if self._binding is None and isinstance(self.input, NamedInputs):
+            return Unbound(self.input.names)
+        if self._binding is None and isinstance(self.input, TokenInput):
+            return TokenNumbers(self.input.size)
+        return self._binding
+
+    def bound(self, binding: Binding, input: InputSpec, cache: NetworkCache) -> "Model":
+        """The same network as one that takes the tensor which ``binding`` turns into its inputs."""
+        model = copy.copy(self)
+        vars(model).update(_binding=binding, input=input, cache=cache)
+        return model
+
     def __repr__(self) -> str:
+        if isinstance(self.input, NamedInputs):
+            return f"Model({self.name}, inputs {', '.join(self.input.names)}, {len(self.labels or ())} labels)"
         shape = (self.input.channels, *self.input.size) if isinstance(self.input, ImageInput) else self.input.shape  # type: ignore[misc]
         accepted = "×".join(str(n) for n in shape) + " input" if shape else "prepared tensors"
         return f"Model({self.name}, {accepted}, {len(self.labels or ())} labels)"
@@ -133,7 +167,7 @@ class Model:
     @property
     def device(self) -> torch.device:
         """The device of the network; the CPU for a network without parameters and buffers."""
-        tensor = self._first_float_tensor()
+        tensor = first_float_tensor(self)
         return torch.device("cpu") if tensor is None else tensor.device
 
     @property
@@ -184,27 +218,15 @@ class Model:
 
     def prepare(self, image: Any) -> Images:
         """Turn paths, pictures, arrays or tensors into a prepared batch on this model's device."""
-        if isinstance(image, Images):
-            return image
-        if self._first_float_tensor() is None and isinstance(image, Tensor):  # only the input has a dtype and a device
-            return read_images(image, self.input, device=image.device, dtype=image.dtype)
-        device = self.device
+        return prepare_input(self, image)
 
-        def read(dtype: torch.dtype) -> Images:
-            return read_images(image, self.input, device=device, dtype=dtype)
+    def prepare_samples(self, given: Any) -> NamedImages:
+        """Turn samples of several inputs into prepared batches by name on this model's device.
 
-        return read(input_dtype(self.module, lambda dtype: self._accepts(read(dtype).tensor)) or torch.float32)
-
-    def _accepts(self, tensor: Tensor) -> bool:
-        """Whether the network runs on the first input, or on all of them together."""
-        with self.preserve_state(), torch.no_grad():
-            for inputs in (tensor[:1], tensor):
-                try:
-                    self.run_module(inputs.clone())
-                except ModelFailed:
-                    continue
-                return True
-        return False
+        Raises:
+            InputError: the number or the names of the inputs do not fit, or there are more of one than of another.
+        """
+        return prepare_samples(self, given)
 
     def example(self) -> Tensor:
         """One random prepared input (1, C, …) of the size that the network expects, for inspecting its layers.
@@ -212,18 +234,7 @@ class Model:
         Raises:
             InputError: the size of an input is unknown.
         """
-        spec = self.input
-        shape = (spec.channels, *spec.size) if isinstance(spec, ImageInput) else spec.shape  # type: ignore[misc]
-        if shape is None:
-            raise InputError(
-                f"the input shape of {self.name} is unknown: pass an image, or specify it with "
-                "input=cs.ImageInput(size=…) or input=cs.TensorInput(shape=…)"
-            )
-        noise = torch.randn(
-            1, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu"
-        )  # random, so that no branch is inactive
-        noise = noise.to(self.device)
-        return noise.to(input_dtype(self.module, lambda dtype: self._accepts(noise.to(dtype))) or torch.float32)
+        return example_input(self)
 
     def run(self, tensor: Tensor) -> Tensor:
         """One forward of a prepared batch; the selected output as a tensor whose first axis is the batch.
@@ -231,32 +242,20 @@ class Model:
         The first forward for each input shape is observed to determine the meaning of the output.
         """
         key = tuple(tensor.shape[1:])
-        if key in self.cache[_MEANINGS] or not can_trace_provenance():
-            return self._selected(self.run_module(tensor), len(tensor))
-        output, self.cache[_MEANINGS][key] = self._run_observed(tensor)
-        self._check_labels_of(output)
+        if key in self.cache[MEANINGS] or not can_trace_provenance():
+            return selected_output(self, self.run_module(tensor), len(tensor))
+        output, self.cache[MEANINGS][key] = run_observed(self, tensor)
+        check_labels_of(self, output)
         return output
 
     def run_recorded(self, tensor: Tensor, recorder: AbstractContextManager[Any]) -> Tensor:
         """One forward under a recorder of operations, which also determines the meaning of the output."""
         provenance = ProvenanceMode(self.module)
         with provenance, recorder:
-            output = self._selected(self.run_module(tensor), len(tensor), check=False)
-        self.cache[_MEANINGS].setdefault(tuple(tensor.shape[1:]), provenance.meaning_of(output))
-        self._check_labels_of(output)
+            output = selected_output(self, self.run_module(tensor), len(tensor), check=False)
+        self.cache[MEANINGS].setdefault(tuple(tensor.shape[1:]), provenance.meaning_of(output))
+        check_labels_of(self, output)
         return output
-
-    def _run_observed(self, tensor: Tensor) -> tuple[Tensor, Meaning]:
-        """One forward and the meaning of its output; unknown for a network that fails under a dispatch mode."""
-        provenance, version = ProvenanceMode(self.module), -1 if tensor.is_inference() else tensor._version
-        try:
-            with provenance:
-                output = self._selected(self.run_module(tensor), len(tensor), check=False)
-        except ModelFailed:
-            if version < 0 or tensor._version != version:  # it overwrote its input, so it cannot be run again
-                raise
-            return self._selected(self.run_module(tensor), len(tensor), check=False), Meaning("unknown")
-        return output, provenance.meaning_of(output)
 
     @property
     def task(self) -> Task | None:
@@ -282,29 +281,19 @@ class Model:
     @property
     def meaning_of_values(self) -> Meaning:
         """The meaning of the output as specified for the model or as observed in a forward, whatever its task is."""
-        observed = next(reversed(self.cache[_MEANINGS].values()), Meaning())
-        word = self._meaning_word if self._returns_tensor else ""
-        given = self._given_meaning or (parse_meaning(word) if word else None)
-        if given is None or (given.kind == "multilabel" and observed.kind in ("sigmoid", "log-sigmoid")):
-            return observed
-        return given
-
-    @property
-    def _meaning_word(self) -> str:
-        """The value of ``output`` if it is a word for a meaning."""
-        return self.output if isinstance(self.output, str) and self.output in MEANING_WORDS else ""
+        return meaning_of_values(self, self._given_meaning)
 
     def meaning_for(self, tensor: Tensor) -> Meaning:
         """The meaning of the output for inputs like ``tensor``; runs one of them if none has been run yet."""
-        if tuple(tensor.shape[1:]) not in self.cache[_MEANINGS]:
+        if tuple(tensor.shape[1:]) not in self.cache[MEANINGS]:
             with torch.no_grad():
                 self.run(self.input_copy(tensor[:1]))
         return self.meaning
 
     def copy_meanings_from(self, model: "Model") -> None:
         """Copy the known meanings of the output of another model with the same architecture."""
-        meanings = model.cache[_MEANINGS]
-        self.cache[_MEANINGS].update(meanings)
+        meanings = model.cache[MEANINGS]
+        self.cache[MEANINGS].update(meanings)
         self.cache[LAST_RUN] = replace(model.cache[LAST_RUN])
 
     def check_labels(self, outputs: int) -> None:
@@ -313,19 +302,7 @@ class Model:
         Raises:
             OutputError: the number of labels does not fit the number of outputs.
         """
-        names = len(self.labels or ())
-        two_classes = outputs == 1 and names == 2 and self.meaning.kind != "value"
-        if names and names != outputs and not two_classes:
-            plural = "s" if outputs != 1 else ""
-            if self.labels_from:
-                raise OutputError(
-                    f"labels={self.labels_from!r} has {names} name{'s' * (names != 1)} for the {outputs} "
-                    f"output{plural} of {self.name}: give one name per output, in their order"
-                )
-            raise OutputError(
-                f"{self.name} was given {names} label{'s' * (names != 1)} for {outputs} output{plural}: give one name "
-                "per output" + (", or two for an output that tells two classes apart" if outputs == 1 else "")
-            )
+        check_labels(self, outputs)
 
     def run_module(self, tensor: Tensor) -> Any:
         """One forward of a prepared batch; the module's own output, of any type."""
@@ -335,9 +312,12 @@ class Model:
         watching_format = self.memory_format_watcher or nullcontext()
         with self._wrap_forward_errors(tensor), caller_settings(), watching_writes, watching_format:
             if self.quantized_part() is None:
-                return self.module(tensor)
+                return self._call(tensor)
             with QuantizedGradientWatcher(self.module) as self.quantized_gradient_watcher:
-                return self.module(tensor)
+                return self._call(tensor)
+
+    def _call(self, tensor: Tensor) -> Any:
+        return self.module(tensor) if self.binding is None else self.binding.run(self.module, tensor)
 
     @contextmanager
     def _wrap_forward_errors(self, tensor: Tensor) -> Iterator[None]:
@@ -369,6 +349,8 @@ class Model:
         return tensor.detach().clone(memory_format=self.cache[_MEMORY_FORMATS][shape])
 
     def _memory_format_for(self, tensor: Tensor) -> torch.memory_format:
+        if self.binding is not None:
+            return torch.contiguous_format
         fastest = fastest_memory_format(self.module, tensor)
         if fastest is torch.channels_last and not self.takes_channels_last(tensor):
             return torch.contiguous_format
@@ -376,6 +358,8 @@ class Model:
 
     def takes_channels_last(self, tensor: Tensor) -> bool:
         """Whether the network accepts channels-last inputs like ``tensor`` and computes the same for them."""
+        if self.binding is not None:
+            return False
         with self.preserve_state(), self._wrap_forward_errors(tensor):
             return takes_channels_last(self.module, tensor)
 
@@ -421,32 +405,6 @@ class Model:
         if task is not None and (self.task_name or task.name != "classification"):
             described["task"] = task.name
         return described if self.conversion is None else {**described, "conversion": vars(self.conversion)}
-
-    def _selected(self, output: Any, batch: int, *, check: bool = True) -> Tensor:
-        """The selected part of a module's output as a tensor (N, …)."""
-        self._returns_tensor = isinstance(output, Tensor)
-        if self.output is not None and not (self._returns_tensor and self._meaning_word):
-            output = select_output(output, self.output, self.name)
-        output = encode_output(output, self, batch)
-        if output.ndim == 0 or len(output) != batch or 0 in output.shape:
-            raise OutputError(
-                f"{self.name} gave an output of shape {tuple(output.shape)} for {batch} images: "
-                "its first axis must be the batch, and no axis empty"
-            )
-        selected: Tensor = output[:, None] if output.ndim == 1 else output
-        self.cache[LAST_RUN].output = tuple(selected.shape)
-        if check:
-            self._check_labels_of(selected)
-        return selected
-
-    def _check_labels_of(self, output: Tensor) -> None:
-        """Check the number of labels if there is one row of scores per image."""
-        if self.labels is not None and math.prod(output.shape[2:]) == 1:
-            self.check_labels(output.shape[1])
-
-    def _first_float_tensor(self) -> Tensor | None:
-        tensors = itertools.chain(self.module.parameters(), self.module.buffers())
-        return next((t for t in tensors if t.is_floating_point()), None)
 
 
 def as_model(model_or_module: Any) -> Model:

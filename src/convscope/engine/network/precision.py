@@ -40,6 +40,8 @@ def in_precision(model: Model, precision: str) -> Iterator[Model]:
     network = _in_bfloat16(model.module)
     copy_findings(network, model.module)
     converted = Model(network, input=model.input, output=model.output, name=model.name)
+    if model.binding is not None:
+        converted = converted.bound(model.binding, model.input, converted.cache)
     converted.copy_meanings_from(model)
     yield converted
 

@@ -5,6 +5,8 @@ task. Of a tensor the shape of the last output is kept, and its task follows fro
 the labels.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +33,15 @@ class LastRun:
         input: of the input without the batch; ``output`` of the encoded output with the batch.
         task: the name of the task; empty where the network gives a tensor.
         recognized: the task for each of the facts that it was derived from.
+        keeps_own_output: whether the network's own output is kept, as ``own_output``.
     """
 
     input: tuple[int, ...] = ()
     output: tuple[int, ...] = ()
     task: str = ""
     recognized: dict[tuple[Any, ...], str] | None = None
+    keeps_own_output: bool = False
+    own_output: Any = None
 
 
 LAST_RUN: CacheEntry[LastRun] = CacheEntry("last run", LastRun)
@@ -61,6 +66,17 @@ def find_task(name: str) -> Task:
     return TASKS.find(name)
 
 
+@contextmanager
+def keeping_own_output(model: "Model") -> Iterator[None]:
+    """Keep the network's own output of the last run inside, of which targets score only the encoded part."""
+    run = model.cache[LAST_RUN]
+    run.keeps_own_output = True
+    try:
+        yield
+    finally:
+        run.keeps_own_output, run.own_output = False, None
+
+
 def encode_output(output: Any, model: "Model", batch: int) -> Tensor:
     """A network's own output as the tensor that its task scores.
 
@@ -68,6 +84,8 @@ def encode_output(output: Any, model: "Model", batch: int) -> Tensor:
         OutputError: no task takes it; the message lists its parts.
     """
     names = _ORDER if not model.task_name else (model.task_name,)
+    if model.cache[LAST_RUN].keeps_own_output:
+        model.cache[LAST_RUN].own_output = output
     if isinstance(output, Tensor) and not model.task_name:
         model.cache[LAST_RUN].task = ""
         return output

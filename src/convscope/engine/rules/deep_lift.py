@@ -312,7 +312,7 @@ class DeepLift:
         self.rule_log.count(call.name.removesuffix("_with_indices"), "rescale")
         x0, y0, index0 = reference
         position = torch.where(y >= y0, index, index0)
-        axes = position.ndim - 2
+        axes = _pooled_axes(call)
 
         def select(values: Tensor) -> Tensor:
             return values.flatten(-axes).gather(-1, position.flatten(-axes)).view_as(position)
@@ -366,6 +366,11 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 def _full_norm(call: Call) -> Tensor:
     return decomposed_operations.norm(call, spread_is_constant=False)
+
+
+def _pooled_axes(call: Call) -> int:
+    """How many axes a pooling covers: its input may have no batch or no channels."""
+    return int(call.name.partition("pool")[2][0])
 
 
 def _pool_with_indices(call: Call) -> tuple[Tensor, Tensor]:

@@ -177,7 +177,8 @@ class _CallRecorder(TorchFunctionMode):
         self.calls: list[_Call] = []
         self.largest = 1
         members = [v for m in model.module.modules() for t in (m._parameters, m._buffers, vars(m)) for v in t.values()]
-        self.known = {id(t): t for t in (tensor, *_tensors(members))}  # kept alive, so that no id is reused
+        own = () if model.binding is None else model.binding.tensors()
+        self.known = {id(t): t for t in (tensor, *own, *_tensors(members))}  # kept alive, so that no id is reused
         self.dependent: set[int] = set()
         self.needed: dict[int, int] = {}  # independent tensors that dependent operations use, with their versions
         self.hidden = self.overwritten = self.paused = False

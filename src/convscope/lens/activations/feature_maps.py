@@ -5,7 +5,8 @@ from torch import Tensor
 from convscope.engine.context.chunking import in_chunks, rows_of
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import FIRST_CONVOLUTION, Layers
-from convscope.engine.layers.feature_maps import MapReading, read_maps
+from convscope.engine.layers.feature_maps import MapReading, read_maps, series_as_maps
+from convscope.engine.layers.recurrent_gates import GateReading, read_gates
 from convscope.engine.network.model import Model
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
@@ -45,6 +46,10 @@ def feature_maps(
             "that follows it"
         ),
     ] = "as it is",
+    gates: Annotated[
+        bool,
+        Param(help="also show every gate and state of recurrent layers (LSTM, GRU) at each step, from their weights"),
+    ] = False,
 ) -> list[FeatureMaps]:
     """Show the activations of layers, with one map per channel.
 
@@ -54,8 +59,9 @@ def feature_maps(
     Args:
         model: the network.
         image: one image or several.
-        layer: one or several layers, all read in one forward pass; the first convolution by default. Channels-last
-            layers and tokens on a grid are converted to maps; a layer without spatial axes has one number per channel.
+        layer: one or several layers, all read in one forward pass; the first convolution by default, or in a network
+            without any the first recurrent layer. Channels-last layers and tokens on a grid are converted to maps; a
+            layer without spatial axes has one number per channel.
         channels: how many channels to keep of each layer, those with the largest mean magnitude; a note says how many
             are not shown.
         scale: ``shared`` makes maps comparable, ``each`` makes the pattern of weak maps visible.
@@ -64,6 +70,9 @@ def feature_maps(
         activation: where to read. ``after`` gives the output of the activation function that follows the layer,
             directly or after a normalisation, as a module or as a function; ``before`` gives the input of the
             activation function that the layer ends with.
+        gates: also give the gates and states of ``torch.nn.LSTM``, ``GRU`` and ``RNN`` at each step, for every stacked
+            layer and direction. They are recomputed in double precision from the weights and compared with the
+            layer's own output; the notes state the difference. Other layers have none.
 
     Returns:
         Per image and layer the selected maps, float32 at the layer's own resolution, signed and unnormalised; their
@@ -86,14 +95,25 @@ def feature_maps(
     def step(rows: Tensor) -> None:
         tensor = rows_of(image.tensor, rows)
         readings = read_maps(model, tensor, layer, keep=channels, colours=view == "colours", side=activation)
-        results.extend(_of_image(image, int(row), index, readings, scale, view) for index, row in enumerate(rows))
+        gate_readings = read_gates(model, tensor, layer) if gates else {}
+        for address, reading in gate_readings.items():
+            readings |= series_as_maps(address, reading.series, keep=channels)
+        results.extend(
+            _of_image(image, int(row), index, readings, gate_readings, scale, view) for index, row in enumerate(rows)
+        )
 
     in_chunks(len(image), image.tensor[0], step, light=True)
     return results
 
 
 def _of_image(
-    images: Images, row: int, index: int, readings: dict[str, MapReading], scale: str, view: str
+    images: Images,
+    row: int,
+    index: int,
+    readings: dict[str, MapReading],
+    gate_readings: dict[str, GateReading],
+    scale: str,
+    view: str,
 ) -> FeatureMaps:
     """The maps of one image, at this index of a chunk."""
     counts = {address: (r.channels.shape[1], r.strengths.shape[1]) for address, r in readings.items()}
@@ -104,6 +124,11 @@ def _of_image(
             notes[Fact("kept of {layer}", layer=address)] = left_out
         elif few < total:
             notes[Fact("shown of {layer}", layer=address)] = left_out
+    for address, gate_reading in gate_readings.items():
+        notes[Fact("gates of {layer}", layer=address)] = Fact(
+            "recomputed from the weights; the states differ from the layer's own by {difference} at most",
+            difference=f"{gate_reading.difference:.1g}",
+        )
     return FeatureMaps(
         maps={address: r.maps[index] for address, r in readings.items()},
         channels={address: tuple(r.channels[index].tolist()) for address, r in readings.items()},

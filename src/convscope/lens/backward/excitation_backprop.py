@@ -27,7 +27,7 @@ NO_WINNER = Fact("the target's score is zero: there is no winner whose excitatio
     reads="A probability over the positions of the layer: where the answer's excitation comes from. Without the "
     "contrast it shows everything that excites the network and hardly depends on the class.",
     needs={"gradients", "operations"},
-    claims={"deterministic"},
+    claims={"local", "deterministic"},
     fails={
         "class contrast": "shows what excites the network for any class, unless contrastive",
         "completeness": "a probability at a layer, enlarged, not a decomposition of the score",

@@ -21,7 +21,7 @@ from convscope.values import Attribution
     reads="Bright regions are where the input and the biases influence the score, in either direction; the sign is "
     "lost and the map is almost the same for every class.",
     needs={"gradients", "operations"},
-    claims={"deterministic", "non-negative"},
+    claims={"local", "deterministic", "non-negative"},
     fails={
         "class contrast": "adds magnitudes, which are almost the same for every class",
         "completeness": "magnitudes are added, not contributions; the notes state how complete the gradients are",

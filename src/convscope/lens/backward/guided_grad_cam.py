@@ -23,7 +23,10 @@ from convscope.values.facts import Fact
     reads="The regions depend on the class, the fine lines in them hardly do; the sign has no meaning.",
     needs={"gradients", "operations"},
     claims={"class-sensitive", "deterministic", "contrasting"},
-    fails={"completeness": "a product of two maps, not a decomposition of the score"},
+    fails={
+        "completeness": "a product of two maps, not a decomposition of the score",
+        "place": "a channel has one weight for all positions, so that other objects with its features are marked too",
+    },
 )
 def guided_grad_cam(
     model: Model,

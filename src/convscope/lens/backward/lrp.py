@@ -21,7 +21,7 @@ from convscope.values import Attribution
     "biases absorbed. The map depends on the rules: z⁺ and flat rules show where the evidence is but hardly "
     "distinguish classes.",
     needs={"gradients", "operations"},
-    claims={"class-sensitive", "deterministic", "contrasting"},
+    claims={"local", "class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "biases absorb part of the relevance, as the notes state"},
 )
 def lrp(

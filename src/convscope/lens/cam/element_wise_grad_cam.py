@@ -18,7 +18,7 @@ from convscope.values import Attribution
     asks="Which positions of the layer supported the answer, channel by channel?",
     reads="In bright regions some channels raised the score; evidence against it is left out.",
     needs={"gradients"},
-    claims={"class-sensitive", "deterministic", "non-negative", "differentiable"},
+    claims={"local", "class-sensitive", "deterministic", "non-negative", "differentiable"},
     fails={
         "class contrast": "positive parts of a layer are almost the same for every class",
         "completeness": "drops all negative contributions",

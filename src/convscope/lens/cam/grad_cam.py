@@ -19,7 +19,10 @@ from convscope.values import Attribution
     reads="Warm regions raise the score of the target, cool ones lower it; the map is as coarse as the layer.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "differentiable", "contrasting"},
-    fails={"completeness": "pools gradients over space"},
+    fails={
+        "completeness": "pools gradients over space",
+        "place": "a channel has one weight for all positions, so that other objects with its features are marked too",
+    },
 )
 def grad_cam(
     model: Model, image: Images, *, target: Target = TOP1, layer: Layers = LAST_SPATIAL, relu: Relu = False

@@ -20,7 +20,7 @@ from convscope.values import Attribution
     reads="Warm regions have features that raise the score at that position; early layers give fine maps. Evidence "
     "against is left out.",
     needs={"gradients"},
-    claims={"class-sensitive", "deterministic", "differentiable"},
+    claims={"local", "class-sensitive", "deterministic", "differentiable"},
     fails={
         "class contrast": "positive parts of a layer are almost the same for every class",
         "completeness": "drops negative gradients",

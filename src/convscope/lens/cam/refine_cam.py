@@ -27,6 +27,7 @@ from convscope.values.facts import Fact
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "non-negative"},
     fails={
+        "place": "a channel has one weight for all positions, so that other objects with its features are marked too",
         "class contrast": "built from Grad-CAM++ maps, whose weights are not negative after a rectifier",
         "completeness": "multiplies maps that are divided by their peaks",
     },

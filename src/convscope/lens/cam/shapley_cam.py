@@ -25,7 +25,10 @@ from convscope.values import Attribution
     "approximated to second order, so they are inaccurate where the network saturates strongly.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "contrasting"},
-    fails={"completeness": "averages derivatives over space"},
+    fails={
+        "completeness": "averages derivatives over space",
+        "place": "a channel has one weight for all positions, so that other objects with its features are marked too",
+    },
 )
 def shapley_cam(
     model: Model,

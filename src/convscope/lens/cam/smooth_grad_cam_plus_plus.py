@@ -22,6 +22,7 @@ from convscope.values import Attribution
     needs={"gradients"},
     claims={"class-sensitive", "deterministic"},
     fails={
+        "place": "a channel has one weight for all positions, so that other objects with its features are marked too",
         "class contrast": "after a rectifier no weight is negative, so active channels count for every class",
         "completeness": "weights gradients by their own powers",
     },

@@ -20,7 +20,10 @@ from convscope.values import Attribution
     reads="Warm regions raise the score, cool ones lower it; the map is as coarse as the layer.",
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "differentiable", "contrasting"},
-    fails={"completeness": "holds only for ReLU networks without biases after the layer"},
+    fails={
+        "completeness": "holds only for ReLU networks without biases after the layer",
+        "place": "a channel has one weight for all positions, so that other objects with its features are marked too",
+    },
 )
 def x_grad_cam(
     model: Model, image: Images, *, target: Target = TOP1, layer: Layers = LAST_SPATIAL, relu: Relu = False

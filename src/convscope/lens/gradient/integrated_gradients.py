@@ -27,7 +27,7 @@ from convscope.values import Attribution
     reads="Warm pixels increased the score, cool pixels decreased it; the map sums to the difference from the "
     "baseline's score.",
     needs={"gradients"},
-    claims={"class-sensitive", "deterministic", "complete", "contrasting"},
+    claims={"local", "class-sensitive", "deterministic", "complete", "contrasting"},
 )
 def integrated_gradients(
     model: Model,

@@ -5,6 +5,7 @@ import torch
 from convscope.engine.context.chunking import in_chunks, rows_of
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
+from convscope.engine.network.task_recognition import keeping_own_output
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Prediction
@@ -44,7 +45,7 @@ def predict(
         Labels, indices, confidences and raw scores, in decreasing order. If the output has no confidences, they are
         empty. ``notes["output"]`` says how the output was interpreted. For a network that gives each position a class
         a `Segmentation`, for a detector `Detections`, with the boxes whose score is at least one half, or all boxes if
-        there are none.
+        there are none, and with their masks and keypoints where the network gives them.
 
     Raises:
         OutputError: the output is not one row of scores per image, no map of scores and no boxes, or the number of
@@ -61,9 +62,9 @@ def predict(
     predictions: list[Prediction] = []
 
     def step(rows: torch.Tensor) -> None:
-        with torch.no_grad():
+        with torch.no_grad(), keeping_own_output(model):
             output = model.run(model.input_copy(rows_of(image.tensor, rows))).float().cpu()
-        predictions.extend(model.task_for(image.tensor).predict(model, image, rows.tolist(), output, top))
+            predictions.extend(model.task_for(image.tensor).predict(model, image, rows.tolist(), output, top))
 
     in_chunks(len(image), image.tensor[0], step, light=True)
     return predictions

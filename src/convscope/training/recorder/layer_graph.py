@@ -43,9 +43,8 @@ class LayerGraph:
 
     def _sources(self, operation: Any) -> list[str]:
         """The layers that lead to an operation without another layer between."""
+        waiting, sources = [operation], []
         visited: set[Any] = set()
-        sources: list[str] = []
-        waiting = [operation]
         while waiting and len(visited) < MOST_NODES:
             operation = waiting.pop()
             if operation is None or operation in visited:

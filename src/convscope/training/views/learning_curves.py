@@ -52,7 +52,7 @@ def is_noisy(values: Floats) -> bool:
     """Whether a curve is long and turns so often that a moving average shows its course better."""
     directions = np.sign(np.diff(values[np.isfinite(values)]))
     turns = np.count_nonzero(directions[1:] * directions[:-1] < 0)
-    return len(values) >= FEWEST_SMOOTHED and bool(turns >= FEWEST_TURNS * len(values))
+    return len(values) >= FEWEST_SMOOTHED and int(turns) >= FEWEST_TURNS * len(values)
 
 
 def smoothed(values: Floats, weight: float) -> Floats:

@@ -28,12 +28,20 @@ from convscope.web.requests.url_state import View
 from convscope.web.server.not_found import not_found_page
 from convscope.web.server.security import FORM_OVERHEAD, AccessControl, require_token_unless_local
 
-MODELS = ("bundled:shapes", "bundled:digits", "bundled:beats", "bundled:nodules")
+MODELS = (
+    "bundled:shapes",
+    "bundled:digits",
+    "bundled:beats",
+    "bundled:nodules",
+    "bundled:detector",
+    "bundled:segmenter",
+)
 SAMPLES = (
     *(f"sample:shapes/{n}" for n in range(12)),
     *(f"sample:digits/{n}" for n in range(10)),
     *(f"sample:beats/{n}" for n in range(8)),
     *(f"sample:nodules/{n}" for n in range(6)),
+    *(f"sample:scenes/{n}" for n in range(8)),
 )
 """The models and images that are offered if none are named at start."""
 

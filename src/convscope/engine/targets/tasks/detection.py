@@ -196,24 +196,47 @@ def _class_scorer(indices: Tensor, model: "Model") -> Box:
 
 def _predict(model: "Model", images: "Images", rows: list[int], output: Tensor, top: int) -> list[Detections]:
     check_encoded(output, model)
-    return [_detections(model, images, row, boxes, top) for row, boxes in zip(rows, output, strict=True)]
+    own_output = model.cache[LAST_RUN].own_output
+    parts = own_output if _is_list_of_boxes(own_output) else [{}] * len(output)
+    return [
+        _detections(model, images, row, boxes, part, top) for row, boxes, part in zip(rows, output, parts, strict=True)
+    ]
 
 
-def _detections(model: "Model", images: "Images", row: int, boxes: Tensor, top: int) -> Detections:
+def _detections(
+    model: "Model", images: "Images", row: int, boxes: Tensor, part: Mapping[str, Tensor], top: int
+) -> Detections:
+    """What a detector gives for one image.
+
+    Args:
+        part: its own output for the image, which may hold ``masks`` (boxes, 1, height, width) and ``keypoints`` (boxes,
+            points, 2 or 3).
+    """
     boxes = boxes[boxes[:, LABEL] >= 0]
     total = len(boxes)
     certain = int((boxes[:, SCORE] >= _SHOWN_SCORE).sum())
     boxes = boxes[: min(top, certain or total)]
     indices = [int(label) for label in boxes[:, LABEL].tolist()]
+    masks, keypoints = (_by_score(part, name, len(boxes)) for name in ("masks", "keypoints"))
     return Detections(
         labels=tuple(model.label(index) for index in indices),
         indices=tuple(indices),
         scores=tuple(boxes[:, SCORE].tolist()),
         boxes=tuple(tuple(box) for box in boxes[:, :4].tolist()),
         total=total,
+        masks=None if masks is None else (masks > 0.5).reshape(len(masks), *masks.shape[-2:]).numpy(),
+        keypoints=None if keypoints is None else keypoints[..., :2].float().numpy(),
         photo=images.photo(row),  # type: ignore[arg-type]
         notes={"output": model.meaning.describe()},
     )
+
+
+def _by_score(part: Mapping[str, Tensor], name: str, count: int) -> Tensor | None:
+    """What a detector gives under a name for its ``count`` best boxes; None where there is nothing of that name."""
+    if name not in part:
+        return None
+    order = part["scores"].argsort(descending=True, stable=True)[:count]
+    return part[name][order].detach().cpu()
 
 
 def _default_layer(model: "Model", trace: "LayerTrace") -> str | None:
@@ -250,5 +273,6 @@ task(
         predict=_predict,
         meaning="probabilities",
         default_layer=_default_layer,
+        about_a_place=True,
     )
 )

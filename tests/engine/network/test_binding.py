@@ -1,0 +1,105 @@
+"""How networks of several inputs are called, and the embedding that reads tokens."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import convscope as cs
+from convscope.errors import InputError
+
+TABLES = (cs.TableInput(features=2), cs.TableInput(features=3))
+SAMPLE = ([1.0, 2.0], [3.0, 4.0, 5.0])
+
+
+class Sum(nn.Module):
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        return torch.stack([first.sum(1), 10 * second.sum(1)], 1)
+
+
+class OfDict(nn.Module):
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        return Sum()(batch["a"], batch["b"])
+
+
+class OfTuple(nn.Module):
+    def forward(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return Sum()(*batch)
+
+
+class InAnyNumber(nn.Module):
+    def forward(self, *tables: Tensor) -> Tensor:
+        return Sum()(*tables)
+
+
+class ByName(nn.Module):
+    def forward(self, *, second: Tensor, first: Tensor, scale: float = 1.0) -> Tensor:
+        return scale * Sum()(first, second)
+
+
+@pytest.mark.parametrize(
+    ("network", "names"),
+    [
+        (Sum(), ("first", "second")),
+        (Sum(), ("a", "b")),  # names of its own: in the order of the forward
+        (Sum(), None),
+        (OfDict(), ("a", "b")),
+        (OfTuple(), None),
+        (InAnyNumber(), ("a", "b")),
+        (ByName(), ("first", "second")),
+    ],
+)
+def test_a_network_takes_its_inputs_as_its_forward_says(network: nn.Module, names: tuple[str, str] | None) -> None:
+    model = cs.Model(network, inputs=TABLES if names is None else dict(zip(names, TABLES, strict=True)))
+    sample: Any = SAMPLE if names is None else dict(zip(names, SAMPLE, strict=True))
+    value: Any = cs.predict(model, sample)
+    assert value.scores == (120.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (
+            (*TABLES, TABLES[0]),
+            r"inputs= has 3 inputs \(input 0, input 1, input 2\), and Sum's forward takes 2 \(first",
+        ),
+        ({"first": TABLES[0]}, "Sum's forward needs second too"),
+        ({"first": 3}, r"inputs is a dict \{name: input\}"),
+    ],
+)
+def test_inputs_that_do_not_fit_the_forward_are_refused(inputs: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        cs.Model(Sum(), inputs=inputs)
+    with pytest.raises(InputError, match="give one of them"):
+        cs.Model(Sum(), inputs=TABLES, input=TABLES[0])
+
+
+class TwoEmbeddings(nn.Module):
+    """Positions have an embedding too, which does not read the tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.positions = nn.Embedding(9, 4)
+        self.words = nn.Embedding(5, 4)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        return (self.positions(place) + self.words(tokens)).mean(1)
+
+
+def test_the_embedding_that_reads_the_tokens_is_found_or_named() -> None:
+    model = cs.Model(TwoEmbeddings(), input=cs.TokenInput(vocabulary=5))
+    value: Any = cs.gradient_x_input(model, [3, 1, 4], target=0)
+    network: Any = model.module
+    torch.testing.assert_close(value.values, network.words.weight[[3, 1, 4], 0].detach() / 3)
+    for embedding, message in (("positions", "the layer 'positions' does not read the tokens"), ("x", "does not read")):
+        with pytest.raises(InputError, match=message):
+            cs.saliency(cs.Model(TwoEmbeddings(), input=cs.TokenInput(vocabulary=5, embedding=embedding)), [3, 1, 4])
+    with pytest.raises(InputError, match=r"no torch\.nn\.Embedding reads the tokens"):
+        cs.saliency(cs.Model(Plain(), input=cs.TokenInput(vocabulary=5)), [3, 1, 4])
+
+
+class Plain(nn.Module):
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens.float()

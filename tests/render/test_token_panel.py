@@ -1,0 +1,34 @@
+"""Pictures over tokens: each on the colour of its number; below the positions of a layer; positions if unknown."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+import convscope as cs
+from convscope.render.palette import opaque_colours
+from tests.lens_calls import DrawnText
+from tests.networks_of_several_inputs import word_scorer
+
+
+def test_tokens_are_drawn_on_the_colours_of_their_numbers(drawn_texts: list[DrawnText]) -> None:
+    value: Any = cs.saliency(word_scorer(), "not very good")
+    shown = replace(value, values=torch.tensor([-1.0, 0.0, 1.0]))
+    pixels = shown.picture().pixels
+    assert {"not", "very", "good", "−1", "0", "1"} <= set(drawn_texts)
+    for index in (0, 254):  # the ends of the scale
+        assert (pixels == opaque_colours(True)[index]).all(-1).sum() > 200
+    drawn_texts.clear()
+    replace(value, photo=None).picture()
+    assert {"0", "1", "2"} <= set(drawn_texts)
+
+
+def test_many_tokens_go_below_each_other_and_through_the_map_of_a_layer(drawn_texts: list[DrawnText]) -> None:
+    value: Any = cs.saliency(word_scorer(), "not very good film bad " * 8)
+    assert value.picture().pixels.shape[0] > cs.saliency(word_scorer(), "good").picture().pixels.shape[0]  # type: ignore[union-attr]
+    drawn_texts.clear()
+    states: Any = cs.feature_maps(word_scorer(), "not very good film", layer="gru", gates=True)
+    states.picture()
+    assert list(map(str, drawn_texts)).count("film") == 1 + 2 * 4, "below the output and below each series"
+    assert np.asarray(states.photo).tolist() == ["not", "very", "good", "film"]
