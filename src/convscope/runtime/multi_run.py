@@ -7,13 +7,22 @@ from convscope.engine.context.metering import report_progress, reporting
 from convscope.engine.network.model import as_model
 from convscope.engine.run.gradients import sharing_passes
 from convscope.engine.targets.target import TOP1, resolve_target
-from convscope.errors import ConvScopeError, LayerError, NoGradient, NoRule, OutputError, ParameterError, did_you_mean
+from convscope.errors import (
+    CapabilityError,
+    ConvScopeError,
+    LayerError,
+    NoGradient,
+    NoRule,
+    OutputError,
+    ParameterError,
+    did_you_mean,
+)
 from convscope.runtime.lens_call import call_lens
 from convscope.runtime.several_inputs import prepared_inputs
 from convscope.spec import LensSpec
 from convscope.values import Value
 
-NOT_APPLICABLE = (LayerError, NoGradient, NoRule, OutputError)
+NOT_APPLICABLE = (CapabilityError, LayerError, NoGradient, NoRule, OutputError)
 """Errors that mean that a lens does not work on a network; any other is a mistake in the request."""
 
 

@@ -35,6 +35,7 @@ MODELS = (
     "bundled:nodules",
     "bundled:detector",
     "bundled:segmenter",
+    "bundled:pairs",
 )
 SAMPLES = (
     *(f"sample:shapes/{n}" for n in range(12)),
