@@ -42,6 +42,7 @@ from benchmarks.perturbed_cams import ablation_cam, score_cam
 from benchmarks.rules import modified_gradients, relevance
 from benchmarks.start import start
 from benchmarks.structure import structure
+from benchmarks.tasks import tasks
 from benchmarks.web import web
 
 RESULTS = Path(__file__).with_name("results.md")
@@ -149,7 +150,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     for part in (
         grad_cam, family, gradients, modified_gradients, relevance, occlusion, score_cam, ablation_cam, rise, lime,
         kernel_shap, floor, bfloat16, structure, activation_statistics, top_inputs, feature_maps, ascent, excitation,
-        converted, web, pages, memory, start,
+        converted, tasks, web, pages, memory, start,
     )
 }  # fmt: skip
 

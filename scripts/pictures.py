@@ -67,7 +67,7 @@ def main() -> None:
     cs.recommend(model, SCENES[0], "class").save(PICTURES / "recommend.png")
     cs.predict(model, SCENES[0]).save(PICTURES / "predict.png")
     cs.grad_cam(cs.load("bundled:shapes?weights=none"), SCENES[0]).save(PICTURES / "random.png")
-    for name, value in {**inside(model), **learned(model), **other_inputs()}.items():
+    for name, value in {**inside(model), **learned(model), **other_inputs(), **other_tasks()}.items():
         value.save(PICTURES / f"{name}.png")
     if ASSETS.is_dir():
         photographs(PICTURES / "photographs.png")
@@ -120,6 +120,19 @@ def other_inputs() -> dict[str, cs.Value]:
         "words": cs.integrated_gradients(cs.load("bundled:sequence"), "sample:sequence/1"),
         "gates": cs.feature_maps(cs.load("bundled:sequence"), "sample:sequence/1", layer="gru", gates=True, channels=8),
         "several-inputs": cs.integrated_gradients(wishes(), {"scene": SCENES[0], "wish": WISH}),
+    }
+
+
+def other_tasks() -> dict[str, cs.Value]:
+    """The boxes and the classes in a scene with several objects, and the maps of two of each."""
+    detector, segmenter, scene = cs.load("bundled:detector"), cs.load("bundled:segmenter"), "sample:scenes/1"
+    classes: Any = cs.predict(segmenter, scene)
+    shown = [label for label, index in zip(classes.labels, classes.indices, strict=True) if index != 0][:2]
+    return {
+        "detection": cs.predict(detector, scene),
+        "detection-boxes": cs.compare(detector, scene, "layer-cam", targets=["box:0", "box:1"]),
+        "segmentation": classes,
+        "segmentation-classes": cs.compare(segmenter, scene, "grad-cam", targets=shown),
     }
 
 

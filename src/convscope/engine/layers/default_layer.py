@@ -121,8 +121,8 @@ def _candidates(
     """
     finished = trace.order if below is None else _layers_before(trace, below)
     order = list(dict.fromkeys(reversed(finished)))  # the last first
-    score_maps = _score_maps(model, trace)
-    with_positions = [address for address in order if trace.layers[address].has_positions and address not in score_maps]
+    scores = score_maps(model, trace)
+    with_positions = [address for address in order if trace.layers[address].has_positions and address not in scores]
     with_positions = _without_early_outputs(trace, with_positions) or _find_by_probing(model, trace, tensor, order)
     if not with_positions and (vmapped := [address for address in order if trace.layers[address].mapped]):
         raise LayerError(f"layer {vmapped[0]!r} {UNDER_VMAP}")
@@ -252,19 +252,19 @@ def _output_of(model: "Model", tensor: Tensor, head: str | None) -> Tensor:
     return received[-1]
 
 
-def _score_maps(model: "Model", trace: LayerTrace) -> set[str]:
+def score_maps(model: "Model", trace: LayerTrace) -> set[str]:
     """The layers at the end whose output is a map of the scores, with no parameters after them.
 
     They have as many channels as there are classes, or as many numbers as the whole output (a detector's head).
     """
-    score_maps = {address for address in trace.output_layers if _is_score_map(trace, address)}
+    maps = {address for address in trace.output_layers if _is_score_map(trace, address)}
     head = _last_weighted_layer(model, trace)
     for address in reversed(trace.order):
         if _is_score_map(trace, address):
-            score_maps.add(address)
+            maps.add(address)
         if address == head:
             break
-    return score_maps
+    return maps
 
 
 def _is_score_map(trace: LayerTrace, address: str) -> bool:

@@ -50,7 +50,7 @@ _ON_EVERY_PATH = "the last layer with spatial extent that everything from the in
 _ON_MOST_PATHS = Fact(
     "no single layer is on every path to the answer; this is the last of those that most paths go through"
 )
-_OF_TASK = Fact("the last map of the backbone, behind which there is a branch for each size of objects")
+_OF_TASK = Fact("the last map of the backbone, behind which several branches lead to the output")
 
 
 def _describe_layout(layer: TracedLayer) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from convscope.engine.layers.default_layer import score_maps
 from convscope.engine.network.task_recognition import LAST_RUN
 from convscope.engine.targets.classes import check_class, class_index, normalize_label, with_both_sides
 from convscope.engine.targets.mask_files import read_mask
@@ -21,6 +22,7 @@ from convscope.values import Segmentation
 
 if TYPE_CHECKING:
     from convscope.engine.inputs.specs import Images
+    from convscope.engine.layers.layer_trace import LayerTrace
     from convscope.engine.network.model import Model
 
 _OUTPUT_KEYS = ("out", "logits")
@@ -130,26 +132,26 @@ class ClassOverRegion(TaskScorer):
 
     def _fix(self, maps: Tensor, row: int) -> None:
         """Fix the class and the region of an image by its maps (classes, …)."""
-        predicted = predicted_classes(maps, self.model)
         index = int(self.indices[row % len(self.indices)])
-        weights = self._region_weights(predicted, maps.shape[1:])
+        weights = self._region_weights(maps[0], maps.shape[1:])
         if index < 0:
-            index = self._class_within(predicted, weights, len(maps))
+            index = self._class_within(predicted_classes(maps, self.model), weights, len(maps))
         check_class(index, maps[None])
         if weights is None:
+            predicted = predicted_classes(maps, self.model)
             weights = (predicted == index).float()
             if not bool(weights.any()):
                 raise OutputError(self._never_predicted(index, predicted))
         self._classes[row] = index
         self._weights[row] = weights / weights.sum()
 
-    def _region_weights(self, predicted: Tensor, extent: torch.Size) -> Tensor | None:
-        """The weights of all positions; None for those where the class is predicted."""
+    def _region_weights(self, like: Tensor, extent: torch.Size) -> Tensor | None:
+        """The weights of all positions, on the device of ``like``; None for those where the class is predicted."""
         region = self.region
         if region.everywhere:
-            return torch.ones_like(predicted, dtype=torch.float32)
+            return torch.ones_like(like, dtype=torch.float32)
         if region.mask is not None:
-            mask = region.mask.to(predicted.device)
+            mask = region.mask.to(like.device)
             if mask.ndim != len(extent):
                 raise OutputError(f"the mask {region.name!r} has shape {tuple(mask.shape)} for maps of {tuple(extent)}")
             weights = interpolate(mask[None, None], size=extent, mode="area")[0, 0]
@@ -157,7 +159,7 @@ class ClassOverRegion(TaskScorer):
                 raise OutputError(f"the mask {region.name!r} is empty at the output's resolution")
             return weights
         if region.position:
-            weights = torch.zeros_like(predicted, dtype=torch.float32)
+            weights = torch.zeros_like(like, dtype=torch.float32)
             weights[self._output_position(extent)] = 1
             return weights
         return None
@@ -213,6 +215,19 @@ def _maps_in(output: Any) -> Tensor | None:
 
 def _encode(output: Any, model: "Model") -> Tensor | None:
     return output if isinstance(output, Tensor) else _maps_in(output)
+
+
+def _default_layer(model: "Model", trace: "LayerTrace") -> str | None:
+    """The end of the backbone, where a skip starts in its middle and no later layer is on every path (LR-ASPP).
+
+    What the network found for each class is there; the layer from which the skip starts is an early one.
+    """
+    scores = score_maps(model, trace)
+    with_positions = [a for a in trace.order if trace.layers[a].has_positions and a not in scores]
+    backbone = [address for address in with_positions if address.startswith("backbone.")]
+    on_every_path = [a for a in with_positions if trace.output is not None and trace.is_on_every_path(a, trace.output)]
+    ends_early = bool(on_every_path and backbone) and on_every_path[-1] in ("backbone", *backbone)
+    return backbone[-1] if ends_early and backbone[-1] not in on_every_path else None
 
 
 def _parse(text: str, model: "Model") -> TaskScorer | None:
@@ -288,5 +303,6 @@ task(
         parse=_parse,
         class_scorer=ClassOverRegion,
         predict=_predict,
+        default_layer=_default_layer,
     )
 )

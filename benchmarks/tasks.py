@@ -1,0 +1,93 @@
+"""Cost of explaining detectors, segmenters and volumes, relative to a plain forward pass of the same network.
+
+Networks have random weights. The detector gives boxes of any score, so that there are twenty to explain.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import convscope as cs
+from benchmarks.contenders import plain
+from benchmarks.measure import Ratio, Row, interleaved, rows_of
+from convscope.loaders.torchvision_operators import import_torchvision
+
+BOXES = 20
+
+
+def tasks(rounds: int) -> list[Row]:
+    """Maps of one box, of twenty, of a class over a region, and of a volume."""
+    rounds = max(3, rounds // 3)
+    return [row for part in (detection, segmentation, unet, volume) for row in part(rounds)]
+
+
+def detection(rounds: int) -> list[Row]:
+    """Grad-CAM of one box of Faster R-CNN, and of twenty boxes in one batch."""
+    model = cs.load("torchvision:fasterrcnn_resnet50_fpn?weights=none", size=320)
+    model.module.roi_heads.score_thresh, model.module.roi_heads.detections_per_img = 0.0, BOXES
+    x = torch.rand(1, 3, 320, 320)
+    single = partial(cs.grad_cam, model, x, target="box:0")
+    twenty = partial(cs.compare, model, x, "grad-cam", targets=[f"box:{number}" for number in range(BOXES)])
+    rows = rows_of("Grad-CAM of a box, Faster R-CNN", measured(model.module, x, single, rounds), 1.5)
+    return rows + rows_of(
+        f"{BOXES} boxes together, in one box", interleaved(single, {"ConvScope": twenty}, rounds=rounds), 4
+    )
+
+
+def segmentation(rounds: int) -> list[Row]:
+    """Grad-CAM of a class everywhere, LR-ASPP at the size for which it was trained."""
+    model = cs.load("torchvision:lraspp_mobilenet_v3_large?weights=none")
+    x = torch.randn(1, 3, 520, 520)
+    explain = partial(cs.grad_cam, model, x, target="cat everywhere")
+    return rows_of("Grad-CAM of a class everywhere, LR-ASPP", measured(model.module, x, explain, rounds), 1.2)
+
+
+def unet(rounds: int) -> list[Row]:
+    """Grad-CAM of a class everywhere, a U-Net at 512²."""
+    model = cs.Model(UNet().eval(), input=cs.ImageInput(size=512), task="segmentation")
+    x = torch.randn(1, 3, 512, 512)
+    explain = partial(cs.grad_cam, model, x, target="class 1 everywhere")
+    return rows_of("Grad-CAM of a class everywhere, U-Net, 512²", measured(model.module, x, explain, rounds), 1.2)
+
+
+def volume(rounds: int) -> list[Row]:
+    """Grad-CAM of a 3-D ResNet-18, 96³."""
+    module = import_torchvision().models.video.r3d_18(weights=None).eval()
+    model = cs.Model(module, input=cs.VideoInput(shape=(3, 96, 96, 96)))
+    x = torch.randn(1, 3, 96, 96, 96)
+    return rows_of("Grad-CAM, 3-D ResNet-18, 96³", measured(module, x, partial(cs.grad_cam, model, x), rounds), 1.15)
+
+
+def measured(module: nn.Module, x: Tensor, explain: Callable[[], object], rounds: int) -> dict[str, Ratio]:
+    """The time of an explanation in forward passes."""
+    return interleaved(plain(module, x), {"ConvScope, loaded": explain}, rounds=rounds)
+
+
+class UNet(nn.Module):
+    """Four steps down and up (Ronneberger et al., 2015), a quarter of the paper's channels."""
+
+    def __init__(self, channels: int = 16, classes: int = 3) -> None:
+        super().__init__()
+        widths = [channels * 2**step for step in range(5)]
+        self.down = nn.ModuleList([_block(a, b) for a, b in zip([3, *widths[:-1]], widths, strict=True)])
+        self.up = nn.ModuleList([_block(3 * width, width) for width in widths[-2::-1]])
+        self.scores = nn.Conv2d(channels, classes, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scores of the classes at each pixel."""
+        skipped: list[Tensor] = []
+        for block in self.down:
+            x = block(F.max_pool2d(x, 2) if skipped else x)
+            skipped.append(x)
+        for block, beside in zip(self.up, skipped[-2::-1], strict=True):
+            x = block(torch.cat([F.interpolate(x, scale_factor=2.0), beside], 1))
+        scores: Tensor = self.scores(x)
+        return scores
+
+
+def _block(inputs: int, outputs: int) -> nn.Module:
+    layers = [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.Conv2d(outputs, outputs, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers)
