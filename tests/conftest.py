@@ -3,7 +3,7 @@
 import shutil
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -81,9 +81,17 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def model() -> cs.Model:
-    """A small network for color images that every lens can explain."""
-    return picture_model(seeded(PlainNet))
+def model(request: pytest.FixtureRequest) -> cs.Model:
+    """A small network for color images that every lens can explain: with attention for a lens that needs it."""
+    return picture_model(seeded(network_for(request, PlainNet)))
+
+
+def network_for(
+    request: pytest.FixtureRequest, build: Callable[..., torch.nn.Module]
+) -> Callable[..., torch.nn.Module]:
+    """A network like that one which the lens ``spec`` of a test can explain."""
+    spec = getattr(getattr(request.node, "callspec", None), "params", {}).get("spec")
+    return build if spec is None else nets.build_for(spec, build)
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ LENSES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "perturbation": ("occlusion", {"patch": 4, "stride": 4}),
     "learned": ("activation-maximization", {"unit": "0[1]", "steps": 2}),
 }
-"""One lens of each family, and its parameters."""
+"""One lens of each family, and its parameters; networks that attend have a page of their own, docs/attention.md."""
 _RANDOM = np.random.default_rng(0)
 
 
@@ -173,7 +173,7 @@ def run(family: str, kind: Kind, folder: Path) -> Cell:
 
 def column(kind: Kind, folder: Path) -> dict[str, Cell]:
     """The cells of a kind of input, by family."""
-    return {family: run(family, kind, folder) for family in FAMILIES}
+    return {family: run(family, kind, folder) for family in LENSES}
 
 
 def reason(refusal: str) -> str:
@@ -186,13 +186,13 @@ def table(columns: Mapping[str, Mapping[str, Cell]]) -> str:
     """The table of families × kinds, from the cells of all kinds."""
     numbers: dict[str, int] = {}
     rows = []
-    for family, title in FAMILIES.items():
+    for family in LENSES:
         cells = []
         for cell in (cells[family] for cells in columns.values()):
             if cell.refusal:
                 numbers.setdefault(reason(cell.refusal), len(numbers) + 1)
             cells.append(f"refuses ({numbers[reason(cell.refusal)]})" if cell.refusal else "works")
-        rows.append(f"| {title.partition(':')[0]}: `{LENSES[family][0]}` | {' | '.join(cells)} |")
+        rows.append(f"| {FAMILIES[family].partition(':')[0]}: `{LENSES[family][0]}` | {' | '.join(cells)} |")
     head = [f"| | {' | '.join(columns)} |", f"|---{'|---' * len(columns)}|"]
     return "\n".join([*head, *rows, "", *(f"{number}. {text}." for text, number in numbers.items())])
 

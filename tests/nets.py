@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from convscope.spec import LensSpec
 from tests.narrowing import tensor_in
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -23,6 +24,7 @@ MEAN, STD = (0.4, 0.45, 0.5), (0.2, 0.25, 0.3)
 SIDE = 16
 
 _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 class PlainNet(nn.Module):
@@ -65,6 +67,40 @@ class ResidualNet(nn.Module):
         x = self.relu(x + self.bn2(self.conv(x)))
         x = F.adaptive_avg_pool2d(x, 1).flatten(1)
         return self.fc(self.dropout(x))
+
+
+class SelfAttention(nn.Module):
+    """Fused attention of two heads among tokens (N, T, 6)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(6, 18)
+        nn.init.normal_(self.qkv.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (t.unflatten(2, (2, 3)).transpose(1, 2) for t in self.qkv(x).chunk(3, 2))
+        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+class AttendingNet(nn.Module):
+    """The layers of a residual network, then attention among positions and a class token; for one to three axes."""
+
+    def __init__(self, axes: int = 2, channels: int = 3) -> None:
+        super().__init__()
+        convolution, norm = _CONVOLUTIONS[axes], _NORMS[axes]
+        self.stem, self.bn1 = convolution(channels, 6, 3, stride=2, padding=1, bias=False), norm(6)
+        self.conv, self.bn2 = convolution(6, 6, 3, padding=1, bias=False), norm(6)
+        self.relu = nn.ReLU(inplace=True)
+        self.cls_token = nn.Parameter(torch.randn(1, 1, 6))
+        self.attn = SelfAttention()
+        self.dropout = nn.Dropout(0.5)
+        self.fc = nn.Linear(6, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.stem(x)))
+        patches = self.relu(x + self.bn2(self.conv(x))).flatten(2).mT
+        tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), patches], 1)
+        return self.fc(self.dropout((tokens + self.attn(tokens))[:, 0].square()))
 
 
 class FlattenNet(nn.Module):
@@ -133,6 +169,21 @@ class StatefulNet(ResidualNet):
         return super().forward(x)
 
 
+class AttendingStatefulNet(AttendingNet):
+    """The same with attention."""
+
+    calls: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        torch.rand(1), np.random.rand(), random.random()  # noqa: NPY002 - the global generator is intended
+        return super().forward(x)
+
+
 class FailingNet(StatefulNet):
     """Its forward fails after half of the layers."""
 
@@ -160,6 +211,13 @@ class OutOfMemoryNet(nn.Module):
             if self.allowed_calls < 0:
                 raise torch.OutOfMemoryError("simulated: out of memory")
         return self.net(x)
+
+
+def build_for(spec: LensSpec, build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """A network like that one which the lens can explain: lenses of attention need one that attends."""
+    if "attention" not in spec.needs:
+        return build
+    return AttendingStatefulNet if build is StatefulNet else AttendingNet
 
 
 DEVICE = torch.device("cpu")

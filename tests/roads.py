@@ -39,7 +39,7 @@ LENSES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "perturbation": ("occlusion", {"target": "bee", "patch": 4, "stride": 4}),
     "learned": ("activation-maximization", {"unit": "bee", "steps": 2, "size": SIDE}),
 }
-"""One lens of each family, and its parameters."""
+"""One lens of each family, and its parameters; networks that attend have a page of their own, docs/attention.md."""
 
 
 class Net(nn.Module):
@@ -226,7 +226,7 @@ def run(family: str, model: cs.Model) -> Cell:
 def column(road: Road, folder: Path) -> dict[str, Cell]:
     """The cells of a road, by family."""
     model = road.open(folder)
-    return {family: run(family, model) for family in FAMILIES}
+    return {family: run(family, model) for family in LENSES}
 
 
 def reasons(refusal: str) -> str:
@@ -238,13 +238,13 @@ def page(columns: Mapping[str, Mapping[str, Cell]]) -> str:
     """The page with the table, from the cells of all roads."""
     numbers: dict[str, int] = {}
     rows = []
-    for family, title in FAMILIES.items():
+    for family in LENSES:
         cells = []
         for cell in (cells[family] for cells in columns.values()):
             if cell.refusal:
                 numbers.setdefault(reasons(cell.refusal), len(numbers) + 1)
             cells.append(f"refuses ({numbers[reasons(cell.refusal)]})" if cell.refusal else "works")
-        rows.append(f"| {title.partition(':')[0]}: `{LENSES[family][0]}` | {' | '.join(cells)} |")
+        rows.append(f"| {FAMILIES[family].partition(':')[0]}: `{LENSES[family][0]}` | {' | '.join(cells)} |")
     listed = [f"{number}. {reason}." for reason, number in numbers.items()]
     head = [f"| | {' | '.join(columns)} |", f"|---{'|---' * len(columns)}|"]
     return "\n".join([*_HEAD, "", *head, *rows, "", *listed, ""])

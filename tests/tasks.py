@@ -36,7 +36,9 @@ LENSES: Mapping[str, Mapping[str, dict[str, Any]]] = {
     },
     "learned": {"activation-maximization": {"unit": "LAYER[0]", "steps": 2, "size": SIDE}},
 }
-"""By family the lenses of the table and their parameters; ``LAYER`` stands for the layer of the case."""
+"""By family the lenses of the table and their parameters; ``LAYER`` stands for the layer of the case.
+
+None of the networks attends; docs/attention.md is about those that do."""
 
 
 def _head(last: nn.Module, outputs: int) -> nn.Module:

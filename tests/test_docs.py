@@ -14,7 +14,7 @@ from tests.warm_processes import run_code, run_command
 
 ROOT = Path(__file__).parents[1]
 HOWTO = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/howto/*.md"))
-GUIDES = [*HOWTO, "docs/inputs.md", "docs/tasks.md", "docs/training.md"]
+GUIDES = [*HOWTO, *(f"docs/{name}.md" for name in ("attention", "inputs", "tasks", "training"))]
 PAGES = ["README.md", "CONTRIBUTING.md", *GUIDES]
 PAGES += [f"docs/{name}.md" for name in ("gallery", "architecture", "glossary", "errors")]
 DOCTESTED = sorted({*lens_modules().values(), *PUBLIC.values()})

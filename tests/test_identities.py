@@ -7,7 +7,18 @@ from torch import Tensor
 
 import convscope as cs
 from tests.conftest import picture_model
-from tests.nets import CLASSES, SIDE, FlattenNet, LinearHeadNet, LinearNet, PlainNet, ResidualNet, SmoothNet, seeded
+from tests.nets import (
+    CLASSES,
+    SIDE,
+    AttendingNet,
+    FlattenNet,
+    LinearHeadNet,
+    LinearNet,
+    PlainNet,
+    ResidualNet,
+    SmoothNet,
+    seeded,
+)
 
 TARGET = 1
 
@@ -26,6 +37,13 @@ def smooth() -> cs.Model:
         for weight in net.features.parameters():
             weight.mul_(2)
         net.fc.weight.mul_(40)
+    return picture_model(net)
+
+
+def attending() -> cs.Model:
+    """A network whose tokens attend to each other; its patches do not overlap, so that none is at an edge."""
+    net = seeded(AttendingNet)
+    net.stem = seeded(lambda: torch.nn.Conv2d(3, 6, 2, stride=2, bias=False))
     return picture_model(net)
 
 
@@ -187,10 +205,12 @@ PREFERS_A_SIDE = {
 )
 def test_a_picture_turned_round_has_the_map_turned_round_on_a_network_that_knows_no_up(spec, smooth, picture) -> None:
     """Nothing prefers one side: neither how a map is enlarged nor in which order pixels of equal rank are taken."""
+    model = attending() if "attention" in spec.needs else smooth
     with torch.no_grad():
-        for layer in smooth.module.features[::2]:
-            layer.weight.add_(layer.weight.flip(2, 3)).div_(2)
-    upright, turned = (getattr(cs, spec.name)(smooth, each).values for each in (picture, picture[::-1, ::-1]))
+        for layer in model.module.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.weight.add_(layer.weight.flip(2, 3)).div_(2)
+    upright, turned = (getattr(cs, spec.name)(model, each).values for each in (picture, picture[::-1, ::-1]))
     if spec.name != "deconvnet":  # which sees the input through the switches of max pooling alone
         assert not torch.allclose(upright, upright.flip(0, 1), rtol=0.01)
     _close(turned, upright.flip(0, 1), 1e-3)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from convscope.spec import FAMILIES
 from tests.input_kinds import (
     END,
     FORMATS_END,
     FORMATS_START,
     KINDS,
+    LENSES,
     PAGE,
     START,
     Kind,
@@ -28,7 +28,7 @@ def table() -> dict[str, list[str]]:
     lines = between(PAGE.read_text("utf-8"), START, END).splitlines()
     rows = [line.strip("|").split("|") for line in lines if line.startswith("|")]
     cells = [[cell.strip() for cell in row] for row in rows if not row[0].startswith("---")]
-    return {family: cells[index][1:] for index, family in enumerate(["", *FAMILIES])}
+    return {family: cells[index][1:] for index, family in enumerate(["", *LENSES])}
 
 
 def test_the_page_has_a_column_for_each_kind_and_no_blank_cell() -> None:
@@ -42,7 +42,7 @@ def test_the_page_lists_the_formats_of_files() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", LENSES)
 def test_a_lens_does_what_the_page_says(family: str, kind: Kind, tmp_path: Path) -> None:
     listed = dict(re.findall(r"^(\d+)\. (.*)\.$", PAGE.read_text("utf-8"), re.MULTILINE))
     cell, written = run(family, kind, tmp_path), table()[family][KINDS.index(kind)]

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from convscope.spec import FAMILIES
+from tests.families import families_of_every_network
 from tests.roads import LENSES, PAGE, ROADS, Cell, Road, column, reasons
 
 INSTALLED = [road for road in ROADS if road.is_installed]
@@ -22,12 +22,12 @@ def table() -> dict[str, list[str]]:
     """The cells of the page by family, and its heading under ``""``."""
     rows = [line.strip("|").split("|") for line in PAGE.read_text("utf-8").splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in row] for row in rows if not row[0].startswith("---")]
-    return {family: cells[index][1:] for index, family in enumerate(["", *FAMILIES])}
+    return {family: cells[index][1:] for index, family in enumerate(["", *LENSES])}
 
 
 def test_the_page_has_a_column_for_each_road_and_no_blank_cell() -> None:
     assert table()[""] == [road.name for road in ROADS]
-    for family in FAMILIES:
+    for family in LENSES:
         assert len(table()[family]) == len(ROADS)
         assert all(re.fullmatch(r"works|refuses \(\d+\)", cell) for cell in table()[family])
 
@@ -65,7 +65,7 @@ def test_what_works_gives_the_numbers_of_the_torch_module(road: Road, columns: d
 
 
 def test_every_family_has_a_lens_in_the_table() -> None:
-    assert list(LENSES) == list(FAMILIES)
+    assert list(LENSES) == families_of_every_network()
 
 
 def test_the_torch_module_refuses_nothing(columns: dict[str, dict[str, Cell]]) -> None:

@@ -5,8 +5,8 @@ import re
 import pytest
 import torch
 
-from convscope.spec import FAMILIES
 from convscope.spec.tasks import TASKS, task_names
+from tests.families import families_of_every_network
 from tests.tasks import LENSES, PAGE, Case, cases, first_clause, run
 
 CASES = cases()
@@ -23,7 +23,7 @@ def table() -> dict[str, list[str]]:
 def test_the_page_has_a_column_for_each_case_and_no_blank_cell() -> None:
     assert table()[""] == [case.name for case in CASES]
     assert {case.task for case in CASES} == {*task_names()}
-    assert list(LENSES) == list(FAMILIES)
+    assert list(LENSES) == families_of_every_network()
     for lenses in LENSES.values():
         for lens in lenses:
             assert len(table()[lens]) == len(CASES)

@@ -41,6 +41,8 @@ from convscope.training.loop.fit import train as train
 from convscope.training.recorder.recorder import record as record
 from convscope.training.run import open_log as open_log
 from convscope.values import Arithmetic as Arithmetic
+from convscope.values import AttentionHeads as AttentionHeads
+from convscope.values import AttentionMaps as AttentionMaps
 from convscope.values import Attribution as Attribution
 from convscope.values import Comparison as Comparison
 from convscope.values import Detections as Detections
@@ -2687,6 +2689,355 @@ def x_grad_cam(
     differentiable: bool = False,
 ) -> list[Any]:
     """Weight each channel by the mean of its gradient, weighted by its own activation."""
+
+@overload
+def attention(
+    model: Model | Module | Callable[..., Any],
+    image: OneImage,
+    *,
+    patch: str = "",
+    direction: Literal["from", "to"] = "from",
+    heads: Literal["each", "mean", "max", "min"] = "each",
+    within: str = "",
+) -> AttentionMaps:
+    """Show the attention weights of every layer and head, from or to one token."""
+
+@overload
+def attention(
+    model: Model | Module | Callable[..., Any],
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    patch: str = "",
+    direction: Literal["from", "to"] = "from",
+    heads: Literal["each", "mean", "max", "min"] = "each",
+    within: str = "",
+) -> list[AttentionMaps]:
+    """Show the attention weights of every layer and head, from or to one token."""
+
+@overload
+def attention(
+    model: Model | Module | Callable[..., Any],
+    image: Tensor,
+    *,
+    patch: str = "",
+    direction: Literal["from", "to"] = "from",
+    heads: Literal["each", "mean", "max", "min"] = "each",
+    within: str = "",
+) -> AttentionMaps | list[AttentionMaps]:
+    """Show the attention weights of every layer and head, from or to one token."""
+
+@overload
+def attention(
+    model: Model | Module | Callable[..., Any],
+    image: DataSet,
+    *,
+    patch: str = "",
+    direction: Literal["from", "to"] = "from",
+    heads: Literal["each", "mean", "max", "min"] = "each",
+    within: str = "",
+) -> ValueStream[AttentionMaps]:
+    """Show the attention weights of every layer and head, from or to one token."""
+
+@overload
+def attention(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    patch: str = "",
+    direction: Literal["from", "to"] = "from",
+    heads: Literal["each", "mean", "max", "min"] = "each",
+    within: str = "",
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Show the attention weights of every layer and head, from or to one token."""
+
+def attention_heads(model: Model | Module | Callable[..., Any], images: Any) -> AttentionHeads:
+    """Measure every head: the entropy of its weights, and the mean distance of what it attends to."""
+
+@overload
+def attention_rollout(
+    model: Model | Module | Callable[..., Any],
+    image: OneImage,
+    *,
+    heads: Literal["mean", "max", "min"] = "mean",
+    discard: float = 0.0,
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution:
+    """Multiply the attention of all layers, each mixed in equal parts with the identity of the residual connection."""
+
+@overload
+def attention_rollout(
+    model: Model | Module | Callable[..., Any],
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    heads: Literal["mean", "max", "min"] = "mean",
+    discard: float = 0.0,
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Attribution]:
+    """Multiply the attention of all layers, each mixed in equal parts with the identity of the residual connection."""
+
+@overload
+def attention_rollout(
+    model: Model | Module | Callable[..., Any],
+    image: Tensor,
+    *,
+    heads: Literal["mean", "max", "min"] = "mean",
+    discard: float = 0.0,
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution | list[Attribution]:
+    """Multiply the attention of all layers, each mixed in equal parts with the identity of the residual connection."""
+
+@overload
+def attention_rollout(
+    model: Model | Module | Callable[..., Any],
+    image: DataSet,
+    *,
+    heads: Literal["mean", "max", "min"] = "mean",
+    discard: float = 0.0,
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> ValueStream[Attribution]:
+    """Multiply the attention of all layers, each mixed in equal parts with the identity of the residual connection."""
+
+@overload
+def attention_rollout(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    heads: Literal["mean", "max", "min"] = "mean",
+    discard: float = 0.0,
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Multiply the attention of all layers, each mixed in equal parts with the identity of the residual connection."""
+
+@overload
+def attention_x_gradient(
+    model: Model | Module | Callable[..., Any],
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution:
+    """Average attention weights times their positive gradients over layers, heads and queries (Grad-SAM)."""
+
+@overload
+def attention_x_gradient(
+    model: Model | Module | Callable[..., Any],
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Attribution]:
+    """Average attention weights times their positive gradients over layers, heads and queries (Grad-SAM)."""
+
+@overload
+def attention_x_gradient(
+    model: Model | Module | Callable[..., Any],
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution | list[Attribution]:
+    """Average attention weights times their positive gradients over layers, heads and queries (Grad-SAM)."""
+
+@overload
+def attention_x_gradient(
+    model: Model | Module | Callable[..., Any],
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> ValueStream[Attribution]:
+    """Average attention weights times their positive gradients over layers, heads and queries (Grad-SAM)."""
+
+@overload
+def attention_x_gradient(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Average attention weights times their positive gradients over layers, heads and queries (Grad-SAM)."""
+
+@overload
+def attention_x_gradient(
+    model: Model | Module | Callable[..., Any],
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
+    """Average attention weights times their positive gradients over layers, heads and queries (Grad-SAM)."""
+
+@overload
+def gradient_rollout(
+    model: Model | Module | Callable[..., Any],
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    discard: float = 0.9,
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution:
+    """Attention rollout of weights that are multiplied by their gradients."""
+
+@overload
+def gradient_rollout(
+    model: Model | Module | Callable[..., Any],
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    discard: float = 0.9,
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Attribution]:
+    """Attention rollout of weights that are multiplied by their gradients."""
+
+@overload
+def gradient_rollout(
+    model: Model | Module | Callable[..., Any],
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    discard: float = 0.9,
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution | list[Attribution]:
+    """Attention rollout of weights that are multiplied by their gradients."""
+
+@overload
+def gradient_rollout(
+    model: Model | Module | Callable[..., Any],
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    discard: float = 0.9,
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> ValueStream[Attribution]:
+    """Attention rollout of weights that are multiplied by their gradients."""
+
+@overload
+def gradient_rollout(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    discard: float = 0.9,
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Attention rollout of weights that are multiplied by their gradients."""
+
+@overload
+def gradient_rollout(
+    model: Model | Module | Callable[..., Any],
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    discard: float = 0.9,
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
+    """Attention rollout of weights that are multiplied by their gradients."""
+
+@overload
+def transformer_attribution(
+    model: Model | Module | Callable[..., Any],
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution:
+    """Add up over layers what attention that raises the score brings from each patch to the class token."""
+
+@overload
+def transformer_attribution(
+    model: Model | Module | Callable[..., Any],
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Attribution]:
+    """Add up over layers what attention that raises the score brings from each patch to the class token."""
+
+@overload
+def transformer_attribution(
+    model: Model | Module | Callable[..., Any],
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution | list[Attribution]:
+    """Add up over layers what attention that raises the score brings from each patch to the class token."""
+
+@overload
+def transformer_attribution(
+    model: Model | Module | Callable[..., Any],
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> ValueStream[Attribution]:
+    """Add up over layers what attention that raises the score brings from each patch to the class token."""
+
+@overload
+def transformer_attribution(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Add up over layers what attention that raises the score brings from each patch to the class token."""
+
+@overload
+def transformer_attribution(
+    model: Model | Module | Callable[..., Any],
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    token: Literal["auto", "class", "mean"] = "auto",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
+    """Add up over layers what attention that raises the score brings from each patch to the class token."""
 
 @overload
 def attn_lrp(

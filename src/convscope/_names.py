@@ -11,6 +11,8 @@ from convscope.errors import LoadError
 
 PUBLIC = {
     "Arithmetic": "convscope.values",
+    "AttentionHeads": "convscope.values",
+    "AttentionMaps": "convscope.values",
     "Attribution": "convscope.values",
     "BandsInput": "convscope.engine.inputs.measured_inputs",
     "Comparison": "convscope.values",

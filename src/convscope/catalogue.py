@@ -330,9 +330,10 @@ def _unsuitable(spec: LensSpec, question: str) -> str:
         return reason or "its map is much the same for every class"
     if question == "shares" and "complete" not in spec.claims:
         return f"does not add up to the score: {spec.fails.get('completeness', 'it makes no such claim')}"
-    if question == "pixels" and spec.takes_layer:
-        return "its map is as coarse as the layer"
-    if question == "regions" and spec.needs and "scores" not in spec.needs and not spec.takes_layer:
+    if question == "pixels" and (spec.takes_layer or "attention" in spec.needs):
+        return f"its map is as coarse as the {'layer' if spec.takes_layer else 'tokens'}"
+    shows_regions = spec.takes_layer or bool(spec.needs & {"scores", "attention"}) or not spec.needs
+    if question == "regions" and not shows_regions:
         return "points at pixels and edges rather than at regions"
     if question == "black-box" and (spec.needs != {"scores"} or spec.takes_layer):
         return "looks inside the network"

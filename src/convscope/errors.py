@@ -10,7 +10,7 @@
     │   └── ImagesInParts                 a layer processes only a part of the batch in each call
     ├── NoGradient        (RuntimeError)  there is no gradient from the target to what should explain it
     ├── NoRule            (RuntimeError)  a method with backward rules has no rule for an operation
-    ├── CapabilityError   (RuntimeError)  the network lacks what the lens needs, such as layers or gradients
+    ├── CapabilityError   (RuntimeError)  the network lacks what the lens needs: layers, gradients, attention
     ├── ModelFailed       (RuntimeError)  the network's own forward raised
     ├── LoadError         (RuntimeError)  weights or a model file cannot be read or downloaded, or would run code
     ├── MissingExtra      (ImportError)   an optional package is not installed
@@ -109,9 +109,9 @@ class NoRule(ConvScopeError, RuntimeError):
 
 
 class CapabilityError(ConvScopeError, RuntimeError):
-    """The network lacks what the lens needs: only its scores are available, or it takes no data set.
+    """The network lacks what the lens needs: only its scores are available, it has no attention, or takes no data set.
 
-    What to do: use one of the lenses that the message names, or open the network in a format whose layers can be read.
+    What to do: use a lens that the message names, or open the network in a format whose operations can be read.
     """
 
 
@@ -176,6 +176,11 @@ def _packages(extra: str) -> list[str]:
 
 def _quoted(word: str) -> str:
     return word if re.fullmatch(r"[\w./\\:=-]+", word) else f"'{word}'"
+
+
+def brief_reason(error: BaseException) -> str:
+    """The message of a library's error as one short line: it may quote the whole content of a file."""
+    return " ".join(str(error)[:1000].split())[:200] or type(error).__name__
 
 
 def did_you_mean(name: str, known: Iterable[str], *, most: int = 1) -> str:

@@ -38,16 +38,17 @@ def test_every_lens_is_a_command_with_the_same_result_as_in_python(command: str)
     options = {name: value for name, value in QUICK.items() if name in spec.parameters}
     options |= {name: "sample:digits/4" for name in ("guide", "style") if name in spec.required}
     options |= {"unit": "features.0[1]"} if "unit" in spec.required else {}
-    options |= {"model": "bundled:digits"} if "model" in spec.inputs else {}
+    bundled = "pairs" if "attention" in spec.needs else "digits"
+    options |= {"model": f"bundled:{bundled}"} if "model" in spec.inputs else {}
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
-    pictures = ["sample:digits/3"] if {"image", "images"} & {*spec.inputs} else []
+    pictures = [f"sample:{bundled}/3"] if {"image", "images"} & {*spec.inputs} else []
     done = convscope(command, *pictures, *words, "--out", "it.npz", "--json")
     assert done.exit_code == 0, done.output
     manifest = json.loads(done.stdout)
     assert manifest["record"]["lens"] == command
     assert manifest["file"] == "it.npz"
     arguments: dict[str, Any] = {name: int(value) if value.isdecimal() else value for name, value in options.items()}
-    arguments |= {"model": cs.load("bundled:digits")} if "model" in arguments else {}
+    arguments |= {"model": cs.load(f"bundled:{bundled}")} if "model" in arguments else {}
     arguments |= {name: pictures[0] for name in ("image", "images") if name in spec.inputs}
     assert_same(cs.Value.load("it.npz"), getattr(cs, spec.name)(**arguments), tolerance=1e-5)
 
@@ -164,7 +165,7 @@ def test_lenses_and_models_and_layers_are_listed_also_as_json() -> None:
     listed = json.loads(convscope("lenses", "--json").stdout)
     assert {entry["command"] for entry in listed} == set(SPECS)
     models = {entry["scheme"]: entry["names"] for entry in json.loads(convscope("models", "--json").stdout)}
-    assert models["bundled"] == ["digits", "shapes", "detector", "segmenter", "beats", "nodules", "sequence"]
+    assert models["bundled"] == ["digits", "shapes", "detector", "segmenter", "beats", "nodules", "sequence", "pairs"]
     assert "resnet50" in models["torchvision"]
     formats = {entry["format"] for entry in json.loads(convscope("models", "--json").stdout) if not entry["scheme"]}
     assert {"onnx", "keras", "exported", "scripted"} <= formats

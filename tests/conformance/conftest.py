@@ -4,20 +4,20 @@ import pytest
 
 import convscope as cs
 from tests.conformance.network_state import put_into_unusual_state
-from tests.conftest import picture_model
-from tests.nets import ResidualNet, StatefulNet, seeded
+from tests.conftest import network_for, picture_model
+from tests.nets import AttendingStatefulNet, ResidualNet, StatefulNet, seeded
 
 
 @pytest.fixture
-def model() -> cs.Model:
+def model(request: pytest.FixtureRequest) -> cs.Model:
     """A small network with everything that explanations easily get wrong."""
-    return picture_model(seeded(ResidualNet))
+    return picture_model(seeded(network_for(request, ResidualNet)))
 
 
 @pytest.fixture
-def stateful_model() -> cs.Model:
+def stateful_model(request: pytest.FixtureRequest) -> cs.Model:
     """A network that changes what a lens must restore, in the state in which people leave one amid their work."""
-    model = picture_model(seeded(StatefulNet))
-    assert isinstance(model.module, StatefulNet)
+    model = picture_model(seeded(network_for(request, StatefulNet)))
+    assert isinstance(model.module, (StatefulNet, AttendingStatefulNet))
     put_into_unusual_state(model.module)
     return model

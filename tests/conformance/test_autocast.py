@@ -8,12 +8,12 @@ from convscope.spec import LensSpec
 from tests.conformance.selections import for_every_lens, for_every_map
 from tests.conftest import picture_model
 from tests.lens_calls import call_lens
-from tests.nets import PlainNet, ResidualNet, seeded
+from tests.nets import PlainNet, ResidualNet, build_for, seeded
 
 
 @for_every_lens
 def test_under_autocast_the_network_runs_in_it_and_the_value_says_so(spec: LensSpec, picture: np.ndarray) -> None:
-    model = picture_model(seeded(ResidualNet))
+    model = picture_model(seeded(build_for(spec, ResidualNet)))
     device_type = model.device.type
     with torch.autocast(device_type, dtype=torch.bfloat16):
         value = call_lens(spec, model, picture)
@@ -25,8 +25,8 @@ def test_under_autocast_the_network_runs_in_it_and_the_value_says_so(spec: LensS
 @for_every_map
 def test_a_map_under_autocast_is_that_of_the_network_under_autocast(spec: LensSpec, picture: np.ndarray) -> None:
     """Scores have three digits there; what a lens computes from them keeps its precision."""
-    expected = call_lens(spec, picture_model(seeded(PlainNet)), picture)
-    model = picture_model(seeded(PlainNet))
+    expected = call_lens(spec, picture_model(seeded(build_for(spec, PlainNet))), picture)
+    model = picture_model(seeded(build_for(spec, PlainNet)))
     with torch.autocast(model.device.type, dtype=torch.bfloat16):
         value = call_lens(spec, model, picture)
     assert torch.isfinite(value.values).all()

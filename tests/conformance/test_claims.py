@@ -80,8 +80,9 @@ def test_contrasting_a_trained_network_has_another_map_for_its_second_class(spec
 
     Where this fails, a map shows what the network responds to, and hardly why it preferred this class to the next.
     """
-    model = cs.load("bundled:shapes")
-    scenes = model.prepare(["sample:shapes/7", "sample:shapes/12", "sample:shapes/33"]).tensor
+    name = "pairs" if "attention" in spec.needs else "shapes"
+    model = cs.load(f"bundled:{name}")
+    scenes = model.prepare([f"sample:{name}/{number}" for number in (7, 12, 33)]).tensor
     best, second_best = model.module(scenes).topk(2, 1).indices.T.tolist()
     usual = GRADIENT_REPETITIONS if "gradients" in spec.needs else CONTRAST_REPETITIONS
     repetitions = COSTLY_REPETITIONS.get(spec.name, usual)

@@ -11,7 +11,7 @@ from convscope.spec import LensSpec
 from tests.conformance.selections import for_every_lens
 from tests.conftest import picture_model
 from tests.lens_calls import assert_same, call_lens
-from tests.nets import ResidualNet, seeded
+from tests.nets import ResidualNet, build_for, seeded
 
 
 @contextmanager
@@ -35,8 +35,8 @@ def default_setting(setting: str) -> Iterator[None]:
 def test_a_default_device_or_precision_does_not_change_the_values(
     spec: LensSpec, pictures: list[np.ndarray], setting: str
 ) -> None:
-    expected = call_lens(spec, picture_model(seeded(ResidualNet)), pictures[0])
-    model = picture_model(seeded(ResidualNet))
+    expected = call_lens(spec, picture_model(seeded(build_for(spec, ResidualNet))), pictures[0])
+    model = picture_model(seeded(build_for(spec, ResidualNet)))
     with default_setting(setting):
         value = call_lens(spec, model, pictures[0])
     assert_same(value, expected, tolerance=1e-5)

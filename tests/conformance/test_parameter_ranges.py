@@ -16,7 +16,7 @@ from convscope.spec import LensSpec
 from tests.conformance.selections import choose_noise
 from tests.conftest import picture_model
 from tests.lens_calls import call_lens_as_list, collect_tensors
-from tests.nets import FlattenNet, PlainNet, seeded
+from tests.nets import FlattenNet, PlainNet, build_for, seeded
 
 UNBOUNDED = 1e6
 """In place of an end that a declaration leaves open: large, and far from the limits of single precision."""
@@ -87,7 +87,7 @@ def test_a_parameter_at_the_end_of_its_range_gives_a_finite_value_or_one_clear_r
     spec: LensSpec, name: str, value: float
 ) -> None:
     net = PlainNet if name == "size" else FlattenNet  # which has one size of input
-    model = picture_model(seeded(net))
+    model = picture_model(seeded(build_for(spec, net)))
     images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     few = {parameter: number for parameter, number in FEW.items() if parameter in spec.parameters}
     options = {**few, **choose_noise(spec), **COMPANIONS.get((spec.name, name), {})}

@@ -119,10 +119,12 @@ def test_machines_find_the_manifests(file: Path) -> None:
 def test_by_default_every_lens_that_explains_an_answer_is_in_the_report(digits: cs.Model, tmp_path: Path) -> None:
     path = cs.report(digits, "sample:digits/3", out=tmp_path / "all.html", steps=2, samples=2)
     sections = manifests(path.read_text("utf-8"))
-    light = [spec for spec in cs.lenses() if spec.family not in ("perturbation", "learned") and "model" in spec.inputs]
+    fitting = [spec for spec in cs.lenses() if "model" in spec.inputs and "attention" not in spec.needs]
+    light = [spec for spec in fitting if spec.family not in ("perturbation", "learned")]
     for section, each in zip(sections, (True, False), strict=False):
         expected = [spec.command for spec in light if spec.each_image == each]
         assert [value["record"]["lens"] for value in section["values"]] == expected
+        assert not any("attention" in reason for reason in section["refused"].values())
     assert len(sections) == 2 if any(not spec.each_image for spec in light) else 1
     assert path.stat().st_size < 3_000_000
 

@@ -29,6 +29,7 @@ OWN: dict[str, dict[str, Any]] = {
 }
 MODEL, IMAGE, STYLE, UNIT = "bundled:digits", "sample:digits/3", "sample:digits/5", "features[2]"
 DATA = ["sample:digits/3", "sample:digits/5"]
+ATTENDING, PAIRS = "bundled:pairs", ["sample:pairs/1", "sample:pairs/2"]
 
 
 def arguments(spec: LensSpec) -> dict[str, Any]:
@@ -36,17 +37,20 @@ def arguments(spec: LensSpec) -> dict[str, Any]:
     given: dict[str, Any] = {name: FEW[name] for name in FEW if name in spec.parameters}
     given |= OWN.get(spec.command, {})
     needed = {"image": IMAGE, "images": DATA, "guide": STYLE, "style": STYLE, "unit": UNIT}
+    if "attention" in spec.needs:
+        needed |= {"image": PAIRS[0], "images": PAIRS}
     return given | {name: needed[name] for name in spec.required if name in needed}
 
 
 @functools.cache
-def opened() -> cs.Model:
+def opened(address: str = MODEL) -> cs.Model:
     """The network, opened once for the values that are to be computed anew; the lines open their own."""
-    return cs.load(MODEL)
+    return cs.load(address)
 
 
 def value_of(spec: LensSpec, **more: Any) -> Value:
-    network = {"model": opened()} if "model" in spec.inputs else {}
+    address = ATTENDING if "attention" in spec.needs else MODEL
+    network = {"model": opened(address)} if "model" in spec.inputs else {}
     value: Value = getattr(cs, spec.name)(**network, **arguments(spec), **more)
     return value
 

@@ -35,7 +35,7 @@ def complete_choices(choices: Sequence[str]) -> Callable[[str], list[str]]:
 def complete_model_addresses(incomplete: str) -> list[str]:
     """Addresses of models: the prefixes first, then the names for a prefix."""
     prefixes: dict[str, Callable[[], list[str]]] = {
-        "bundled:": lambda: ["digits", "shapes", "detector", "segmenter", "beats", "nodules", "sequence"],
+        "bundled:": lambda: ["digits", "shapes", "detector", "segmenter", "beats", "nodules", "sequence", "pairs"],
         "timm:": lambda: _registered("timm.models"),
         "torchvision:": lambda: _registered("torchvision.models"),
     }

@@ -18,11 +18,17 @@ INPUTS = {
     "sequence": ("sample:sequence/1",),
     "detector": ("sample:scenes/1",),
     "segmenter": ("sample:scenes/2",),
+    "pairs": ("sample:pairs/2",),
 }
 """Bundled network → its inputs in the demo, which were not in its training set."""
 
-SHORT = {"beats": "beats", "nodules": "nodules", "sequence": "sequence", "detector": "scenes", "segmenter": "scenes"}
+SHORT = {name: name for name in ("beats", "nodules", "sequence", "pairs")} | {
+    name: "scenes" for name in ("detector", "segmenter")
+}
 """The networks that are explained by the lenses with few passes only, of other inputs or tasks, and their samples."""
+
+ATTENDING = ("pairs",)
+"""The networks that lenses of attention explain."""
 
 DATA_SETS = {name: f"sample:{name}/0-119" for name in ("shapes", "digits")} | {
     name: f"sample:{samples}/0-31" for name, samples in SHORT.items()
@@ -73,7 +79,7 @@ def run_demo(folder: Path) -> None:
     sections, specs = [], applied
     for network, inputs in INPUTS.items():
         model = load(f"bundled:{network}")
-        names = [spec.command for spec in specs if network not in SHORT or not spec.many_passes]
+        names = [spec.command for spec in specs if _explains(spec, network)]
         arguments = demo_arguments(specs, network)
         with progress_bar(f"{network:<16}") as update, reporting(update):
             sections += collect(model, list(inputs), names, {}, budgets=arguments)
@@ -91,6 +97,11 @@ def run_demo(folder: Path) -> None:
         f"those with few passes): {len(values)} pictures in {folder}/"
     )
     print_result(f"open {report.resolve()}")
+
+
+def _explains(spec: LensSpec, network: str) -> bool:
+    """Whether the demo applies a lens to one of its networks."""
+    return (network in ATTENDING or "attention" not in spec.needs) and not (network in SHORT and spec.many_passes)
 
 
 def demo_arguments(specs: Sequence[LensSpec], network: str) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope.errors import LoadError
+from convscope.errors import LoadError, brief_reason
+from convscope.values.formatting import format_list
 
 State = Mapping[str, Tensor]
 PICKLE_EXTENSIONS = (".pt", ".pth", ".th", ".bin", ".ckpt")
@@ -96,7 +97,7 @@ def _read_safetensors(path: Path) -> State:
         state: State = load_file(path)
         return state
     except (SafetensorError, OSError) as error:
-        raise LoadError(f"{str(path)!r} is not a complete safetensors file: {error}") from error
+        raise LoadError(f"{str(path)!r} is not a complete safetensors file: {brief_reason(error)}") from error
 
 
 def check_archive(path: Path) -> None:
@@ -114,7 +115,7 @@ def check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             check_sizes(archive, str(path), path.stat().st_size)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise LoadError(f"{str(path)!r} cannot be read as weights: {error}") from error
+        raise LoadError(f"{str(path)!r} cannot be read as weights: {brief_reason(error)}") from error
 
 
 def read_pickle(path: Path, *, trust: bool) -> State:
@@ -168,7 +169,4 @@ def _find_state(checkpoint: Any, path: Path) -> State:
 
 
 def _list_problem(problem: str, names: list[str]) -> str:
-    if not names:
-        return ""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{problem} {', '.join(names[:3])}{more}"
+    return f"{problem} {format_list(names, most=3)}" if names else ""

@@ -12,6 +12,8 @@ from convscope.errors import ParameterError
 from convscope.render.animation import animated_gif
 from convscope.render.answers import ANSWERS, Answer, TopClass, answers, explained_by_default, top_classes
 from convscope.render.arithmetic import draw_arithmetic
+from convscope.render.attention_heads import draw_attention_heads
+from convscope.render.attention_maps import draw_attention_maps
 from convscope.render.attribution import draw_attribution
 from convscope.render.captions import Note, short_name, subject, target
 from convscope.render.comparison import draw_comparison
@@ -35,6 +37,8 @@ from convscope.render.segmentation import draw_segmentation
 from convscope.render.structure import draw_structure
 from convscope.values import (
     Arithmetic,
+    AttentionHeads,
+    AttentionMaps,
     Attribution,
     Comparison,
     Detections,
@@ -92,6 +96,8 @@ RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     Distribution: draw_distribution,
     Exemplars: draw_exemplars,
     Pictures: draw_pictures,
+    AttentionHeads: draw_attention_heads,
+    AttentionMaps: draw_attention_maps,
     FeatureMaps: draw_feature_maps,
     JointAttribution: draw_joint_attribution,
     Kernels: draw_kernels,

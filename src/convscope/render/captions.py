@@ -11,6 +11,7 @@ import numpy as np
 from convscope.render.scale import Numbers, Scale, format_number, map_values
 from convscope.render.signal_axis import format_position
 from convscope.values import (
+    AttentionMaps,
     Attribution,
     Exemplars,
     FeatureMaps,
@@ -31,7 +32,7 @@ LARGE_GAP = 0.1
 """The share of the score from which a gap is a warning."""
 EXPLANATIONS = (Attribution, JointAttribution, LayerAttribution)
 """Kinds of values that explain a target."""
-SPATIAL_VALUES = (*EXPLANATIONS, Exemplars, FeatureMaps, Pictures, ReceptiveField)
+SPATIAL_VALUES = (*EXPLANATIONS, AttentionMaps, Exemplars, FeatureMaps, Pictures, ReceptiveField)
 """Kinds of values whose pictures show the input or maps over it, in the proportions of its pixels or voxels."""
 
 

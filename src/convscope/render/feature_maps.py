@@ -64,7 +64,7 @@ def _draw_layer(canvas: Canvas, value: FeatureMaps, address: str, photo: Pixels 
 
 def _describe_layer(value: FeatureMaps, address: str, maps: Numbers) -> str:
     size = "×".join(str(n) for n in maps.shape[1:]) or "no positions"
-    position = f", read {value.read[address]}" if address in value.read else ""
+    position = f", {value.read[address]}" if address in value.read else ""
     total = len(value.strengths[address])
     shown = f"all {total}" if value.view == "colours" and address in value.colours else f"{len(maps)} of {total}"
     slices = "; after each channel the index of the slice through its peak" if maps.ndim == 4 else ""

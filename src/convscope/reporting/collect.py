@@ -5,7 +5,7 @@ from typing import Any
 
 from convscope.catalogue import find, lenses
 from convscope.engine.network.model import as_model
-from convscope.errors import ConvScopeError
+from convscope.errors import CapabilityError, ConvScopeError
 from convscope.reporting.sections import Section
 from convscope.runtime.multi_run import explain_network_with_each, explain_with_each, refuse_unknown
 from convscope.spec import LensSpec, inputs_with
@@ -35,13 +35,15 @@ def collect(
     )
     if not columns:
         raise next(iter(refused.values()))
-    sections = [Section(tuple(row), _reasons(refused)) for row in zip(*columns, strict=True)]
+    sections = [Section(tuple(row), _reasons(refused, named=names is not None)) for row in zip(*columns, strict=True)]
     refused = {}
     values = explain_network_with_each(
         on_network, model, image, _accepted(on_network, options), budgets=budgets, on_refusal=refused.__setitem__
     )
     if on_network:
-        sections.append(Section(tuple(values), _reasons(refused), title=f"The network {model.name} itself"))
+        sections.append(
+            Section(tuple(values), _reasons(refused, named=names is not None), title=f"The network {model.name} itself")
+        )
     return sections
 
 
@@ -65,5 +67,10 @@ def _accepted(declarations: Sequence[LensSpec], options: Mapping[str, Any]) -> d
     return {name: value for name, value in options.items() if name in known}
 
 
-def _reasons(refused: Mapping[LensSpec, ConvScopeError]) -> dict[str, str]:
-    return {spec.title: str(error) for spec, error in refused.items()}
+def _reasons(refused: Mapping[LensSpec, ConvScopeError], *, named: bool) -> dict[str, str]:
+    """Why lenses do not work; that a network does not attend is worth a line only where lenses were named."""
+    return {
+        spec.title: str(error)
+        for spec, error in refused.items()
+        if named or not ("attention" in spec.needs and isinstance(error, CapabilityError))
+    }

@@ -1,5 +1,8 @@
-"""Whether a network has what a lens needs: layers and gradients, or only scores."""
+"""Whether a network has what a lens needs: layers and gradients, or only scores; attention between tokens."""
 
+from torch import Tensor
+
+from convscope.engine.attention.sites import why_no_attention
 from convscope.engine.network.model import Model
 from convscope.engine.network.scores_only import ScoresOnly
 from convscope.errors import CapabilityError
@@ -24,6 +27,20 @@ def missing_capability(declaration: LensSpec, model: Model) -> str:
         return ""
     lacking = "gradients" if "gradients" in declaration.needs else "layers"
     return f"{declaration.command} needs the {lacking} of {model.name}, which cannot be had: {network.reason}"
+
+
+def require_attention(declaration: LensSpec, model: Model, tensor: Tensor) -> None:
+    """Refuse a lens that needs attention where the network has none for inputs like ``tensor`` (N, C, …).
+
+    Raises:
+        CapabilityError: the message says what looked like attention, and names lenses that work.
+    """
+    reason = "attention" in declaration.needs and why_no_attention(model, tensor)
+    if reason:
+        raise CapabilityError(
+            f"{declaration.command} needs attention between tokens, and {model.name} {reason}: "
+            "grad-cam, integrated-gradients and occlusion work without it"
+        )
 
 
 def _need_only_scores() -> list[str]:

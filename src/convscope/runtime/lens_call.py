@@ -39,7 +39,7 @@ from convscope.engine.run.nonfinite import where_it_begins
 from convscope.engine.run.zero_maps import where_gradients_stop
 from convscope.errors import ImagesInParts, ModelFailed, NoGradient, NotFinite, OutputError, ParameterError
 from convscope.runtime.arguments import Arguments, prepare_arguments, set_layers
-from convscope.runtime.capabilities import require_capabilities
+from convscope.runtime.capabilities import require_attention, require_capabilities
 from convscope.runtime.several_inputs import for_each_input, is_bound_by_sample
 from convscope.runtime.several_targets import for_each_target
 from convscope.runtime.shown_channels import with_drawn_channels
@@ -99,6 +99,8 @@ def _call_with_network(
     with model.preserve_state(frozen=not keep_graph), metered() as meter, keeping_graph(keep_graph):
         if declaration.takes_layer:
             set_layers(declaration, prepared, arguments.get("layer", _default(declaration, "layer")))
+        if prepared.images is not None or prepared.data is not None:
+            require_attention(declaration, model, prepared.probe().tensor)
         try:
             values = _values_with_network_notes(declaration, prepared, parameters, smooth)
         except NoGradient as error:
@@ -276,8 +278,8 @@ def _with_record(value: Value, record: Record, name: str) -> Value:
     if isinstance(value, (Attribution, LayerAttribution)):
         target = value.target_index if value.target_index is not None else value.target
         parameters |= {"target": target} if value.target or isinstance(value, LayerAttribution) else {}
-    if isinstance(value, Attribution) and value.layers:
-        parameters.pop("layer", None)  # so that it comes after the target
+    if isinstance(value, Attribution) and value.layers and "layer" in parameters:
+        del parameters["layer"]  # so that it comes after the target
         parameters["layer"] = list(value.layers)
     return value.with_record(replace(record, input=name, parameters=parameters))
 

@@ -4,7 +4,7 @@ The samples ``sample:digits/3`` and ``sample:shapes/7`` have labels, the latter 
 training; ``sample:scenes/1`` holds several objects, each with its box and its mask. ``sample:photo/china`` and
 ``sample:photo/flower`` are for networks that take photographs. The samples ``sample:beats/1`` (signals),
 ``sample:nodules/1`` (volumes) and ``sample:sequence/1`` (tokens) have labels, and masks of what is abnormal, or of what
-counts.
+counts; ``sample:pairs/1`` shows two objects, both of which are needed for the answer.
 """
 
 from dataclasses import dataclass
@@ -113,6 +113,14 @@ def _sequence(key: str) -> Sample:
     return Sample(name, drawn.tokens[None], label, drawn.label, drawn.mask, ("token",), words=tuple(drawn.words))
 
 
+def _pair(key: str) -> Sample:
+    from convscope.samples import pairs
+
+    drawn = pairs.pair(_parse_index(key, "pairs", 1_000_000))
+    label, mask = pairs.CLASSES[drawn.label], np.logical_or(*drawn.masks)
+    return Sample(f"sample:pairs/{key}", drawn.image, label, drawn.label, mask)
+
+
 def _photo(key: str) -> Sample:
     from convscope.samples import photos
 
@@ -153,6 +161,7 @@ SAMPLES.add(
     "sequence",
     SampleSpec("sequence", "messages in which one order counts", _sequence, ("1", "2", "3"), count=200, kind="tokens"),
 )
+SAMPLES.add("pairs", SampleSpec("pairs", "two objects: the same shape or not?", _pair, ("1", "2", "3"), count=200))
 SAMPLES.add("photo", SampleSpec("photo", "two photographs", _photo, ("china", "flower")))
 
 from convscope.samples import bundled  # noqa: E402, F401 - declares the loader 'bundled'

@@ -88,6 +88,15 @@ def _sequence() -> _Bundled:
     return _Bundled(networks.SequenceNet(len(sequence.VOCABULARY)), spec, sequence.CLASSES)
 
 
+def _pairs() -> _Bundled:
+    from convscope.engine.inputs.specs import ImageInput
+    from convscope.samples import attention_network, pairs
+
+    mean, std = attention_network.PAIRS_MEAN, attention_network.PAIRS_STD
+    spec = ImageInput(size=pairs.SIDE, mean=mean, std=std, channels=1)
+    return _Bundled(attention_network.PairsNet(), spec, pairs.CLASSES)
+
+
 _NETWORKS: dict[str, Callable[[], _Bundled]] = {
     "digits": _digits,
     "shapes": _shapes,
@@ -96,6 +105,7 @@ _NETWORKS: dict[str, Callable[[], _Bundled]] = {
     "beats": _beats,
     "nodules": _nodules,
     "sequence": _sequence,
+    "pairs": _pairs,
 }
 NAMES = [*_NETWORKS]
 

@@ -17,15 +17,17 @@ FAMILIES: Mapping[str, str] = {
     "activations": "Inside: what it computes",
     "gradient": "Gradients: how the score depends on each part of the input",
     "cam": "Class activation maps: which regions support the score",
+    "attention": "Attention: which tokens exchange information",
     "backward": "Backward rules: the score propagated back, operation by operation",
     "perturbation": "Perturbation, surrogates, regions: how the score changes when parts are removed",
     "learned": "Learned: what its units respond to",
 }
 """The families of lenses, in the order in which lists show them. They are labels: no behavior depends on them."""
 
-NEEDS = ("gradients", "operations", "scores", "layers")
+NEEDS = ("gradients", "operations", "scores", "layers", "attention")
 """What a lens may use of a network: gradients of its output, rules for each of its operations in the backward pass, the
-scores of many forward passes that it compares, or its layers and their parameters."""
+scores of many forward passes that it compares, its layers and their parameters, or weights with which its tokens attend
+to each other."""
 
 SMOOTH = Parameter(
     "smooth", int, None, Param("average over so many noisy copies of the image", min=2, max=4096, unit="copies")

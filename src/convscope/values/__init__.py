@@ -1,6 +1,8 @@
 """The frozen results that lenses return and every interface displays; one class of values per file."""
 
 from convscope.values.arithmetic import Arithmetic, ArithmeticStep
+from convscope.values.attention_heads import AttentionHeads
+from convscope.values.attention_maps import AttentionMaps
 from convscope.values.attribution import Attribution
 from convscope.values.backends import Renderer, SimilarityMeasures, register_backends
 from convscope.values.base import Cost, Record, Value
@@ -29,6 +31,8 @@ __all__ = [
     "Advice",
     "Arithmetic",
     "ArithmeticStep",
+    "AttentionHeads",
+    "AttentionMaps",
     "Attribution",
     "Comparison",
     "Component",

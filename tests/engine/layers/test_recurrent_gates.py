@@ -100,3 +100,9 @@ def test_a_layer_that_computes_something_else_is_refused_and_others_have_no_gate
         cs.feature_maps(Recurrent(Halved, batch_first=True).eval(), signals(), layer="recurrent", gates=True)
     value: Any = cs.feature_maps(nn.Sequential(nn.Conv1d(3, 4, 3)), signals(1), gates=True)
     assert len(value.maps) == 1
+
+
+def test_a_network_without_a_convolution_shows_its_first_recurrent_layer() -> None:
+    value = cs.feature_maps(cs.load("bundled:sequence"), "sample:sequence/1", gates=True)
+    assert next(iter(value.maps)) == "gru"
+    assert len(value.maps) == 5  # its output, three gates and the state

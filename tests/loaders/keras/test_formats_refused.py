@@ -62,6 +62,19 @@ def test_a_cut_off_file(tmp_path: Path, ending: str, share: float):
     assert "not a complete" in message
 
 
+def test_a_damaged_archive_is_not_quoted_in_full(tmp_path: Path):
+    whole = handmade.archive_bytes()
+    header = whole.rindex(b"PK\x03\x04")
+    length = int.from_bytes(whole[header + 26 : header + 28], "little")
+    damaged = whole[: header + 26] + (4000).to_bytes(2, "little") + whole[header + 28 : header + 30 + length]
+    directory = whole.index(b"PK\x01\x02")
+    message = refusal(
+        write(tmp_path / "net.keras", damaged + whole[header + 30 + length : directory] + whole[directory:])
+    )
+    assert "is not a complete .keras archive: File name in directory" in message
+    assert len(message) < 400
+
+
 def test_a_file_of_another_kind_with_the_name_of_keras(tmp_path: Path):
     assert "not a complete file" in refusal(write(tmp_path / "net.keras", b"hello"))
     with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
@@ -266,6 +279,16 @@ def test_tfjs_weights_listed_in_another_form(tmp_path: Path, change: Any):
     (group,) = content["weightsManifest"]
     content["weightsManifest"] = [None if change is None else {**group, **change}]
     assert "in a form that is unreadable" in refusal(handmade.write_tfjs(tmp_path / "web", content))
+
+
+@pytest.mark.parametrize("dtype", [{"name": "float32"}, ["float32"], None, "float128"])
+def test_tfjs_weights_of_a_type_that_is_none(tmp_path: Path, dtype: Any):
+    message = "describes the array 'conv/kernel' in a form that is unreadable"
+    content = handmade.tfjs_content()
+    content["weightsManifest"][0]["weights"][0]["dtype"] = dtype
+    assert message in refusal(handmade.write_tfjs(tmp_path / "plain", content))
+    content["weightsManifest"][0]["weights"][0] |= {"dtype": "float32", "quantization": {"dtype": dtype}}
+    assert message in refusal(handmade.write_tfjs(tmp_path / "quantized", content))
 
 
 def test_tfjs_weights_of_a_scale_that_is_no_number(tmp_path: Path):

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 import convscope as cs
 from convscope.errors import LoadError, OutputError
+from convscope.loaders.onnx.runtime import RuntimeNetwork
 from tests.loaders.onnx.onnx_files import export, helper, onnx, save_graph
 
 TOLERANCE = 1e-4
@@ -232,3 +233,25 @@ def test_without_onnx_runtime_the_untranslated_operators_are_named(
         LoadError, match=r"does not translate: RandomUniformLike \(1 node\); with ONNX Runtime .*pip install"
     ):
         cs.load(save_graph(tmp_path / "net.onnx", nodes, [1, 3, 8, 8]))
+
+
+def test_outputs_without_numbers_for_each_input_are_passed_over(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["loss"], keepdims=0),
+        helper.make_node("NonZero", ["x"], ["places"]),
+        helper.make_node("Cast", ["places"], ["boxes"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=0),
+    ]
+    weights = {"axes": np.array([2, 3])}
+    images = torch.zeros(2, 3, 4, 4)
+    images[1, 1, 2, 2] = 1
+    both = save_graph(tmp_path / "net.onnx", [nodes[0], nodes[3]], [1, 3, 4, 4], weights=weights, outputs=["loss", "y"])
+    model = cs.load(f"{both}?output=y")
+    assert model.conversion is not None
+    assert torch.equal(model.run(images), images.sum((2, 3)))
+    path = save_graph(tmp_path / "boxes.onnx", nodes, [1, 3, 4, 4], weights=weights, outputs=["loss", "boxes", "y"])
+    assert torch.equal(cs.load(f"{path}?output=y").run(images), images.sum((2, 3)))
+    assert np.array_equal(RuntimeNetwork(path, "x", {}, "y", 1, False, "float32")(images.numpy()), images.sum((2, 3)))
+    with pytest.raises(OutputError, match=r"the output 'boxes' has the shape \(4, 0\) for 2 inputs: export one"):
+        RuntimeNetwork(path, "x", {}, "boxes", 1, False, "float32")(images.numpy())

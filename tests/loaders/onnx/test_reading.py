@@ -199,6 +199,14 @@ def test_operands_that_do_not_fit_name_their_node(tmp_path: Path) -> None:
         cs.load(save_graph(tmp_path / "net.onnx", nodes, [1, 3, 8, 8], weights=weights))
 
 
+def test_thousands_of_operands_are_not_all_listed(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Concat", ["x"] * 5000 + ["w"], ["y"], name="many", axis=1)]
+    path = save_graph(tmp_path / "net.onnx", nodes, [1, 3, 8, 8], weights={"w": np.ones((4, 5, 3, 3), np.float32)})
+    with pytest.raises(LoadError, match=r"node 'many' \(Concat\) cannot run on tensors .* and 4995 more: ") as error:
+        cs.load(path)
+    assert len(str(error.value)) < 600
+
+
 def test_a_missing_package_names_its_extra(proto: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from convscope.loaders.onnx.reading import onnx_package
 

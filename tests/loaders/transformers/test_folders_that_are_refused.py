@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import convscope as cs
 from convscope.errors import LoadError, MissingExtra
+from convscope.loaders.transformers import architecture
 from tests.loaders.transformers import networks
 from tests.loaders.transformers.networks import Build, photograph
 
@@ -166,6 +167,21 @@ def test_sizes_that_the_weights_cannot_fill(folder: Path) -> None:
     assert "declares num_hidden_layers=1,000,000" in refusal(f"hf:{folder}")
     change_config(folder, num_hidden_layers=2, hidden_act="no such function")
     assert "transformers cannot open" in refusal(f"hf:{folder}")
+
+
+def test_a_network_that_its_weights_do_not_fill_is_refused_before_it_takes_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(architecture.Architecture, "_load", lambda *args, **options: pytest.fail("it was built"))
+    change_config(folder, image_size=8_000)
+    message = "describes a network of 16,0"
+    shape = "and none for vit.embeddings.position_embeddings (1, 1000001, 16)"
+    for options in ({}, {"weights": folder / "model.safetensors"}):
+        text = refusal(f"hf:{folder}", **options)
+        assert message in text, text
+        assert shape in text, text
+    change_config(folder, depths=[1, 10**6])
+    assert "declares depths=1,000,000" in refusal(f"hf:{folder}")
 
 
 def test_a_weight_file_of_ones_own(folder: Path, tmp_path: Path) -> None:

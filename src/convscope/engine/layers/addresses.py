@@ -42,7 +42,7 @@ LAST_SPATIAL: Any = DefaultLayer("LAST_SPATIAL", "last spatial layer")
 """The default of CAM methods: the last layer whose output still has spatial extent, found by running the model."""
 
 FIRST_CONVOLUTION: Any = DefaultLayer("FIRST_CONVOLUTION", "first convolution")
-"""The first layer with kernels, in the order in which the network defines its layers."""
+"""The first layer with kernels, in the order in which the network defines its layers; without one, the first recurrent."""
 
 EVERY_LAYER: Any = DefaultLayer("EVERY_LAYER", "every layer")
 """All layers that ran and have no layers within them that ran."""
@@ -231,14 +231,16 @@ def _as_default(layer: Any, module: nn.Module) -> DefaultLayer | None:
 
 
 def first_convolution(model: "Model") -> str:
-    """The first layer with convolution kernels.
+    """The first layer with convolution kernels; in a network without any, its first recurrent layer.
 
     Raises:
-        LayerError: there is none.
+        LayerError: there is neither.
     """
-    for address, module in model.module.named_modules():
-        if is_convolution(module) and address:
-            return str(address)
+    layers = [(str(address), module) for address, module in model.module.named_modules() if address]
+    convolutions = [address for address, module in layers if is_convolution(module)]
+    recurrent = [address for address, module in layers if isinstance(module, nn.RNNBase)]
+    if convolutions or recurrent:
+        return (convolutions or recurrent)[0]
     why = hidden_layers_hint(model.module, "kernels") or " ('convscope layers' lists what it has)"
     raise LayerError(f"{model.name} has no layer with convolution kernels{why}")
 

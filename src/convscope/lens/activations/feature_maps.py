@@ -59,8 +59,9 @@ def feature_maps(
     Args:
         model: the network.
         image: one image or several.
-        layer: one or several layers, all read in one forward pass; the first convolution by default. Channels-last
-            layers and tokens on a grid are converted to maps; a layer without spatial axes has one number per channel.
+        layer: one or several layers, all read in one forward pass; the first convolution by default, or in a network
+            without any the first recurrent layer. Channels-last layers and tokens on a grid are converted to maps; a
+            layer without spatial axes has one number per channel.
         channels: how many channels to keep of each layer, those with the largest mean magnitude; a note says how many
             are not shown.
         scale: ``shared`` makes maps comparable, ``each`` makes the pattern of weak maps visible.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convscope.errors import LoadError
+from convscope.errors import LoadError, brief_reason
 from convscope.loaders.keras.config import Layer, Network, parse_layer
 from convscope.loaders.keras.hdf5_file import Hdf5File, open_hdf5
 from convscope.loaders.keras.weights import Array, LayerWeights
@@ -67,7 +67,7 @@ def read_archive(path: Path) -> Archive:
     except LoadError:
         raise
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
-        raise LoadError(f"{str(path)!r} is not a complete .keras archive: {error}") from error
+        raise LoadError(f"{str(path)!r} is not a complete .keras archive: {brief_reason(error)}") from error
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
     return Archive(config, str(version or "3"), weights)
 

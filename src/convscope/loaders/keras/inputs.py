@@ -8,6 +8,7 @@ from convscope.loaders.keras.calls import references
 from convscope.loaders.keras.config import Layer, Network, input_shape
 from convscope.loaders.keras.layout import Layout
 from convscope.loaders.preprocessing import ASSUMED_PIXELS
+from convscope.values.formatting import format_list
 
 if TYPE_CHECKING:
     from convscope.engine.inputs.specs import InputSpec
@@ -25,7 +26,7 @@ _PASSING = ("Resizing", "CenterCrop", "ZeroPadding2D", "Identity", "Dropout")
 def require_single_input(network: Network) -> None:
     """Raise `LoadError` for a network of several inputs."""
     if len(network.inputs) > 1:
-        names = ", ".join(reference.layer for reference in network.inputs)
+        names = format_list([reference.layer for reference in network.inputs])
         raise LoadError(f"the network takes {len(network.inputs)} inputs ({names}), and a model here takes one")
 
 

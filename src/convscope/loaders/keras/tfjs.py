@@ -14,7 +14,17 @@ from convscope.loaders.keras.legacy_hdf5 import NamedArrays, assign_by_layer, na
 from convscope.loaders.keras.weights import Array, LayerWeights
 
 _MAX_CONFIG = 2**27
-_DTYPES = {"float32": "<f4", "int32": "<i4", "uint8": "|u1", "float16": "<f2", "bool": "|b1", "uint16": "<u2"}
+_DTYPES = {
+    name: np.dtype(code)
+    for name, code in {
+        "float32": "<f4",
+        "int32": "<i4",
+        "uint8": "|u1",
+        "float16": "<f2",
+        "bool": "|b1",
+        "uint16": "<u2",
+    }.items()
+}
 
 
 def read_model_json(path: Path) -> Any:
@@ -82,9 +92,10 @@ def _arrays(data: bytes, entries: Any, path: Path) -> NamedArrays:
         quantization = entry.get("quantization")
         stored = quantization.get("dtype", "uint8") if isinstance(quantization, Mapping) else entry.get("dtype")
         shape = entry.get("shape")
-        if stored not in _DTYPES or not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+        dtype = _DTYPES.get(stored) if isinstance(stored, str) else None
+        if dtype is None or not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
             raise LoadError(f"{str(path)!r} describes the array {entry['name']!r} in a form that is unreadable")
-        dtype, count = np.dtype(_DTYPES[stored]), math.prod(shape)
+        count = math.prod(shape)
         if position + count * dtype.itemsize > len(data):
             raise LoadError(
                 f"the weights of {str(path)!r} are cut off: {entry['name']!r} needs {count * dtype.itemsize:,} bytes "

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope.errors import ConvScopeError, LoadError
+from convscope.errors import ConvScopeError, LoadError, brief_reason
 from convscope.loaders.onnx import control_flow, functions, sequences  # noqa: F401 - the first and last declare expansions
 from convscope.loaders.onnx.expansion import EXPANSIONS
 from convscope.loaders.onnx.graph import MAX_DEPTH, Node, decode_node, last_reads, needed, ordered, readers_of
@@ -22,6 +22,7 @@ from convscope.loaders.onnx.operators.translation import NodeView, Translation, 
 from convscope.loaders.onnx.reading import StoredModel
 from convscope.loaders.onnx.tensors import read_tensor
 from convscope.loaders.onnx.values import Dependence, Value
+from convscope.values.formatting import format_list
 
 MAX_NODES = 100_000
 """The most nodes that are translated, counting each pass of a loop."""
@@ -147,9 +148,10 @@ class NetworkBuilder:
             types = {str(v.example.dtype)[6:] for v in values if v is not None and isinstance(v.example, Tensor)}
             raise UnsupportedOperator(f"{node.kind} of {' and '.join(sorted(types))} numbers") from error
         except Exception as error:  # whatever torch and Python raise for operands that do not fit
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            reason = brief_reason(error)
             shapes = [tuple(v.example.shape) for v in values if v is not None and isinstance(v.example, Tensor)]
-            raise LoadError(f"node {node.name!r} ({node.kind}) cannot run on tensors {shapes}: {reason}") from error
+            listed = format_list(shapes, most=6)  # a node may have thousands of inputs
+            raise LoadError(f"node {node.name!r} ({node.kind}) cannot run on tensors {listed}: {reason}") from error
 
     def _run_expansion(self, node: Node, scope: Scope, prefix: str) -> None:
         """Replace a node by others, whose outputs are added to the scope."""
@@ -158,7 +160,7 @@ class NetworkBuilder:
         except ConvScopeError:
             raise
         except Exception as error:  # whatever Python raises for inputs and attributes that do not fit
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            reason = brief_reason(error)
             raise LoadError(f"node {node.name!r} ({node.kind}) cannot be read: {reason}") from error
 
     def _fold(self, node: Node, values: Sequence[Value | None], scope: Scope) -> None:

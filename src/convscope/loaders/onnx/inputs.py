@@ -12,6 +12,7 @@ from torch import Tensor
 from convscope.errors import LoadError
 from convscope.loaders.onnx.reading import StoredModel
 from convscope.loaders.onnx.tensors import STRING_TYPE, torch_dtype
+from convscope.values.formatting import format_list
 
 if TYPE_CHECKING:
     from convscope.engine.inputs.specs import InputSpec
@@ -175,7 +176,7 @@ def _parse_fixed(stored: StoredModel, required: Sequence[Any], text: str | None)
         except ValueError:
             number = math.nan
         if math.isnan(number) or name not in by_name:
-            names = ", ".join(by_name)
+            names = format_list([*by_name])
             raise LoadError(
                 f"?fixed={text} is not of the form NAME:NUMBER;… with inputs of {str(stored.path)!r} ({names})"
             )
@@ -203,8 +204,8 @@ def _not_one_input(stored: StoredModel, required: Sequence[Any], free: Sequence[
         return f"{str(stored.path)!r} takes no input: there is nothing to explain"
     if not free:
         return f"?fixed= sets all inputs of {str(stored.path)!r}: leave out the one that is to be explained"
-    listed = ", ".join(f"{info.name} {_as_text(_declared_shape(info))}" for info in free)
-    others = ";".join(f"{info.name}:0" for info in free[1:])
+    listed = format_list([f"{info.name} {_as_text(_declared_shape(info))}" for info in free])
+    others = ";".join(f"{info.name}:0" for info in free[1:17])
     return (
         f"{str(stored.path)!r} takes {len(free)} inputs ({listed}), and one can be explained: set the others to a "
         f"number, as in ?fixed={others}"

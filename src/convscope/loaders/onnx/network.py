@@ -84,6 +84,12 @@ class Step:
     last_uses: tuple[int, ...] = ()
 
 
+def _joined(parts: Sequence[Tensor], size: int, inputs: int) -> Tensor:
+    """An output for all inputs from those for batches of one size; the first alone if it has no row for each input."""
+    have_rows = all(part.ndim and len(part) == size for part in parts)
+    return torch.cat([*parts])[:inputs] if have_rows and len({part.shape[1:] for part in parts}) == 1 else parts[0]
+
+
 class OnnxNetwork(nn.Module):
     """An ONNX graph. Its children have the names of the nodes; parameters that are no layer's own are the network's.
 
@@ -116,8 +122,10 @@ class OnnxNetwork(nn.Module):
             x = x.movedim(1, -1)
         if self.batch_size is None or len(x) == self.batch_size:
             return self._one_or_all(self.run_graph(x))
-        parts = [self._run_part(part) for part in torch.split(x, self.batch_size)]
-        return self._one_or_all({name: torch.cat([part[name] for part in parts]) for name in self.outputs})
+        parts = [self._run_part(part, self.batch_size) for part in torch.split(x, self.batch_size)]
+        return self._one_or_all(
+            {name: _joined([part[name] for part in parts], self.batch_size, len(x)) for name in self.outputs}
+        )
 
     def run_graph(self, x: Tensor) -> dict[str, Any]:
         """All outputs of the graph by name."""
@@ -139,12 +147,10 @@ class OnnxNetwork(nn.Module):
                 values[number] = None
         return {name: values[number] for name, number in self.outputs.items()}
 
-    def _run_part(self, part: Tensor) -> dict[str, Any]:
+    def _run_part(self, part: Tensor, size: int) -> dict[str, Any]:
         """The outputs for at most as many inputs as the graph takes; the last one is repeated to fill it up."""
-        assert self.batch_size is not None, "only a network with a fixed batch size runs in parts"
-        missing = self.batch_size - len(part)
-        full = torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) if missing else part
-        return {name: output[: len(part)] for name, output in self.run_graph(full).items()}
+        missing = size - len(part)
+        return self.run_graph(torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) if missing else part)
 
     def _one_or_all(self, outputs: dict[str, Any]) -> Any:
         return next(iter(outputs.values())) if len(outputs) == 1 else Outputs(outputs)

@@ -25,6 +25,7 @@ from convscope.loaders.onnx.runtime import RuntimeNetwork, engine_name, is_insta
 from convscope.loaders.onnx.single_precision import in_single_precision
 from convscope.loaders.size_guard import bounded_sizes
 from convscope.values.facts import Fact
+from convscope.values.formatting import format_list
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -84,7 +85,7 @@ def _translate(
     unsupported = unsupported_operators(stored)
     if unsupported:
         counted = [f"{kind} ({count} node{'s' * (count > 1)})" for kind, count in unsupported.most_common()]
-        raise UnsupportedOperator(", ".join(counted))
+        raise UnsupportedOperator(format_list(counted))
     size = graph_input.batch_size or 1
     pair = graph_input.for_graph(graph_input.examples(2))
     example = pair[1:].expand(size, *pair.shape[1:]).contiguous()

@@ -5,6 +5,7 @@ from convscope.loaders.onnx.inputs import GraphInput
 from convscope.loaders.onnx.reading import StoredModel
 from convscope.loaders.onnx.runtime import RuntimeNetwork
 from convscope.loaders.onnx.tensors import STRING_TYPE
+from convscope.values.formatting import format_list
 
 
 def check_outputs(stored: StoredModel) -> None:
@@ -18,7 +19,9 @@ def check_outputs(stored: StoredModel) -> None:
         raise LoadError(f"{str(stored.path)!r} has no output: there is nothing to explain")
     names = [info.name for info in outputs]
     if len(set(names)) < len(names) or "" in names:
-        raise LoadError(f"{str(stored.path)!r} has outputs without a name, or two of the same name: {names}")
+        raise LoadError(
+            f"{str(stored.path)!r} has outputs without a name, or two of the same name: {format_list(names)}"
+        )
     for info in outputs:
         kind = info.type.WhichOneof("value") or "tensor_type"
         if kind != "tensor_type" or info.type.tensor_type.elem_type == STRING_TYPE:

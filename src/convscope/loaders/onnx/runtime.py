@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from convscope.errors import LoadError, MissingExtra
+from convscope.errors import LoadError, MissingExtra, OutputError
 from convscope.loaders.onnx.reading import StoredModel, read_model
 
 _SILENT = 4
@@ -73,11 +73,21 @@ class RuntimeNetwork:
         self._session = open_session(content, as_written=self.as_written, keeps_memory=self.keeps_memory)
 
     def __call__(self, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """The output for a batch of inputs (N, C, …)."""
-        return self.run(inputs, [self.output])[0]
+        """The output for a batch of inputs (N, C, …).
+
+        Raises:
+            OutputError: it has no numbers for each input, as with a list of detections.
+        """
+        (output,) = self.run(inputs, [self.output])
+        if output.ndim and len(output) == len(inputs):
+            return output
+        raise OutputError(
+            f"the output {self.output!r} has the shape {output.shape} for {len(inputs)} inputs: export one whose first "
+            "axis is the batch and whose other axes have the same size for all inputs"
+        )
 
     def run(self, inputs: np.ndarray[Any, Any], outputs: Sequence[str]) -> list[np.ndarray[Any, Any]]:
-        """Several outputs for a batch of inputs."""
+        """Several outputs for a batch of inputs, of which those without a row for each input are of the first part."""
         if self._session is None:
             self._open(str(self.path))
         batch = np.moveaxis(inputs, 1, -1) if self.channels_last else inputs
@@ -85,16 +95,16 @@ class RuntimeNetwork:
         batch = np.ascontiguousarray(batch.astype(self.dtype))
         size = self.batch_size or len(batch)
         parts = [self._run_part(batch[start : start + size], size, outputs) for start in range(0, len(batch), size)]
-        return [np.concatenate([part[i] for part in parts]) for i in range(len(outputs))]
+        return [_joined([part[i] for part in parts], size, len(batch)) for i in range(len(outputs))]
 
     def _run_part(self, part: np.ndarray[Any, Any], size: int, outputs: Sequence[str]) -> list[np.ndarray[Any, Any]]:
         """The outputs for at most as many inputs as the graph runs; the last one is repeated to fill it up."""
         full = np.concatenate([part, np.repeat(part[-1:], size - len(part), 0)]) if len(part) < size else part
         try:
-            results = self._session.run(list(outputs), {self.input: full, **self.fixed})
+            results: list[np.ndarray[Any, Any]] = self._session.run(list(outputs), {self.input: full, **self.fixed})
         except Exception as error:  # of ONNX Runtime, as below
             raise LoadError(f"ONNX Runtime cannot run the network: {_first_line(error)}") from error
-        return [result[: len(part)] if result.ndim and len(result) == size else result for result in results]
+        return results
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the session, which is opened when it is needed."""
@@ -111,6 +121,12 @@ class RuntimeNetwork:
         network = RuntimeNetwork(**{name: value for name, value in vars(self).items() if name != "_session"})
         network._open(proto.SerializeToString())
         return network
+
+
+def _joined(parts: Sequence[np.ndarray[Any, Any]], size: int, inputs: int) -> np.ndarray[Any, Any]:
+    """An output for all inputs from those for batches of one size; the first alone if it has no row for each input."""
+    have_rows = all(part.ndim and len(part) == size for part in parts)
+    return np.concatenate(parts)[:inputs] if have_rows and len({part.shape[1:] for part in parts}) == 1 else parts[0]
 
 
 def open_session(model: str | bytes, *, as_written: bool = False, keeps_memory: bool = True) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.errors import LoadError
+from convscope.errors import LoadError, brief_reason
 
 if TYPE_CHECKING:
     import onnx
@@ -79,7 +79,7 @@ def read_tensor(stored: "onnx.TensorProto", folder: Path) -> Tensor:
     try:
         values = numpy_helper.to_array(stored)
     except (ValueError, TypeError) as error:
-        raise LoadError(f"the tensor {name!r} of shape {shape} cannot be read: {error}") from error
+        raise LoadError(f"the tensor {name!r} of shape {shape} cannot be read: {brief_reason(error)}") from error
     return _from_bytes(np.ascontiguousarray(values).tobytes(), dtype, shape)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from convscope.errors import LoadError
+from convscope.errors import LoadError, brief_reason
 from convscope.loaders.zip_records import read_record
 
 Kind = Literal["exported", "scripted", "pickled"]
@@ -94,4 +94,4 @@ class Records:
         try:
             return read_record(self._archive, self._names[name])
         except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, RuntimeError) as error:
-            raise LoadError(f"{str(self._path)!r} is damaged: {error}") from error
+            raise LoadError(f"{str(self._path)!r} is damaged: {brief_reason(error)}") from error

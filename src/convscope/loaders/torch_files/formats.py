@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convscope.errors import InputError, LoadError
+from convscope.errors import InputError, LoadError, brief_reason
 from convscope.loaders.torch_files.archives import archive_kind
 from convscope.spec import file_format
 from convscope.values.facts import Fact
@@ -39,7 +39,7 @@ def open_exported(path: Path, *, options: Mapping[str, str], weights: str | Path
     try:
         network = layers_of_program(program)
     except InputError as error:
-        raise LoadError(f"{str(path)!r} cannot be opened: {error}") from error
+        raise LoadError(f"{str(path)!r} cannot be opened: {brief_reason(error)}") from error
     except Exception as error:  # torch.export raises errors of many types for programs that are damaged
         reason = " ".join(str(error).split())[:160]
         raise LoadError(f"{str(path)!r} cannot be opened: {type(error).__name__}: {reason}") from error

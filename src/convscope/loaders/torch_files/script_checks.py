@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from convscope.errors import LoadError
+from convscope.errors import LoadError, brief_reason
 from convscope.loaders.torch_files.archives import Records
 
 MAX_CODE = 64 * 2**20
@@ -44,7 +44,7 @@ def check_script(path: Path, *, trust: bool) -> tuple[int, ...] | None:
             code = {name: records.read(name) for name in records if name.startswith("code/") and name.endswith(".py")}
             pickles = {name: records.read(name) for name in records if name.endswith((".pkl", ".debug_pkl"))}
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-        raise LoadError(f"{str(path)!r} is no complete archive: {error}") from error
+        raise LoadError(f"{str(path)!r} is no complete archive: {brief_reason(error)}") from error
     example = None
     for name, content in pickles.items():
         _check_pickle(name, content, path)
@@ -62,7 +62,9 @@ def _check_pickle(name: str, content: bytes, path: Path) -> None:
             if "PUT" in operation.name and int(argument or 0) > len(content):
                 raise LoadError(f"{str(path)!r} is damaged: its record {name!r} numbers an object {argument:,}")
     except (ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError, UnicodeDecodeError) as error:
-        raise LoadError(f"{str(path)!r} is damaged: its record {name!r} is no pickle ({error})") from error
+        raise LoadError(
+            f"{str(path)!r} is damaged: its record {name!r} is no pickle ({brief_reason(error)})"
+        ) from error
 
 
 class _Placeholder:
@@ -127,9 +129,11 @@ def _check_tensors(name: str, content: bytes, sizes: Mapping[str, int], path: Pa
     try:
         reader.load()
     except LoadError as error:
-        raise LoadError(f"{str(path)!r} is damaged: {error}") from error
+        raise LoadError(f"{str(path)!r} is damaged: {brief_reason(error)}") from error
     except Exception as error:  # a damaged pickle raises what its operations happen to cause
-        raise LoadError(f"{str(path)!r} is damaged: its record {name!r} is no pickle ({error})") from error
+        raise LoadError(
+            f"{str(path)!r} is damaged: its record {name!r} is no pickle ({brief_reason(error)})"
+        ) from error
     return reader.tensors
 
 

@@ -13,6 +13,7 @@ from convscope.errors import LoadError
 from convscope.loaders.torch_files.script_checks import check_script
 from convscope.loaders.torch_files.script_layers import layers_of_script
 from convscope.loaders.torch_files.script_translation import Untranslated
+from convscope.values.formatting import format_list
 
 
 @dataclass
@@ -59,7 +60,7 @@ def read_script(path: Path, *, trust: bool) -> Script:
     try:
         return Script(layers_of_script(script, unit.find_function), original, "", example)
     except Untranslated as error:
-        listed = ", ".join(f"{name} ×{count}" for name, count in sorted(error.missing.items()))
+        listed = format_list([f"{name} ×{count}" for name, count in sorted(error.missing.items())])
         return Script(original, original, listed, example)
     except RecursionError as error:
         raise LoadError(f"{str(path)!r} is refused: its modules contain each other") from error

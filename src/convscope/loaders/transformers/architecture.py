@@ -1,20 +1,25 @@
 """The network that a configuration describes, with random weights, those of its folder or those of another file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from convscope.errors import ConvScopeError, LoadError
+from convscope.loaders.transformers.folders import CONFIG, stored_shapes
 from convscope.loaders.transformers.library import library, quiet
 from convscope.loaders.transformers.tasks import IMAGE_EMBEDDING, Task, find_task
 from convscope.loaders.weights import read_state
+from convscope.values.formatting import format_list
 
 _WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that data-parallel training and ``torch.compile`` add to every name of a state dict."""
+_SMALL = 2**20
+"""How many numbers a network may have that no weights account for: 4 MiB of float32."""
 _MAX_CLASS_TENSORS = 6
 """The most tensors that depend on the number of classes: weight and bias of a head and two auxiliary heads."""
 
@@ -51,6 +56,9 @@ class Architecture:
         builder = self.own_class
         if builder is None:
             builder, options["trust_remote_code"] = getattr(library(), self.task.builder), self.trust
+        shapes = stored_shapes(self.folder)
+        if shapes:
+            _check_size(self._without_memory(), shapes, self.folder)
         module, report = self._load(builder, self.folder, **options)
         return module, _check_report(report, str(self.folder), module)
 
@@ -63,8 +71,9 @@ class Architecture:
         for prefix in _WRAPPERS:
             if all(name.startswith(prefix) for name in state):
                 state = {name.removeprefix(prefix): value for name, value in state.items()}
-        with torch.device("meta"):
-            built_class = type(self.with_random_weights())
+        empty = self._without_memory()
+        built_class = type(empty)
+        _check_size(empty, [tuple(tensor.shape) for tensor in state.values()], self.folder)
         module, report = self._load(built_class, None, state_dict=state)
         mismatched = report["mismatched_keys"]
         classes = {given[0] for _, given, own in mismatched if given[1:] == own[1:]}
@@ -74,8 +83,15 @@ class Architecture:
             module, report = self._load(built_class, None, config, state_dict=state)
         unused = _check_report(report, str(path), module)
         if unused:
-            raise LoadError(f"{str(path)!r} is not for {built_class.__name__}: it has unknown {_listed(unused)}")
+            raise LoadError(
+                f"{str(path)!r} is not for {built_class.__name__}: it has unknown {format_list(unused, most=3)}"
+            )
         return module
+
+    def _without_memory(self) -> Any:
+        """The network with tensors that have shapes and no memory."""
+        with torch.device("meta"):
+            return self.with_random_weights()
 
     def _load(
         self, builder: Any, source: Path | None, config: Any = None, **options: Any
@@ -129,6 +145,27 @@ def _image_class(architecture: str) -> Any:
     return next((getattr(library(), name) for name in names if hasattr(library(), name)), None)
 
 
+def _check_size(empty: Any, stored: Sequence[tuple[int, ...]], folder: Path) -> None:
+    """Refuse weights that fill less than half of a network, before memory is taken for it.
+
+    Args:
+        empty: the network without memory.
+        stored: the shapes of the weights.
+        folder: where the configuration lies.
+    """
+    count, numbers = sum(parameter.numel() for parameter in empty.parameters()), sum(map(prod, stored))
+    if count <= 2 * numbers + _SMALL:  # of a smaller difference the names are said after loading
+        return
+    known = set(stored)
+    unlike = {name: p for name, p in empty.named_parameters() if tuple(p.shape) not in known}
+    name, largest = max(unlike.items(), key=lambda item: item[1].numel(), default=("", None))
+    example = "" if largest is None else f", and none for {name} {tuple(largest.shape)}"
+    raise LoadError(
+        f"{CONFIG} in {str(folder)!r} describes a network of {count:,} numbers, and there are weights for {numbers:,}"
+        f"{example}: it is not the configuration of these weights"
+    )
+
+
 def _check_report(report: Mapping[str, Any], source: str, module: Any) -> list[str]:
     """The names of tensors that were not used.
 
@@ -139,9 +176,7 @@ def _check_report(report: Mapping[str, Any], source: str, module: Any) -> list[s
     for problem, names in (("lack", sorted(report["missing_keys"])), ("do not fit", mismatched)):
         if names:
             kind = type(module).__name__
-            raise LoadError(f"the weights in {source!r} are not for {kind}: they {problem} {_listed(names)}")
+            raise LoadError(
+                f"the weights in {source!r} are not for {kind}: they {problem} {format_list(names, most=3)}"
+            )
     return sorted(report["unexpected_keys"])
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -3,10 +3,11 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
-from convscope.errors import LoadError
+from convscope.errors import LoadError, brief_reason
 
 CONFIG = "config.json"
 SAFETENSORS, SAFETENSORS_INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -87,7 +88,7 @@ def check_weight_files(folder: Path, config: Mapping[str, Any], *, trust: bool) 
         LoadError: there are no weights, only pickles (without ``trust``), shards outside the folder, incomplete files,
             or a configuration whose sizes these weights cannot fill.
     """
-    if not _has_weights(folder, trust=False):
+    if not _has_weights(folder):
         pickles = [name for name in PICKLES if (folder / name).is_file()]
         if pickles and trust:
             return
@@ -100,9 +101,9 @@ def check_weight_files(folder: Path, config: Mapping[str, Any], *, trust: bool) 
             f"{str(folder)!r} holds no weights ({SAFETENSORS}): pass a file with weights=…, or use random weights with "
             "?weights=none"
         )
-    sizes = [size for path in _weight_files(folder) for size in _tensor_sizes(path)]
+    sizes = [prod(shape) for shape in stored_shapes(folder)]
     for name, number in whole_numbers(config):
-        if number > max(sum(sizes), _MAX_COUNT) or ("layers" in name and number > len(sizes)):
+        if number > max(sum(sizes), _MAX_COUNT) or (_counts_layers(name) and number > len(sizes)):
             raise LoadError(
                 f"{CONFIG} in {str(folder)!r} declares {name}={number:,}, which its weights ({len(sizes):,} tensors, "
                 f"{sum(sizes):,} numbers) cannot fill"
@@ -116,11 +117,20 @@ def check_sizes(folder: Path, config: Mapping[str, Any]) -> None:
         LoadError: it declares more than `_MAX_COUNT` of something, or more than `_MAX_LAYERS` layers.
     """
     for name, number in whole_numbers(config):
-        if number > (_MAX_LAYERS if "layers" in name else _MAX_COUNT):
+        if number > (_MAX_LAYERS if _counts_layers(name) else _MAX_COUNT):
             raise LoadError(f"{CONFIG} in {str(folder)!r} declares {name}={number:,}, which no network has")
 
 
-def _has_weights(folder: Path, *, trust: bool) -> bool:
+def stored_shapes(folder: Path) -> list[tuple[int, ...]]:
+    """The shapes of the tensors in the safetensors files of a folder, from their headers; empty if there are none."""
+    return [shape for path in _weight_files(folder) for shape in _tensor_shapes(path)] if _has_weights(folder) else []
+
+
+def _counts_layers(name: str) -> bool:
+    return "layers" in name or name == "depths"
+
+
+def _has_weights(folder: Path, *, trust: bool = False) -> bool:
     return any((folder / name).is_file() for name in (SAFETENSORS, SAFETENSORS_INDEX, *(PICKLES if trust else ())))
 
 
@@ -139,17 +149,15 @@ def _weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
-def _tensor_sizes(path: Path) -> list[int]:
-    """The number of elements of each tensor in a safetensors file; nothing but its header is read."""
-    from math import prod
-
+def _tensor_shapes(path: Path) -> list[tuple[int, ...]]:
+    """The shape of each tensor in a safetensors file; nothing but its header is read."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            return [prod(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118 - no mapping
+            return [tuple(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
-        raise LoadError(f"{str(path)!r} is not a complete safetensors file: {error}") from error
+        raise LoadError(f"{str(path)!r} is not a complete safetensors file: {brief_reason(error)}") from error
 
 
 def whole_numbers(config: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, int]]:

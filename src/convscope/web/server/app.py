@@ -36,6 +36,7 @@ MODELS = (
     "bundled:detector",
     "bundled:segmenter",
     "bundled:sequence",
+    "bundled:pairs",
 )
 SAMPLES = (
     *(f"sample:shapes/{n}" for n in range(12)),

@@ -1,0 +1,1 @@
+"""Attention: which tokens exchange information, and maps made of attention weights."""

@@ -1,0 +1,126 @@
+"""Parameters and helpers shared by the lenses of attention: from numbers per token to maps in the input's extent."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor
+
+from convscope.engine.attention.one_token import scattered
+from convscope.engine.attention.reading import SiteEvidence, read_gradients
+from convscope.engine.attention.sites import Attentions, AttentionSite, find_attention
+from convscope.engine.attention.token_flow import TokenFlow
+from convscope.engine.attention.token_grid import Tokens
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.model import Model
+from convscope.engine.targets.target import Target
+from convscope.runtime.declaration import attributions
+from convscope.runtime.layer_maps import resize
+from convscope.spec import Param
+from convscope.values import Attribution
+from convscope.values.facts import Fact
+
+Token = Annotated[
+    Literal["auto", "class", "mean"],
+    Param(help="whose row becomes the map: that of the class token, or the mean over all; auto takes the class token"),
+]
+Fusion = Annotated[
+    Literal["mean", "max", "min"],
+    Param(help="how the heads of a layer become one: their mean, their largest or their smallest weight"),
+]
+Discard = Annotated[
+    float, Param(help="the share of the smallest weights of each layer that is set to zero", min=0, max=0.99)
+]
+
+Step = Callable[[TokenFlow, SiteEvidence], None]
+"""Updates the product of layers by one of them."""
+
+
+def token_maps_to_values(
+    model: Model,
+    images: Images,
+    target: Target | None,
+    tokens: Tokens,
+    numbers: Tensor,
+    *,
+    site: AttentionSite,
+    signed: bool = False,
+) -> list[Attribution]:
+    """Values from one number per token (N, tokens): a map over the grid of tokens, resized to the input.
+
+    What lies on class tokens and registers has no place in the map, and is noted.
+    """
+    maps = tokens.to_map(numbers)
+    beside = numbers[:, : tokens.unplaced].sum(1)
+    notes = [dict(attention_notes(find_attention(model, images.tensor))) for _ in range(len(images))]
+    if tokens.unplaced:
+        for row, note in enumerate(notes):
+            note["beside the map"] = float(beside[row])
+    return attributions(
+        model,
+        images,
+        target,
+        resize(maps, images.extent),
+        layer_values={site.name: maps},
+        signed=signed,
+        notes=notes,
+    )
+
+
+def attention_notes(attentions: Attentions) -> dict[str, Any]:
+    """What of the network looks like attention and was not read."""
+    if not attentions.unread:
+        return {}
+    unread = "; ".join(f"{address}: {why}" for address, why in sorted(attentions.unread.items()))
+    return {"not read": Fact("{unread}", unread=unread)}
+
+
+def product_of_layers(
+    model: Model, images: Images, target: Target, token: str, step: Step, *, through_attention: bool = False
+) -> list[Attribution]:
+    """The row of one token in a product over all layers, each of which updates it from weights and gradients.
+
+    Args:
+        through_attention: leave out the identity from which the product started.
+    """
+    sites = find_attention(model, images.tensor).sites
+    rows_of_images: list[Tensor] = []
+    first: list[Tokens] = []
+
+    def visit(evidence: list[SiteEvidence], rows: Tensor) -> None:
+        flow = TokenFlow(evidence[0].site, len(rows), evidence[0].weights)
+        for layer in evidence:
+            flow.enter(layer.site)
+            step(flow, layer)
+        rows_of_images.append(flow.answer(token) - (flow.identity(token) if through_attention else 0))
+        first[:] = [flow.first]
+
+    read_gradients(model, images, target, sites, visit)
+    return token_maps_to_values(model, images, target, first[0], torch.cat(rows_of_images), site=sites[-1])
+
+
+def received(sites: Sequence[SiteEvidence], numbers: Callable[[SiteEvidence], Tensor]) -> tuple[Tokens, Tensor]:
+    """The mean over layers of what each key receives, on the tokens of the finest layer.
+
+    Args:
+        numbers: of one layer, numbers (N, windows, queries, keys), which are averaged over the queries.
+    """
+    finest = max((layer.site.keys for layer in sites), key=lambda tokens: tokens.cells)
+    total: Tensor | None = None
+    for layer in sites:
+        keys = layer.site.keys
+        on_tokens = scattered(numbers(layer).mean(2), keys)
+        spread = on_grid_of(on_tokens, keys, finest)
+        total = spread if total is None else total + spread
+    assert total is not None, "there is at least one layer"
+    return finest, total / len(sites)
+
+
+def on_grid_of(numbers: Tensor, tokens: Tokens, finest: Tokens) -> Tensor:
+    """Numbers (N, tokens) of a coarser grid on a finer one; tokens without a place are left out where they differ."""
+    if tokens.same_as(finest):
+        return numbers
+    maps = resize(tokens.to_map(numbers), finest.grid)
+    beside = numbers[:, : finest.unplaced]
+    missing = numbers.new_zeros(len(numbers), finest.unplaced - beside.shape[1])
+    return torch.cat([beside, missing, maps.flatten(1)], 1)

@@ -1,0 +1,151 @@
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from convscope.engine.attention.one_token import cell_of_patch, weights_of_token
+from convscope.engine.attention.reading import read_weights
+from convscope.engine.attention.sites import AttentionSite, find_attention
+from convscope.engine.attention.token_flow import fused_heads
+from convscope.engine.attention.token_grid import Tokens
+from convscope.engine.inputs.specs import Images
+from convscope.engine.network.model import Model
+from convscope.errors import LayerError
+from convscope.lens.attention._token_maps import attention_notes
+from convscope.runtime.declaration import lens
+from convscope.spec import Param
+from convscope.values import AttentionMaps
+from convscope.values.facts import Fact
+
+
+@lens(
+    family="attention",
+    title="Attention",
+    cite="caron2021emerging",
+    asks="Which patches does each head attend to, layer by layer?",
+    reads="Bright patches have a large weight. Attention shows where information is taken from, not whether it speaks "
+    "for the answer; in deep layers a patch holds what earlier layers mixed into it.",
+    needs={"attention"},
+    claims={"deterministic"},
+)
+def attention(
+    model: Model,
+    image: Images,
+    *,
+    patch: Annotated[
+        str,
+        Param(
+            help="the patch from which or to which weights are shown, as '3x4' on the grid of tokens; empty: the class "
+            "token, or the mean over all tokens where there is none",
+            joined="x",
+            min=0,
+            max=4096,
+        ),
+    ] = "",
+    direction: Annotated[
+        Literal["from", "to"], Param(help="weights with which the token attends to others, or they to it")
+    ] = "from",
+    heads: Annotated[Literal["each", "mean", "max", "min"], Param(help="every head by itself, or fused into one")] = (
+        "each"
+    ),
+    within: Annotated[str, Param(help="addresses of layers, joined by spaces, to which to keep; empty: all")] = "",
+) -> list[AttentionMaps]:
+    """Show the attention weights of every layer and head, from or to one token.
+
+        from: A_lh(q, ·), to: A_lh(·, q),    A_lh = softmax(Q Kᵀ / √d) of layer l and head h
+
+    The weights are read from the operations of the network's own forward pass, fused or not; the output is unchanged.
+
+    Args:
+        model: the network.
+        image: one image or several.
+        patch: the patch q, by its row and column on the grid of tokens of the first layer that attends; in layers with
+            another grid, the patch in which its center lies.
+        direction: whether the token attends, or is attended to.
+        heads: every head, or their mean, maximum or minimum.
+        within: the layers to keep to; a layer stands for all that attend within it.
+
+    Returns:
+        Per layer the weights on the grid of tokens (heads, height, width), and beside the grid the weight of class
+        tokens and registers. In a layer of windows, patches outside the window have weight 0.
+
+    Raises:
+        CapabilityError: the network has no attention.
+        LayerError: the tokens of no layer lie on a grid.
+        ParameterError: there is no such patch.
+        TooMuchAttention: the weights of a layer do not fit into memory.
+
+    Example:
+        >>> import convscope as cs
+        >>> a = cs.attention(cs.load("bundled:pairs"), "sample:pairs/1")
+        >>> {layer: tuple(maps.shape) for layer, maps in a.maps.items()}["blocks.0.attn"]
+        (4, 8, 8)
+
+    Source: :cite:`caron2021emerging`, figure 1.
+    """
+    attentions = find_attention(model, image.tensor)
+    chosen = attentions.named(within.split()) if within.split() else attentions.sites
+    sites = [site for site in chosen if _shown_tokens(site, direction).cells and not site.no_grid]
+    if not sites:
+        reason = next((site.no_grid for site in chosen if site.no_grid), "has tokens without a place in the input")
+        raise LayerError(f"attention at {chosen[0].name!r} {reason}, so that its weights have no map")
+    named_on = sites[0].queries.grid or sites[0].keys.grid
+    maps: dict[str, list[Tensor]] = {site.name: [] for site in sites}
+
+    def visit(site: AttentionSite, weights: Tensor, rows: Tensor) -> None:
+        numbers = weights_of_token(site, weights, _token_number(site, patch, direction, named_on), direction)
+        numbers = numbers if heads == "each" else fused_heads(numbers, heads)[:, None]
+        maps[site.name].append(numbers.cpu())
+
+    read_weights(model, image, sites, visit, copies=2)
+    numbers = {site: torch.cat(maps[site.name]) for site in sites}
+    notes = attention_notes(attentions)
+    left_out = [site.name for site in chosen if site not in sites]
+    if left_out:
+        notes["without a map"] = Fact("{layers}: their tokens lie on no grid", layers=", ".join(left_out))
+    token = _describe_token(sites[0], patch, direction)
+    place = tuple((p + 0.5) / n for p, n in zip(_numbers(patch), named_on, strict=True)) if patch else ()
+    return [
+        AttentionMaps(
+            maps={s.name: _shown_tokens(s, direction).to_map(n[row]).float().clone() for s, n in numbers.items()},
+            beside={
+                s.name: n[row, :, : _shown_tokens(s, direction).unplaced].sum(1).float() for s, n in numbers.items()
+            },
+            token=token,
+            direction=direction,
+            heads=heads,
+            place=place,
+            photo=image.photo(row),  # type: ignore[arg-type]
+            notes=notes,
+        )
+        for row in range(len(image))
+    ]
+
+
+def _shown_tokens(site: AttentionSite, direction: str) -> Tokens:
+    """The tokens on which the weights lie."""
+    return site.keys if direction == "from" else site.queries
+
+
+def _token_number(site: AttentionSite, patch: str, direction: str, named_on: tuple[int, ...]) -> int | None:
+    """The number of the token whose weights are shown; None for the mean over all."""
+    tokens = site.queries if direction == "from" else site.keys
+    if not patch:
+        return 0 if tokens.unplaced else None
+    if not tokens.grid:
+        return 0
+    number = 0
+    for index, size in zip(cell_of_patch(_numbers(patch), named_on, tokens.grid), tokens.grid, strict=True):
+        number = number * size + index
+    return tokens.unplaced + number
+
+
+def _numbers(patch: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in patch.lower().replace("×", "x").split("x"))
+
+
+def _describe_token(site: AttentionSite, patch: str, direction: str) -> str:
+    if patch:
+        return f"patch {patch}"
+    tokens = site.queries if direction == "from" else site.keys
+    return "class token" if tokens.unplaced else "mean over all tokens"

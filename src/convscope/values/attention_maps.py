@@ -1,0 +1,64 @@
+"""The attention weights of every layer and head from or to one token of one input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from convscope.values.base import Value
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AttentionMaps(Value):
+    """Raw attention weights for one input, in the order in which the layers attend.
+
+    Attributes:
+        maps: layer → float32 (heads, positions …): the weight of each position of the grid of tokens.
+        beside: layer → float32 (heads,): the weight of all tokens without a position (class token, registers).
+        token: the token whose weights these are: ``class token``, ``patch 3x4`` or ``mean over all tokens``.
+        direction: ``from``: the weights with which it attends to others; ``to``: with which they attend to it.
+        heads: ``each``, or how the heads of a layer were made one.
+        place: of a patch, its center as a share of the input's extent along each axis; empty for other tokens.
+        photo: the input as displayed.
+    """
+
+    is_batched = True
+    arrays: ClassVar[tuple[str, ...]] = ("maps", "beside", "photo")
+
+    maps: Mapping[str, Tensor]
+    beside: Mapping[str, Tensor] = field(default_factory=dict)
+    token: str = ""
+    direction: str = "from"
+    heads: str = "each"
+    place: tuple[float, ...] = ()
+    photo: np.ndarray[Any, Any] | None = None
+
+    def lines(self) -> list[str]:
+        """Each layer with its grid and the largest weight in it."""
+        lines = [f"attention {self.direction} the {self.token}"]
+        for layer, maps in self.maps.items():
+            grid = "×".join(str(n) for n in maps.shape[1:])
+            peaks = maps.flatten(1).amax(1)
+            head = int(peaks.argmax())
+            share = (
+                f", {float(self.beside[layer].mean()):.0%} beside the grid" if bool(self.beside[layer].any()) else ""
+            )
+            lines.append(f"{layer}: {len(maps)} heads of {grid}, peak {float(peaks[head]):.3g} in head {head}{share}")
+        return lines
+
+    def __repr__(self) -> str:
+        shapes = (f"{layer} {'×'.join(str(n) for n in maps.shape)}" for layer, maps in self.maps.items())
+        return f"AttentionMaps({self.direction} the {self.token}: {', '.join(shapes)})"
+
+    @classmethod
+    def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:
+        import torch
+
+        for name in ("maps", "beside"):
+            stored[name] = {key: torch.from_numpy(array) for key, array in stored.get(name, {}).items()}
+        return {**stored, "place": tuple(stored["place"])}
