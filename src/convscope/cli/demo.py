@@ -22,9 +22,9 @@ INPUTS = {
 }
 """Bundled network → its inputs in the demo, which were not in its training set."""
 
-SHORT = {name: name for name in ("beats", "nodules", "sequence", "pairs")} | {
-    name: "scenes" for name in ("detector", "segmenter")
-}
+SHORT = {name: name for name in ("beats", "nodules", "sequence", "pairs")} | dict.fromkeys(
+    ("detector", "segmenter"), "scenes"
+)
 """The networks that are explained by the lenses with few passes only, of other inputs or tasks, and their samples."""
 
 ATTENDING = ("pairs",)
