@@ -41,7 +41,7 @@ from convscope.values.facts import Fact
 
 Call = Callable[[LensSpec, dict[str, Any]], Any]
 
-_NOT_APPLICABLE = (InputError, LayerError, NoGradient, NoRule, OutputError)
+_NOT_APPLICABLE = (CapabilityError, InputError, LayerError, NoGradient, NoRule, OutputError)
 """Errors that mean that a lens does not work on an input, for which another one may."""
 
 
