@@ -33,6 +33,6 @@ def test_two_places_are_found_only_where_both_objects_have_one() -> None:
     both = masks.any(0).float()
     assert shows_both(both, masks)
     assert not shows_both(masks[0].float(), masks)
-    aside = torch.zeros(64, 64)
-    aside[10:20, 48:58] = 2
-    assert not shows_both(both + aside, masks)
+    outside = torch.zeros(64, 64)
+    outside[10:20, 48:58] = 2
+    assert not shows_both(both + outside, masks)
