@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor, nn
 
 import convscope as cs
 from convscope.errors import ConvScopeError
@@ -28,6 +29,19 @@ PHOTOS = (
     ("pytorch-grad-cam__both.png", "tiger cat"),
     ("captum__zebra.jpg", "zebra"),
 )
+WISH = {
+    "circle": 0,
+    "square": 0,
+    "triangle": -1,
+    "star": 1,
+    "cross": 0,
+    "ring": 0,
+    "heart": 0,
+    "crescent": -0.5,
+    "arrow": 0.5,
+    "lightning": 0,
+}
+"""How much each class is wished for, for the network that takes a scene and a wish."""
 MAP, COLUMNS = 112, 4
 LARGE = 400_000
 """Pictures larger than this, in bytes, are reduced to 256 colors."""
@@ -103,7 +117,28 @@ def other_inputs() -> dict[str, cs.Value]:
         "signal-feature-maps": cs.feature_maps(beats, "sample:beats/1"),
         "signal-kernels": cs.kernels(beats),
         "volume": cs.grad_cam(nodules, "sample:nodules/1"),
+        "words": cs.integrated_gradients(cs.load("bundled:sequence"), "sample:sequence/1"),
+        "gates": cs.feature_maps(cs.load("bundled:sequence"), "sample:sequence/1", layer="gru", gates=True, channels=8),
+        "several-inputs": cs.integrated_gradients(wishes(), {"scene": SCENES[0], "wish": WISH}),
     }
+
+
+def wishes() -> cs.Model:
+    """The network for scenes with a second input: how much each class is wished for."""
+    shapes = cs.load("bundled:shapes")
+
+    class Wishes(nn.Module):
+        """How welcome a scene is: the probability of each class times the wish for it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = shapes.module
+
+        def forward(self, scene: Tensor, wish: Tensor) -> Tensor:
+            return (self.network(scene).softmax(1) * wish).sum(1, keepdim=True)
+
+    inputs = {"scene": shapes.input, "wish": cs.TableInput(features=shapes.labels or ())}
+    return cs.Model(Wishes().eval(), inputs=inputs, labels=["welcome"], meaning="value", name="wishes")
 
 
 def trained_units(path: Path) -> None:

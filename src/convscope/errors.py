@@ -109,7 +109,7 @@ class NoRule(ConvScopeError, RuntimeError):
 
 
 class CapabilityError(ConvScopeError, RuntimeError):
-    """The network lacks what the lens needs: only its scores are available, or it has no attention between tokens.
+    """The network lacks what the lens needs: scores alone are available, it has no attention, or takes no data set.
 
     What to do: use a lens that the message names, or open the network in a format whose operations can be read.
     """

@@ -62,6 +62,7 @@ def test_options_of_the_address_reach_the_format_and_the_model(plain_format: lis
         ("net.plain", b"other", "is not a complete file of the format that its name says"),
         ("net.plain", b"", "is not a complete file"),
         ("net.xyz", b"other", "is of no format that can be opened"),
+        ("net.safetensors", b"", "net.safetensors' is empty: save or copy it again"),
         ("net.safetensors", b"other", "holds weights without the network that they belong to"),
         ("net.plain", None, "no such model file"),
         ("net.safetensors", None, "no such model file"),

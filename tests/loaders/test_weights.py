@@ -199,6 +199,10 @@ BAD_WEIGHTS = {
         lambda p, s: _write(p / "w.pth", b"plain text " * 99),
         r"w\.pth' cannot be read as weights: ",
     ),
+    "zeros called .pt": (
+        lambda p, s: _write(p / "w.pt", bytes(99)),
+        r"it is no checkpoint of PyTorch, or damaged \(UnpicklingError: Unsupported operand 0\)$",
+    ),
     "a picture called .pt": (
         lambda p, s: _write(p / "w.pt", b"\x89PNG\r\n\x1a\n" + bytes(99)),
         r"w\.pt' cannot be read as weights: ",

@@ -54,3 +54,12 @@ def test_a_scan_is_turned_as_radiologists_read_it() -> None:
 def test_prepared_numbers_are_drawn_by_their_axes() -> None:
     assert prepared_pixels(np.sin(np.arange(100))[None], 100).shape == (42, 100, 3)
     assert prepared_pixels(RAMP, 8).shape == (6, 8, 3)
+
+
+def test_words_are_written_in_lines() -> None:
+    tokens = np.zeros((1, 8), np.float32)
+    pixels = preview_pixels(RawInput(tokens, ("token",), words=("turn", "left", "now") * 8), 120)
+    ink = np.any((pixels < 128).all(-1), axis=1)
+    assert pixels.shape[1:] == (120, 3)
+    assert np.diff(ink.astype(int)).clip(0).sum() >= 4, "several lines"
+    assert not ink[[0, -1]].any()

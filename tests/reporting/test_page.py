@@ -20,6 +20,7 @@ from convscope.render import THEMES
 from convscope.reporting import Section, write_report
 from convscope.reporting.reproduce import recipe
 from convscope.values import Attribution, Prediction, Record
+from tests.networks_of_several_inputs import image_and_table, photo_and_row
 
 LENSES = ["grad-cam", "saliency", "integrated-gradients", "element-wise-grad-cam"]
 
@@ -394,3 +395,24 @@ def luminance(colour: str) -> float:
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return sum(share * c for share, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_what_runs_over_a_data_set_is_listed_as_refused_for_tokens(tmp_path: Path) -> None:
+    out = cs.report(cs.load("bundled:sequence"), "sample:sequence/1", lenses=["activations"], out=tmp_path / "r.html")
+    section = manifests(out.read_text("utf-8"))[1]
+    assert section["refused"]["Activation statistics"].startswith(
+        "activations runs over a data set, and sequence takes tokens"
+    )
+
+
+def test_a_sample_of_several_inputs_is_an_input_with_a_card_of_all_maps(tmp_path: Path) -> None:
+    model, sample = image_and_table(), photo_and_row()
+    joint: Any = cs.integrated_gradients(model, sample, steps=2)  # type: ignore[call-overload]
+    text = write_report([[joint]], tmp_path / "report.html").read_text("utf-8")
+    shown = Page(text)
+    assert "1 input through 1 lens" in shown.text
+    assert f"Explained below: {joint.target}" in shown.text
+    assert "photo, table change together" in shown.text
+    assert [picture["role"] for picture in shown.all("div") if "portrait" in (picture.get("class") or "")] == ["img"]
+    (section,) = manifests(text)
+    assert list(section["values"][0]["parts"]) == ["photo", "table"]

@@ -134,7 +134,11 @@ def test_samples_in_a_list_and_in_batches_give_the_values_of_each() -> None:
             {"photo": torch.zeros(2, 3, 16, 16), "table": torch.zeros(3, 4)},
             "the batch is ragged: 2 of photo, 3 of table",
         ),
-        ({**photo_and_row(), "table": [1.0, 2.0]}, "the row has 2 numbers, and the table of this network has 4"),
+        (
+            {**photo_and_row(), "table": [1.0, 2.0]},
+            "the input 'table': the row has 2 numbers, and the table of this network has 4",
+        ),
+        ([], "there is no sample: the list is empty"),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(given: Any, message: str) -> None:

@@ -42,6 +42,8 @@ def test_the_network_is_right_and_its_map_lies_on_the_order_that_counts() -> Non
 def test_a_sample_is_a_sequence_of_words() -> None:
     sample = cs.sample("sequence/2")
     assert (sample.axes, sample.label, sample.index) == (("token",), "right", 2)
+    assert sample.words[:3] == ("is", "road", "right")
+    assert "<pad>" not in sample.words
     value: Any = cs.saliency(cs.load("bundled:sequence"), "sample:sequence/2")
     assert (value.record.kind, value.record.input, value.record.caveats) == ("tokens", "sample:sequence/2", ())
     words = np.asarray(value.photo).tolist()

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 import convscope as cs
+from convscope.errors import CannotWrite
 from tests.networks_of_several_inputs import image_and_table, photo_and_row
 
 
@@ -28,3 +30,5 @@ def test_what_is_saved_is_read_back_with_its_parts(tmp_path: Path) -> None:
     assert manifest["record"]["parameters"]["target"] == joint.target_index
     assert joint.lines()[0].startswith(f"explains {joint.target}, score")
     assert len(joint) == 2
+    with pytest.raises(CannotWrite, match=r"'map.gif' holds the map of one input, and these are several: save one of"):
+        joint.save(tmp_path / "map.gif")

@@ -31,11 +31,16 @@ def filled_compare(page: Any) -> None:
     page.wait_for_selector(".apart .heat")
 
 
+def filled_training(page: Any) -> None:
+    page.wait_for_selector("pre")
+
+
 PAGES = {
     "/look?lens=grad-cam,saliency": filled_look,
     "/inside?image=sample:shapes/3&unit=layer1.0.conv1[3]": filled_inside,
     "/learned?lens=activation-maximization&p.steps=4": filled_learned,
     "/compare": filled_compare,
+    "/training": filled_training,
 }
 
 

@@ -72,7 +72,7 @@ def in_the_body(server: str, leave: Callable[[socket.socket], None], upload: str
 
 def before_the_response(server: str, leave: Callable[[socket.socket], None], _upload: str) -> None:
     """Leave while a page is built, or a result is computed."""
-    for path in ("/look", "/inside", "/learned", "/compare", "/nothing"):
+    for path in ("/look", "/inside", "/learned", "/compare", "/training", "/nothing"):
         leave(connect(server, "GET", path, Accept="text/html"))
     body = b'{"lens": "integrated-gradients", "image": "sample:shapes/3", "parameters": {"steps": 500}}'
     connection = connect(

@@ -15,7 +15,7 @@ from convscope.web.api import API_PREFIX
 pytest.importorskip("nicegui")
 
 
-@pytest.mark.parametrize("kind", ["beats", "nodules"])
+@pytest.mark.parametrize("kind", ["beats", "nodules", "sequence"])
 def test_api_gives_the_numbers_of_python(client: TestClient, kind: str, tmp_path: Path) -> None:
     body = {"lens": "grad-cam", "model": f"bundled:{kind}", "image": f"sample:{kind}/1"}
     reply = client.post(f"{API_PREFIX}/run", params={"wait": 30, "give": "npz"}, json=body)

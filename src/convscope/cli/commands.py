@@ -218,6 +218,15 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    log: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--log",
+            help="the log directory of a training to follow; repeat for more",
+            metavar="FOLDER",
+            show_default=False,
+        ),
+    ] = None,
     host: Annotated[
         str, typer.Option("--host", help="the address to listen on; access from other machines requires a token")
     ] = "127.0.0.1",
@@ -258,6 +267,7 @@ def serve(
             serve_(
                 model or (),
                 input or (),
+                logs=log or (),
                 host=host,
                 port=port,
                 token=token or None,

@@ -15,13 +15,16 @@ INPUTS = {
     "digits": ("sample:digits/3",),
     "beats": ("sample:beats/1",),
     "nodules": ("sample:nodules/1",),
+    "sequence": ("sample:sequence/1",),
     "detector": ("sample:scenes/1",),
     "segmenter": ("sample:scenes/2",),
     "pairs": ("sample:pairs/2",),
 }
 """Bundled network → its inputs in the demo, which were not in its training set."""
 
-SHORT = {"beats": "beats", "nodules": "nodules", "detector": "scenes", "segmenter": "scenes", "pairs": "pairs"}
+SHORT = {"detector": "scenes", "segmenter": "scenes"} | {
+    name: name for name in ("beats", "nodules", "sequence", "pairs")
+}
 """The networks that are explained by the lenses with few passes only, of other inputs or tasks, and their samples."""
 
 ATTENDING = ("pairs",)

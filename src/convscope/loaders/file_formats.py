@@ -24,6 +24,8 @@ def find_file_format(name: str) -> FileFormat | None:
     if by_content is not None:
         return by_content
     if name.lower().endswith(WEIGHT_EXTENSIONS):
+        if not path.is_dir() and not path.stat().st_size:
+            raise LoadError(f"{name!r} is empty: save or copy it again")
         raise LoadError(
             f"{name!r} holds weights without the network that they belong to: give them to an architecture, as in "
             f"torchvision:resnet50?weights={name}"

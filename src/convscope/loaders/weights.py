@@ -135,9 +135,17 @@ def read_pickle(path: Path, *, trust: bool) -> State:
                 f"{str(path)!r} is refused: opening this pickle would run code that is stored in it. Use a "
                 "safetensors file or a plain state dict; trust=True opens it anyway: only for files that you trust"
             ) from error
-        reason = " ".join(str(error).split())[:160]
-        raise LoadError(f"{str(path)!r} cannot be read as weights: {type(error).__name__}: {reason}") from error
+        raise LoadError(
+            f"{str(path)!r} cannot be read as weights: it is no checkpoint of PyTorch, or damaged "
+            f"({type(error).__name__}: {_unpickling_reason(error)})"
+        ) from error
     return _find_state(checkpoint, path)
+
+
+def _unpickling_reason(error: Exception) -> str:
+    """What torch says about a pickle, without its advice to open it unsafely."""
+    _, _, detail = str(error).partition("WeightsUnpickler error:")
+    return next(iter(detail.strip().splitlines()), "") or brief_reason(error)
 
 
 def _strip_prefixes(own: State, state: State) -> State:

@@ -79,7 +79,7 @@ def source(value: Value, *, cost: bool = True) -> str:
 def short_name(name: str, max_length: int = 48) -> str:
     """The name of an input: a file name without its folders, shortened in the middle to ``max_length`` characters."""
     if re.match(r"'?\w+=", name):  # several inputs, photo=a.jpg table=row.csv
-        name = re.sub(r"=[^ ']*/", "=", name)
+        name = re.sub(r"=(?!sample:)[^ ']*/", "=", name)
     else:
         name = name if name.startswith("sample:") else Path(name).name or name
     keep = (max_length - 1) // 2

@@ -1,4 +1,4 @@
-"""A small picture of an input that no network has prepared yet: a signal as lines, a volume or a clip as slices."""
+"""Small pictures of inputs that no network has prepared yet: signals as lines, volumes and clips as slices, words."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +8,7 @@ from PIL import Image
 
 from convscope.engine.inputs.raw_input import RawInput
 from convscope.render.anatomical_view import view_of
+from convscope.render.canvas import MARGIN, Canvas
 from convscope.render.palette import Pixels
 from convscope.render.raster import side_by_side
 from convscope.render.scale import Numbers
@@ -27,6 +28,8 @@ def preview_pixels(raw: RawInput, side: int, *, slices: bool = False) -> Pixels:
     Args:
         slices: of a volume the middle slices along all three axes, instead of the first.
     """
+    if raw.words:
+        return _text(raw.words, side)
     values = np.nan_to_num(np.asarray(raw.values, np.float32))
     if _is_signal(raw):
         return _signal(values.reshape(-1, values.shape[-1]), side)
@@ -44,6 +47,14 @@ def prepared_pixels(values: Any, side: int, *, slices: bool = False) -> Pixels:
     array = np.nan_to_num(np.asarray(values, np.float32))
     axes = {2: ("time",), 3: ("height", "width")}.get(array.ndim, ())
     return preview_pixels(RawInput(array, axes), side, slices=slices)
+
+
+def _text(words: Sequence[str], side: int) -> Pixels:
+    """Words as lines of text, black on white."""
+    canvas = Canvas("light", bare=True)
+    canvas.width = side
+    canvas.y = canvas.text(8, 8, " ".join(words), width=side - 16) + 16 - MARGIN
+    return canvas.to_picture("words").pixels[..., :3]
 
 
 def _is_signal(raw: RawInput) -> bool:

@@ -21,7 +21,7 @@ from convscope.render.slice_viewer import embedded_library, viewer_script
 from convscope.reporting.cards import COARSE, Card, card_of, data_uri
 from convscope.reporting.sections import Section, as_section
 from convscope.spec import FAMILIES
-from convscope.values import Attribution, Prediction, Value, atomic_write, check_writable
+from convscope.values import Attribution, JointAttribution, Prediction, Value, atomic_write, check_writable
 
 PREVIEW_SIDE = 520
 """The pixels that a signal or a volume is drawn wide at the head of its section."""
@@ -137,7 +137,7 @@ def _slice_viewer() -> str:
 
 def _subject(section: Section, anchor: str, eyebrow: str) -> Subject:
     prediction = next((value for value in section.values if isinstance(value, render.ANSWERS)), None)
-    maps = [value for value in section.values if isinstance(value, Attribution)]
+    maps = _maps(section)
     shown = [value for value in section.values if value is not prediction or not isinstance(value, Prediction)]
     cards = [card_of(value, f"{anchor}-{index}") for index, value in enumerate(shown, 1)]
     records = [value.record for value in section.values]
@@ -214,7 +214,21 @@ def _eyebrow(section: Section, inputs: int, number: int) -> str:
 
 def _is_on_network(section: Section) -> bool:
     """Whether a section describes a network and not an input."""
-    return not any(isinstance(value, (*render.ANSWERS, Attribution)) for value in section.values)
+    return not any(isinstance(value, (*render.ANSWERS, Attribution, JointAttribution)) for value in section.values)
+
+
+def _maps(section: Section) -> list[Attribution]:
+    """The maps of a section, those of several inputs one by one."""
+    maps: list[Attribution] = []
+    for value in section.values:
+        maps += (
+            [value]
+            if isinstance(value, Attribution)
+            else value.parts.values()
+            if isinstance(value, JointAttribution)
+            else []
+        )
+    return maps
 
 
 def _manifest(section: Section) -> dict[str, Any]:

@@ -14,11 +14,11 @@ from convscope.engine.network.binding import (
     SampleBinding,
     call_network,
     call_style,
-    embedding_of,
     token_numbers,
 )
 from convscope.engine.network.cache import CacheEntry, NetworkCache
 from convscope.engine.network.model import Model
+from convscope.engine.network.token_embedding import EmbeddingCall, check_embedding, embedding_calls
 
 ONLY = "input"
 """The name of the only input of a network of tokens."""
@@ -42,7 +42,8 @@ class BoundSample:
         }
         named = model.input if isinstance(model.input, NamedInputs) else None
         self._style = "positional" if named is None else call_style(model.module, named, model.name)
-        self._embedded: dict[str, tuple[str, Images]] = {}
+        self._embedded: dict[str, tuple[EmbeddingCall, Images]] = {}
+        self._calls: Mapping[str, tuple[EmbeddingCall, Tensor]] | None = None
 
     @property
     def name(self) -> str:
@@ -60,28 +61,38 @@ class BoundSample:
         images = self.inputs[name]
         return images if not isinstance(images.spec, TokenInput) else self._embedding(name)[1]
 
-    def _embedding(self, name: str) -> tuple[str, Images]:
-        """The address of the embedding of an input of tokens, and its output as (1, dimensions, tokens)."""
+    def _embedding(self, name: str) -> tuple[EmbeddingCall, Images]:
+        """The call that embeds an input of tokens, and its output as (1, dimensions, tokens)."""
         if name not in self._embedded:
             images, model = self.inputs[name], self.model
             spec = images.spec
             assert isinstance(spec, TokenInput), "only tokens are embedded"
-
-            def run() -> None:
-                call_network(model.module, self._own, self._style)
-
-            with model.preserve_state():
-                address, vectors = embedding_of(model.module, run, self._own[name], model.name, spec.embedding)
-            baseline = _baseline(model, address, spec, vectors)
+            call = self._embedding_calls().get(name)
+            at, vectors = check_embedding(call, self._own[name], model.name, spec.embedding)
+            baseline = _baseline(model, at.address, spec, vectors)
             embedded = EmbeddedTokens(tokens=spec.words(images.tensor[0]), baseline=tuple(baseline))
             explained = vectors.transpose(1, 2).contiguous()
-            self._embedded[name] = address, Images(explained, images.names, True, embedded, remark=images.remark)
+            self._embedded[name] = at, Images(explained, images.names, True, embedded, remark=images.remark)
         return self._embedded[name]
+
+    def _embedding_calls(self) -> Mapping[str, tuple[EmbeddingCall, Tensor]]:
+        """The calls that embed the inputs of tokens, by a run of the network on the sample."""
+        if self._calls is None:
+            chosen = {n: each.spec.embedding for n, each in self.inputs.items() if isinstance(each.spec, TokenInput)}
+            numbers = {name: self._own[name] for name in chosen}
+            shape = tuple(next(iter(numbers.values())).shape)
+
+            def run() -> None:
+                call_network(self.model.module, self._own, self._style)
+
+            with self.model.preserve_state(), self.model.wrap_forward_errors(shape):
+                self._calls = embedding_calls(self.model.module, run, numbers, chosen)
+        return self._calls
 
     def bound(self, explained: tuple[str, ...], spec: Any) -> Model:
         """The network as one that takes the explained inputs as one tensor."""
         parts = {
-            name: BoundPart(own, self._embedding(name)[0] if self._is_token(name) and name in explained else "")
+            name: BoundPart(own, self._embedding(name)[0] if self._is_token(name) and name in explained else None)
             for name, own in self._own.items()
         }
         packed = spec if isinstance(spec, PackedInput) else None

@@ -23,6 +23,7 @@ from convscope.engine.network.cache import NetworkCache
 from convscope.engine.network.model import Model
 from convscope.engine.targets.target import Target
 from convscope.errors import (
+    CapabilityError,
     ConvScopeError,
     InputError,
     LayerError,
@@ -68,15 +69,16 @@ def for_each_input(declaration: LensSpec, arguments: Mapping[str, Any], call: Ca
     """The value of each explained input: a `JointAttribution`, or the value itself where one input is explained.
 
     Raises:
-        InputError: the number or the names of the inputs do not fit, or the lens takes no sample.
+        InputError: the number or the names of the inputs do not fit.
+        CapabilityError: the lens takes no sample.
         ParameterError: ``explain`` names no input.
     """
     model: Model = arguments["model"]
     if "image" not in declaration.inputs:
         kind = "several inputs" if isinstance(model.input, NamedInputs) else "tokens"
-        raise InputError(
+        raise CapabilityError(
             f"{declaration.command} runs over a data set, and {model.name} takes {kind}, which are explained sample by "
-            "sample: use a lens that takes one"
+            "sample: use a lens that takes one, such as integrated-gradients"
         )
     if arguments.get("targets") is not None:
         return _for_each_target(declaration, arguments, call)

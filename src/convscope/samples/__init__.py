@@ -31,6 +31,7 @@ class Sample:
         mask: True at the pixels of the objects, or at the samples or voxels of what is abnormal, if known.
         axes, spacing, unit: of signals and volumes, the names of the axes after the channels, and the distance between
             neighbors along each of them.
+        words: of sequences, the tokens as text, without padding.
         objects: of scenes with several objects, each with the index of its class as ``label``, its ``box`` (left, top,
             right, bottom in pixels) and its ``mask``.
     """
@@ -44,6 +45,7 @@ class Sample:
     spacing: tuple[float, ...] = ()
     unit: str = ""
     objects: "tuple[SceneObject, ...]" = ()
+    words: tuple[str, ...] = ()
 
 
 def sample(address: str) -> Sample:
@@ -108,7 +110,7 @@ def _sequence(key: str) -> Sample:
 
     drawn = sequence.message(_parse_index(key, "sequence", 1_000_000))
     name, label = f"sample:sequence/{key}", sequence.CLASSES[drawn.label]
-    return Sample(name, drawn.tokens[None], label, drawn.label, drawn.mask, ("token",))
+    return Sample(name, drawn.tokens[None], label, drawn.label, drawn.mask, ("token",), words=tuple(drawn.words))
 
 
 def _pair(key: str) -> Sample:

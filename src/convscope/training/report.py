@@ -57,7 +57,7 @@ def page(log: TrainingLog, findings: Sequence[Any] | None = None) -> str:
         pictures = [{"alt": picture.alt, "uri": data_uri(picture.png())} for picture in view.draw(log)]
         if pictures:
             sections.append({**{k: getattr(view, k) for k in ("name", "title", "asks", "reads")}, "pictures": pictures})
-    films = _films(log)
+    pictures_over_time = films(log)
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     text: str = template.from_string(_text("convscope.training", "report.html")).render(
         title=log.folder.resolve().name,
@@ -66,25 +66,25 @@ def page(log: TrainingLog, findings: Sequence[Any] | None = None) -> str:
         problems=log.problems(),
         findings=findings,
         sections=sections,
-        films=films,
-        frames=Markup(json.dumps([asdict(film) for film in films]).replace("</", "<\\/")),
+        films=pictures_over_time,
+        frames=Markup(json.dumps([asdict(film) for film in pictures_over_time]).replace("</", "<\\/")),
         themes={name: asdict(theme) for name, theme in render.THEMES.items()},
         css=Markup(_text("convscope.reporting", "report.css")),
     )
     return text
 
 
-def _films(log: TrainingLog) -> list[Film]:
+def films(log: TrainingLog) -> list[Film]:
     """The tags with pictures, those with the most steps first; of each, pictures of evenly spaced steps."""
     tagged = [(run.name, tag, items) for run in log for tag, items in run.items("image").items()]
     tagged.sort(key=lambda film: -len(film[2]))
-    films = []
+    shown = []
     for run, tag, items in tagged[:MOST_FILMS]:
         frames = [(item.step, uri) for item in _evenly(items) if (uri := _first_picture(item))]
         if frames:
             title = f"{tag} · {run}" if len(log) > 1 else tag
-            films.append(Film(title, [step for step, _ in frames], [uri for _, uri in frames]))
-    return films
+            shown.append(Film(title, [step for step, _ in frames], [uri for _, uri in frames]))
+    return shown
 
 
 def _evenly(items: list[Item]) -> list[Item]:

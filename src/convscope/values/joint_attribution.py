@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from convscope.errors import CannotWrite
 from convscope.values.attribution import Attribution
 from convscope.values.base import Value, _pack, record_from_plain
 from convscope.values.facts import with_facts
@@ -73,6 +74,20 @@ class JointAttribution(Value):
     def manifest(self) -> dict[str, Any]:
         """All fields except the arrays, with the manifest of each part."""
         return {**super().manifest(), "parts": {name: part.manifest() for name, part in self.parts.items()}}
+
+    @classmethod
+    def writer(cls, path: Path) -> Callable[..., None]:
+        """The function that writes a file of this type; those for the map of one input are that map's own.
+
+        Raises:
+            CannotWrite: the maps of several inputs cannot be written as this file type.
+        """
+        if any(path.name.lower().endswith(end) for end in Attribution.writers.keys() - cls.writers.keys()):
+            raise CannotWrite(
+                f"{path.name!r} holds the map of one input, and these are several: save one of them, "
+                "value[NAME].save(…), or explain one, explain=NAME"
+            )
+        return super().writer(path)
 
     def _save_npz(self, path: Path) -> None:
         import numpy as np

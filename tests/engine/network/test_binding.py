@@ -1,4 +1,4 @@
-"""How networks of several inputs are called, and the embedding that reads tokens."""
+"""How networks of several inputs are called."""
 
 from typing import Any
 
@@ -65,6 +65,10 @@ def test_a_network_takes_its_inputs_as_its_forward_says(network: nn.Module, name
             r"inputs= has 3 inputs \(input 0, input 1, input 2\), and Sum's forward takes 2 \(first",
         ),
         ({"first": TABLES[0]}, "Sum's forward needs second too"),
+        (
+            {"first": TABLES[0], "secnd": TABLES[1]},
+            r"Sum's forward has no input 'secnd'; did you mean 'second'\? \(it takes first, second\)",
+        ),
         ({"first": 3}, r"inputs is a dict \{name: input\}"),
     ],
 )
@@ -73,33 +77,3 @@ def test_inputs_that_do_not_fit_the_forward_are_refused(inputs: Any, message: st
         cs.Model(Sum(), inputs=inputs)
     with pytest.raises(InputError, match="give one of them"):
         cs.Model(Sum(), inputs=TABLES, input=TABLES[0])
-
-
-class TwoEmbeddings(nn.Module):
-    """Positions have an embedding too, which does not read the tokens."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.positions = nn.Embedding(9, 4)
-        self.words = nn.Embedding(5, 4)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        place = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
-        return (self.positions(place) + self.words(tokens)).mean(1)
-
-
-def test_the_embedding_that_reads_the_tokens_is_found_or_named() -> None:
-    model = cs.Model(TwoEmbeddings(), input=cs.TokenInput(vocabulary=5))
-    value: Any = cs.gradient_x_input(model, [3, 1, 4], target=0)
-    network: Any = model.module
-    torch.testing.assert_close(value.values, network.words.weight[[3, 1, 4], 0].detach() / 3)
-    for embedding, message in (("positions", "the layer 'positions' does not read the tokens"), ("x", "does not read")):
-        with pytest.raises(InputError, match=message):
-            cs.saliency(cs.Model(TwoEmbeddings(), input=cs.TokenInput(vocabulary=5, embedding=embedding)), [3, 1, 4])
-    with pytest.raises(InputError, match=r"no torch\.nn\.Embedding reads the tokens"):
-        cs.saliency(cs.Model(Plain(), input=cs.TokenInput(vocabulary=5)), [3, 1, 4])
-
-
-class Plain(nn.Module):
-    def forward(self, tokens: Tensor) -> Tensor:
-        return tokens.float()

@@ -100,8 +100,9 @@ def record_graph(
     network_input = model.input_copy(tensor[:images]) if network_input is None else network_input
     graph = ForwardGraph(recorder.operations, tuple(network_input.shape))
     recorder.start(network_input)
-    own_input = None if model.binding is None else network_input  # which is no argument of the module then
-    with torch.no_grad(), _without_attention_fast_path(), _recording_modules(model.module, recorder, graph, own_input):
+    starts_at_module = model.binding is None  # else the input is no argument of the module, but is turned into some
+    modules_recorded = _recording_modules(model.module, recorder, graph, starts_at_module=starts_at_module)
+    with torch.no_grad(), _without_attention_fast_path(), modules_recorded:
         if find_output:
             output = model.run_recorded(network_input, recorder)
             origin = recorder.origin(output)
@@ -128,7 +129,7 @@ def unobserved(hook: Any) -> Any:
 
 @contextmanager
 def _recording_modules(
-    module: nn.Module, recorder: Recorder, graph: ForwardGraph, own_input: Tensor | None
+    module: nn.Module, recorder: Recorder, graph: ForwardGraph, *, starts_at_module: bool
 ) -> Iterator[None]:
     """Record in the graph which modules run and what they return."""
     first_operations: dict[str, int] = {}
@@ -136,11 +137,11 @@ def _recording_modules(
     def pre_hook_for(address: str) -> Any:
         @unobserved
         def hook(_module: nn.Module, args: Any, kwargs: Any) -> None:
-            if not address:  # a forward that starts again is recorded from the beginning
+            if not address and starts_at_module:  # a forward that starts again is recorded from the beginning
                 graph.layer_calls.clear()
                 graph.call_order.clear()
                 graph.ports.clear()
-                recorder.start(args[0] if own_input is None else own_input)
+                recorder.start(args[0])
                 first_operations.clear()
             recorder.calls[address] += 1
             first_operations.setdefault(address, len(recorder.operations))

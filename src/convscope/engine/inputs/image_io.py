@@ -108,6 +108,8 @@ def _register_heic() -> bool:
 
 def is_existing_folder(path: str | Path) -> bool:
     """Whether ``path`` is an existing folder; False for names that no file can have or whose home is unknown."""
+    if isinstance(path, str) and not path.strip():  # not the current folder
+        return False
     try:
         return Path(path).expanduser().is_dir()
     except (OSError, RuntimeError, ValueError):

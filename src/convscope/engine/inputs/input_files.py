@@ -46,7 +46,7 @@ def _read_sample(address: str) -> RawInput:
     sample = SAMPLES.find(name).function(key)
     values = np.asarray(sample.image, np.float32)
     if sample.axes:
-        return RawInput(values, sample.axes, sample.spacing, sample.unit, title=address)
+        return RawInput(values, sample.axes, sample.spacing, sample.unit, title=address, words=sample.words)
     return RawInput(values[None] if values.ndim == 2 else values.transpose(2, 0, 1), ("height", "width"), title=address)
 
 

@@ -56,6 +56,8 @@ class NamedInputs(TensorInput):
         return [self._by_name(given)], True
 
     def _by_name(self, given: Any) -> Mapping[str, Any]:
+        if isinstance(given, list) and not given:
+            raise InputError("there is no sample: the list is empty")
         given = written_inputs(given) or given
         if isinstance(given, (tuple, list)):
             if len(given) != len(self.names):
@@ -132,12 +134,13 @@ def prepare_named(given: Any, inputs: NamedInputs, prepare: Callable[[Any, Input
         InputError: the number or the names of the inputs do not fit, or there are more of one than of another.
     """
     samples, single = inputs.samples(given)
-    specs = inputs.specs or {}
-    if single:
-        parts = {name: prepare(samples[0][name], spec) for name, spec in specs.items()}
-    else:
-        columns = {name: [_member(sample[name], spec) for sample in samples] for name, spec in specs.items()}
-        parts = {name: prepare(columns[name], spec) for name, spec in specs.items()}
+    parts: dict[str, Images] = {}
+    for name, spec in (inputs.specs or {}).items():
+        try:
+            column = samples[0][name] if single else [_member(sample[name], spec) for sample in samples]
+            parts[name] = prepare(column, spec)
+        except InputError as error:
+            raise InputError(f"the input {name!r}: {error}") from error
     counts = {name: len(images) for name, images in parts.items()}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{count} of {name}" for name, count in counts.items())

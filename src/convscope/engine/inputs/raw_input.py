@@ -31,6 +31,7 @@ class RawInput:
         affine: for volumes, the 4 × 4 matrix from the index of a voxel to its position in millimeters, in the
             coordinates of NIfTI (right, anterior, superior).
         channel_names: the name of each channel, if the file has them.
+        words: of a sequence of tokens, their texts, if known.
         title: what was read, for messages.
     """
 
@@ -41,6 +42,7 @@ class RawInput:
     affine: NDArray[np.float64] | None = None
     channel_names: tuple[str, ...] = ()
     title: str = "the input"
+    words: tuple[str, ...] = ()
 
     def arranged(self, channels: int | None, axes: tuple[str, ...]) -> "RawInput":
         """The same numbers as (channels, …), where the file does not name its axes.

@@ -94,8 +94,22 @@ class TokenInput(TensorInput):
                 return np.asarray(given, np.int64)
             if not isinstance(self.vocabulary, int) and all(self._knows(token) for token in given):
                 return self._ids(given)
-            return [self.as_inputs(sequence) for sequence in given]
+            if all(isinstance(token, (bool, float, np.floating)) for token in given):
+                raise InputError(f"tokens are whole numbers or words, got a list of {type(given[0]).__name__}")
+            return self._of_one_length([self.as_inputs(sequence) for sequence in given])
         return given
+
+    def _of_one_length(self, sequences: list[Any]) -> list[Any]:
+        """The sequences of one call; refused if one is empty, or their lengths differ and nothing fills them up."""
+        if any(isinstance(sequence, (list, tuple)) and not sequence for sequence in sequences):
+            raise InputError("the sequence holds no token: it is empty")
+        lengths = sorted({len(each) for each in sequences if isinstance(each, np.ndarray) and each.ndim == 1})
+        if self.length is None and len(lengths) > 1:
+            raise InputError(
+                f"the batch is ragged: its sequences have {lengths[0]} to {lengths[-1]} tokens; say how long they are "
+                "made, TokenInput(length=…, padding=…), or pass one at a time"
+            )
+        return sequences
 
     def address_of(self, member: Any) -> str:
         """A sequence in memory as text that `open` reads; empty for a long one."""
@@ -116,6 +130,8 @@ class TokenInput(TensorInput):
         words = text.split()
         if not words:
             raise InputError("the text holds no token: it is empty")
+        if path.suffix and len(words) == 1 and self.unknown is None and not self._knows(text):
+            raise InputError(f"no such file, and no token of the vocabulary: {text!r}")
         return self._ids(words)
 
     def file_extensions(self) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ LAST_SPATIAL: Any = DefaultLayer("LAST_SPATIAL", "last spatial layer")
 """The default of CAM methods: the last layer whose output still has spatial extent, found by running the model."""
 
 FIRST_CONVOLUTION: Any = DefaultLayer("FIRST_CONVOLUTION", "first convolution")
-"""The first layer with kernels, in the order in which the network defines its layers; without one, the first recurrent."""
+"""The first layer with kernels in the order of the network's definition; without one, the first recurrent layer."""
 
 EVERY_LAYER: Any = DefaultLayer("EVERY_LAYER", "every layer")
 """All layers that ran and have no layers within them that ran."""

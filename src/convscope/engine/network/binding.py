@@ -11,12 +11,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 
 from convscope.engine.inputs.named_inputs import NamedInputs, PackedInput
-from convscope.engine.network.hooks import replace_output
-from convscope.errors import InputError
+from convscope.engine.network.token_embedding import EmbeddingCall, replaced_vectors
+from convscope.errors import InputError, did_you_mean
 
 
 class Binding(Protocol):
@@ -74,11 +73,11 @@ class BoundPart:
 
     Attributes:
         own: what the network receives, a batch of one: the prepared input, or token numbers.
-        embedding: for tokens, the address of the module whose output the explained tensor replaces.
+        embedding: for tokens, the call whose output the explained tensor replaces.
     """
 
     own: Tensor
-    embedding: str = ""
+    embedding: EmbeddingCall | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +106,7 @@ class SampleBinding(Binding):
                     own = own.to(tensor.dtype)
                 arguments[name] = own
                 if name in explained and part.embedding:
-                    vectors = explained[name].transpose(1, 2)
-                    stack.enter_context(
-                        replace_output(module, part.embedding, lambda _, vectors=vectors: vectors)  # type: ignore[misc]
-                    )
+                    stack.enter_context(replaced_vectors(module, part.embedding, explained[name]))
                 elif name in explained:
                     arguments[name] = explained[name]
             return call_network(module, arguments, self.style)
@@ -135,7 +131,7 @@ def call_style(module: nn.Module, inputs: NamedInputs, name: str) -> str:
     """How a network takes its inputs: by ``keyword``, ``positional``, or as one ``dict`` or ``tuple``.
 
     Raises:
-        InputError: the number of inputs does not fit its forward.
+        InputError: the number of inputs does not fit its forward, or some of their names do and others do not.
     """
     try:
         parameters = list(inspect.signature(module.forward).parameters.values())
@@ -153,6 +149,12 @@ def call_style(module: nn.Module, inputs: NamedInputs, name: str) -> str:
     takes_any = any(p.kind is kinds.VAR_POSITIONAL for p in parameters)
     if len(required) == 1 and len(inputs.names) > 1 and len(in_order) == 1 and not takes_any:
         return "tuple" if inputs.positional else "dict"
+    strangers = [own for own in inputs.names if own not in named]
+    if not inputs.positional and not takes_any and 0 < len(strangers) < len(inputs.names):
+        raise InputError(
+            f"{name}'s forward has no input {strangers[0]!r}{did_you_mean(strangers[0], list(named))} "
+            f"(it takes {', '.join(p.name for p in parameters)})"
+        )
     if len(required) > len(inputs.names) or (len(inputs.names) > len(in_order) and not takes_any):
         taken = ", ".join(p.name for p in in_order)
         raise InputError(
@@ -165,43 +167,3 @@ def call_style(module: nn.Module, inputs: NamedInputs, name: str) -> str:
 def token_numbers(tensor: Tensor) -> Tensor:
     """Prepared sequences (B, 1, tokens) as the whole numbers (B, tokens) that a network takes."""
     return tensor[:, 0].round().long()
-
-
-def embedding_of(module: nn.Module, run: Any, numbers: Tensor, name: str, chosen: str | None) -> tuple[str, Tensor]:
-    """The address of the embedding that reads token numbers, and its output for them.
-
-    Args:
-        run: runs the network once.
-        chosen: the address that the caller names; by default the first ``torch.nn.Embedding`` that reads the tokens.
-
-    Raises:
-        InputError: no embedding reads the tokens, or its output is not one vector per token.
-    """
-    outputs: dict[str, Tensor] = {}
-
-    def hook_for(address: str) -> Any:
-        def hook(_module: nn.Module, inputs: Any, output: Any) -> None:
-            read = inputs[0] if inputs else None
-            same = isinstance(read, Tensor) and read.shape == numbers.shape and bool((read == numbers).all())
-            if same and isinstance(output, Tensor):
-                outputs.setdefault(address, output.detach().clone())
-
-        return hook
-
-    candidates = {
-        a: m for a, m in module.named_modules() if a == chosen or (not chosen and isinstance(m, nn.Embedding))
-    }
-    handles = [layer.register_forward_hook(hook_for(address)) for address, layer in candidates.items()]
-    try:
-        with torch.no_grad():
-            run()
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not outputs:
-        given = f"the layer {chosen!r} does not read" if chosen else "no torch.nn.Embedding reads"
-        raise InputError(f"{given} the tokens in {name}: name the layer that does, cs.TokenInput(embedding=…)")
-    address, vectors = next(iter(outputs.items()))
-    if vectors.ndim != 3 or vectors.shape[:2] != numbers.shape or not vectors.is_floating_point():
-        raise InputError(f"the embedding {address!r} gives {tuple(vectors.shape)}, not one vector for each token")
-    return address, vectors

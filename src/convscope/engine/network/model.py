@@ -310,7 +310,7 @@ class Model:
         self.cache[LAST_RUN].input = tuple(tensor.shape[1:])
         watching_writes = nullcontext() if self._contents is None else self._contents.first_forward()
         watching_format = self.memory_format_watcher or nullcontext()
-        with self._wrap_forward_errors(tensor), caller_settings(), watching_writes, watching_format:
+        with self.wrap_forward_errors(tuple(tensor.shape)), caller_settings(), watching_writes, watching_format:
             if self.quantized_part() is None:
                 return self._call(tensor)
             with QuantizedGradientWatcher(self.module) as self.quantized_gradient_watcher:
@@ -320,14 +320,13 @@ class Model:
         return self.module(tensor) if self.binding is None else self.binding.run(self.module, tensor)
 
     @contextmanager
-    def _wrap_forward_errors(self, tensor: Tensor) -> Iterator[None]:
-        """Raise an exception of the network's forward as `ModelFailed`."""
+    def wrap_forward_errors(self, shape: tuple[int, ...]) -> Iterator[None]:
+        """Raise an exception of the network's forward on an input of this shape as `ModelFailed`."""
         try:
             yield
         except ConvScopeError:
             raise
         except Exception as error:
-            shape = tuple(tensor.shape)
             reason = failure_reason(self.module, error)
             raise ModelFailed(f"{self.name} raised {type(error).__name__} on input {shape}: {reason}") from error
 
@@ -360,7 +359,7 @@ class Model:
         """Whether the network accepts channels-last inputs like ``tensor`` and computes the same for them."""
         if self.binding is not None:
             return False
-        with self.preserve_state(), self._wrap_forward_errors(tensor):
+        with self.preserve_state(), self.wrap_forward_errors(tuple(tensor.shape)):
             return takes_channels_last(self.module, tensor)
 
     @contextmanager

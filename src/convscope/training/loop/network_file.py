@@ -35,7 +35,8 @@ def write_network_file(model: Model, folder: Path) -> Path:
         model: the network; its name is that of an architecture, or an address that makes the network.
     """
     spec, name = model.input, str(model.name)
-    assert isinstance(spec, ImageInput) and spec.mean is not None, "the loop made it"
+    assert isinstance(spec, ImageInput), "the loop made it"
+    assert spec.mean is not None, "the loop measured it"
     if name in ARCHITECTURES:
         imports = "from convscope.training.loop.architectures import ARCHITECTURES\n"
         network = f"ARCHITECTURES[{name!r}]({len(spec.mean)}, {len(model.labels or ())})"

@@ -1,6 +1,7 @@
 """The services behind every page and the API: the library of models and images, and the job manager."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from convscope.catalogue import find
 from convscope.web.jobs.job import Job
@@ -12,10 +13,15 @@ from convscope.web.requests.url_state import View
 
 @dataclass
 class Services:
-    """The services behind every page and the API."""
+    """The services behind every page and the API.
+
+    Attributes:
+        logs: the log directories of trainings that the page Training follows.
+    """
 
     library: Library
     jobs: JobManager = field(default_factory=JobManager)
+    logs: tuple[Path, ...] = ()
 
     def submit(self, view: View) -> Job:
         """The job that computes the value of a view; an equal one that runs or has run is shared.

@@ -17,7 +17,7 @@ from nicegui import ui
 from starlette.formparsers import MultiPartParser
 
 from convscope import __version__
-from convscope.errors import ParameterError
+from convscope.errors import InputError, ParameterError
 from convscope.render.slice_viewer import packed_library
 from convscope.web.api import API_PREFIX, mount_api
 from convscope.web.frame.page_layout import LIBRARY_PATH, page_frame
@@ -35,6 +35,7 @@ MODELS = (
     "bundled:nodules",
     "bundled:detector",
     "bundled:segmenter",
+    "bundled:sequence",
     "bundled:pairs",
 )
 SAMPLES = (
@@ -43,6 +44,7 @@ SAMPLES = (
     *(f"sample:beats/{n}" for n in range(8)),
     *(f"sample:nodules/{n}" for n in range(6)),
     *(f"sample:scenes/{n}" for n in range(8)),
+    *(f"sample:sequence/{n}" for n in range(8)),
 )
 """The models and images that are offered if none are named at start."""
 
@@ -101,6 +103,7 @@ def serve(
     models: Sequence[str] = (),
     folders: Sequence[str | Path] = (),
     *,
+    logs: Sequence[str | Path] = (),
     host: str = "127.0.0.1",
     port: int = 8000,
     token: str | None = None,
@@ -112,16 +115,18 @@ def serve(
     Args:
         models: addresses of models to offer; the bundled ones by default.
         folders: folders whose images are offered, besides the bundled ones.
+        logs: log directories of trainings, which may still be running.
         host: the address to listen at; one that other machines can reach needs a token.
         token: the access token that browsers and programs must send.
         allow_load: whether models may be opened that were not named here.
         ready: called with the address to open once the server listens.
 
     Raises:
-        ConvScopeError: a model or a folder cannot be opened, the port is taken, or a token is missing.
+        ConvScopeError: a model, a folder or a log cannot be opened, the port is taken, or a token is missing.
     """
     require_token_unless_local(host, token)
-    services = Services(Library(models or MODELS, folders, SAMPLES, allow_load=allow_load))
+    library = Library(models or MODELS, folders, SAMPLES, allow_load=allow_load)
+    services = Services(library, logs=log_folders(logs))
     try:
         with _listen(host, port) as listening_socket:
             for name in services.library.addresses:
@@ -133,6 +138,19 @@ def serve(
             _Server(config, lambda: ready(address)).run([listening_socket])
     finally:
         services.jobs.close()
+
+
+def log_folders(logs: Sequence[str | Path]) -> tuple[Path, ...]:
+    """The log directories.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    folders = tuple(Path(log).expanduser().resolve() for log in logs)
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"there is no folder {str(folder)!r}: name the log directory of a training")
+    return folders
 
 
 def _silence_warnings() -> None:
