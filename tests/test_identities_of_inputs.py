@@ -61,7 +61,9 @@ def test_a_linear_model_of_a_file_of_each_kind_gives_its_weights(name: str, tmp_
     spec = MEASURED[name]
     shape = (3,) if name == "table" else spec.shape
     model = cs.Model(seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), CLASSES))), input=spec)
-    given = [64.0, 80.0, 3.0] if name == "table" else next(kind for kind in KINDS if kind.name == name).write(tmp_path)
+    given: Any = (
+        [64.0, 80.0, 3.0] if name == "table" else next(kind for kind in KINDS if kind.name == name).write(tmp_path)
+    )
     weight = model.module[1].weight[TARGET].detach().view(shape)  # type: ignore[index]
     gradient: Any = cs.saliency(model, given, target=TARGET)
     torch.testing.assert_close(gradient.channels.view(shape), weight)

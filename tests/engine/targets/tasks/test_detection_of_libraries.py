@@ -79,7 +79,8 @@ CASES = [("ssd", "backbone.fine"), ("detr", "model.backbone.model.encoder.stages
 def test_a_box_of_a_library_is_recognized_and_explained(name: str, layer: str, request: pytest.FixtureRequest) -> None:
     model: cs.Model = request.getfixturevalue(name)
     network: Any = model.module
-    image = torch.rand(1, 3, *model.input.size, generator=torch.Generator().manual_seed(0))  # type: ignore[union-attr]
+    side = model.input.size[0]  # type: ignore[union-attr,index]
+    image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     prediction: Any = cs.predict(model, image)
     assert isinstance(prediction, Detections)
     assert model.task is not None
@@ -110,7 +111,7 @@ def test_a_box_of_a_library_is_explained_without_its_inside(name: str, request: 
     from torchvision.ops import box_iou
 
     model: cs.Model = request.getfixturevalue(name)
-    side = model.input.size[0]  # type: ignore[union-attr]
+    side = model.input.size[0]  # type: ignore[union-attr,index]
     image = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     half = side // 2
     value: Any = cs.occlusion(model, image, target="box:1", patch=half, stride=half)
