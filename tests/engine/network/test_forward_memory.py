@@ -1,0 +1,102 @@
+"""Inputs that do not fit into memory are refused before the network runs; what can be run is left as it is."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import convscope as cs
+from convscope.engine.context import free_memory
+from convscope.engine.context.free_memory import TooLittleMemory
+from convscope.engine.network import forward_memory
+from tests.nets import PlainNet, StatefulNet, seeded
+
+SIDE, CHANNELS = 8, 6
+MAPS = 4 * CHANNELS * SIDE**3
+"""The bytes of the maps of the first layer."""
+
+
+class Counted(PlainNet):
+    """Counts the forwards that compute numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 1, inplace=False)
+        self.count = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.count += not x.is_meta
+        return super().forward(x)
+
+
+@pytest.fixture(autouse=True)
+def _every_input_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward_memory, "SMALLEST", 0)
+
+
+def free(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(free_memory, "free_bytes", lambda _device: size)
+
+
+def scanner() -> cs.Model:
+    return cs.Model(seeded(Counted), input=cs.TensorInput(shape=(1, SIDE, SIDE, SIDE)), name="scanner")
+
+
+VOLUME = torch.rand(1, 1, SIDE, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_largest_operation_decides_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first ReLU reads and writes maps of the size of the input, for two inputs."""
+    free(4 * MAPS - 1, monkeypatch)
+    model = scanner()
+    with pytest.raises(
+        TooLittleMemory, match=r"inputs of 1 × 8 × 8 × 8 and one to .* \(at 'features.1' with 6 × 8 × 8"
+    ):
+        cs.occlusion(model, VOLUME)
+    assert model.module.count == 0
+    free(4 * MAPS, monkeypatch)
+    assert cs.occlusion(model, VOLUME, patch=4).values.abs().max() > 0
+
+
+def test_gradients_need_what_autograd_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    model: Any = scanner()
+    kept: list[Tensor] = []
+    keeping = torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x), x)[1], lambda x: x)
+    for parameter in model.module.parameters():
+        parameter.requires_grad_(False)
+    with keeping:
+        model.module(VOLUME.clone().requires_grad_())
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.module.parameters()}
+    storages = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in kept}
+    expected = sum(size for place, size in storages.items() if place not in weights)
+    count: Any = forward_memory._count_bytes(model, VOLUME, gradients=True)
+    assert count.kept == expected > 0
+    assert forward_memory._count_bytes(model, VOLUME, gradients=False).kept == 0  # type: ignore[union-attr]
+
+
+def test_large_inputs_have_the_same_maps_and_leave_the_network_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    planned, plain = seeded(StatefulNet), seeded(StatefulNet)
+    value = cs.saliency(planned, x)
+    monkeypatch.setattr(forward_memory, "SMALLEST", 2**40)
+    assert torch.equal(value.values, cs.saliency(plain, x).values)
+    assert not any(tensor.is_meta for tensor in planned.state_dict().values())
+    assert planned.calls == 0
+
+
+class Looks(nn.Module):
+    """Decides by the numbers of its input, which are not there when memory is planned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = PlainNet()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x if bool(x.mean() > 0) else -x)
+
+
+def test_a_network_that_needs_numbers_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    free(2**15, monkeypatch)
+    value = cs.saliency(seeded(Looks), x)
+    assert value.values.abs().max() > 0
