@@ -31,7 +31,7 @@ def test_a_volume_of_512_voxels_a_side_is_refused_before_it_runs(lens: str, monk
 def test_the_feature_maps_of_all_layers_and_inputs_are_planned_together(monkeypatch: pytest.MonkeyPatch) -> None:
     model = cs.Model(seeded(PlainNet), input=cs.TensorInput(shape=(3, 64, 64)))
     images: Any = list(torch.rand(3, 3, 64, 64))
-    layers = "features.0, features.2"
+    layers = ["features.0", "features.2"]
     needed = 4 * 3 * (6 * 64 * 64 + 8 * 32 * 32)
     free(needed, monkeypatch)
     assert len(cs.feature_maps(model, images, layer=layers, channels=0)) == 3
