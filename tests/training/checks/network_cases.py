@@ -121,7 +121,7 @@ def bounded_units(seed: int) -> NetworkEvidence:
 
 
 def gradient_by_depth(seed: int) -> NetworkEvidence:
-    """Gradients vanish after sigmoids or PyTorch's initialisation without norms, and explode with large weights and tanh."""
+    """Gradients vanish after sigmoids or PyTorch's initialisation, and explode with large weights and tanh."""
 
     def make() -> nn.Sequential:
         if seed % 3 == 0:
