@@ -48,20 +48,26 @@ VOLUME = torch.rand(1, 1, SIDE, SIDE, SIDE, generator=torch.Generator().manual_s
 def test_the_largest_operation_decides_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first ReLU reads and writes maps of the size of the input, for two inputs."""
     free(4 * MAPS - 1, monkeypatch)
-    model = scanner()
+    model: Any = scanner()
     with pytest.raises(
         TooLittleMemory, match=r"inputs of 1 × 8 × 8 × 8 and one to .* \(at 'features.1' with 6 × 8 × 8"
     ):
         cs.occlusion(model, VOLUME)
     assert model.module.count == 0
     free(4 * MAPS, monkeypatch)
-    assert cs.occlusion(model, VOLUME, patch=4).values.abs().max() > 0
+    value: Any = cs.occlusion(model, VOLUME, patch=4)
+    assert value.values.abs().max() > 0
 
 
 def test_gradients_need_what_autograd_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
     model: Any = scanner()
     kept: list[Tensor] = []
-    keeping = torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x), x)[1], lambda x: x)
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    keeping = torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x)
     for parameter in model.module.parameters():
         parameter.requires_grad_(False)
     with keeping:
@@ -71,15 +77,17 @@ def test_gradients_need_what_autograd_keeps(monkeypatch: pytest.MonkeyPatch) -> 
     expected = sum(size for place, size in storages.items() if place not in weights)
     count: Any = forward_memory._count_bytes(model, VOLUME, gradients=True)
     assert count.kept == expected > 0
-    assert forward_memory._count_bytes(model, VOLUME, gradients=False).kept == 0  # type: ignore[union-attr]
+    without: Any = forward_memory._count_bytes(model, VOLUME, gradients=False)
+    assert without.kept == 0
 
 
 def test_large_inputs_have_the_same_maps_and_leave_the_network_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     planned, plain = seeded(StatefulNet), seeded(StatefulNet)
-    value = cs.saliency(planned, x)
+    value: Any = cs.saliency(planned, x)
     monkeypatch.setattr(forward_memory, "SMALLEST", 2**40)
-    assert torch.equal(value.values, cs.saliency(plain, x).values)
+    expected: Any = cs.saliency(plain, x)
+    assert torch.equal(value.values, expected.values)
     assert not any(tensor.is_meta for tensor in planned.state_dict().values())
     assert planned.calls == 0
 
@@ -98,5 +106,5 @@ class Looks(nn.Module):
 def test_a_network_that_needs_numbers_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     free(2**15, monkeypatch)
-    value = cs.saliency(seeded(Looks), x)
+    value: Any = cs.saliency(seeded(Looks), x)
     assert value.values.abs().max() > 0

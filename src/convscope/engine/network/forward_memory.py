@@ -4,11 +4,12 @@ The network runs on tensors that have shapes but no numbers. Counted is what an 
 time and, where gradients are needed, what autograd keeps for the backward pass: no implementation can do with less.
 """
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 
 from convscope.engine.context.free_memory import require_memory
@@ -57,7 +58,6 @@ class _ByteCount(DispatchMode):
 
     Attributes:
         largest: the most bytes that one operation reads and writes, but for parameters.
-        kept: the bytes that autograd keeps for the backward pass.
         where: the module of that operation.
         shape: of its result.
     """
@@ -71,6 +71,7 @@ class _ByteCount(DispatchMode):
 
     @property
     def kept(self) -> int:
+        """The bytes that autograd keeps for the backward pass."""
         return sum(storage.nbytes() for storage in self._kept.values())
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -98,16 +99,16 @@ def _count_bytes(model: "Model", image: Tensor, *, gradients: bool) -> _ByteCoun
     shapes = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
     without_numbers = torch.empty_like(image, device="meta", requires_grad=gradients)
     count = _ByteCount(model, list(shapes.values()))
-    keeping = (
-        torch.autograd.graph.saved_tensors_hooks(count.keep, lambda tensor: tensor) if gradients else nullcontext()
-    )
+    keeping: AbstractContextManager[Any] = nullcontext()
+    if gradients:
+        keeping = torch.autograd.graph.saved_tensors_hooks(count.keep, lambda tensor: tensor)
     try:
         with model.wrap_forward_errors(tuple(image.shape)), torch.set_grad_enabled(gradients), keeping, count:
-            torch.func.functional_call(module, shapes, (without_numbers,))
+            functional_call(module, shapes, (without_numbers,))
     except ModelFailed:  # the lens runs it on real numbers, and reports what fails there
         return None
     return count
 
 
 def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
