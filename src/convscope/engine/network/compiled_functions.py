@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch._C._dynamo.eval_frame import get_eval_frame_callback
 
 
 class _Eager:
@@ -52,5 +53,5 @@ def compiled_functions_as_written() -> Iterator[None]:
 
 def _compiling() -> bool:
     """Whether the caller itself runs in a compiled function, where torch does not allow to choose."""
-    callback = torch._C._dynamo.eval_frame.get_eval_frame_callback()
+    callback = get_eval_frame_callback()
     return callback is not None and callback is not False
