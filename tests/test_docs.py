@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 HOWTO = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/howto/*.md"))
 GUIDES = [*HOWTO, *(f"docs/{name}.md" for name in ("attention", "inputs", "tasks", "training"))]
 PAGES = ["README.md", "CONTRIBUTING.md", *GUIDES]
-PAGES += [f"docs/{name}.md" for name in ("gallery", "architecture", "glossary", "errors")]
+PAGES += [f"docs/{name}.md" for name in ("gallery", "architecture", "glossary", "errors", "doctor")]
 DOCTESTED = sorted({*lens_modules().values(), *PUBLIC.values()})
 
 

@@ -3,54 +3,45 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import convscope as cs
-from convscope.training.checks.catalogue import CHECKS
-from convscope.training.checks.folder_evidence import read_folder
-from convscope.training.checks.run_evidence import RunEvidence
-from tests.training.checks import cases
+from tests.training.checks import cases, folder_cases, run_cases
 from tests.training.logs import write_scalars
 from tests.warm_processes import run_command
 
-SEEDS = (0, 1)
-CHECK = {check.name: check for check in CHECKS}
-RUNS = ("overfitting", "underfitting", "plateau", "divergence", "high_learning_rate", "low_learning_rate")
-NETWORKS = (
-    "dead_units", "saturated_units", "gradient_by_depth", "duplicate_kernels", "nonfinite_values",
-    "batch_norm_statistics", "input_independence",
-)  # fmt: skip
-FOLDERS = ("exact_duplicates", "split_leak", "unusual_images", "class_imbalance")
+CHECK = cases.CHECK
+SEEDS = 4
+"""Sick and healthy cases of each check; `scripts/doctor_table.py` runs thirty."""
+DOCTOR_PAGE = Path(__file__).parents[2] / "docs" / "doctor.md"
 
 
-def found_by_all(subject: str, evidence: Any) -> set[str]:
-    return {finding.check for check in CHECKS if check.subject == subject for finding in check.run(evidence)}
+@pytest.mark.parametrize("name", CHECK)
+def test_a_check_tells_sick_from_healthy_cases(name: str) -> None:
+    counts = cases.count(name, SEEDS)
+    assert (counts.missed, counts.alarmed) == ([], [])
 
 
-@pytest.mark.parametrize("kind", RUNS)
-def test_runs(kind: str) -> None:
-    for seed in SEEDS:
-        assert CHECK[kind].run(cases.run(kind, seed))
-        assert found_by_all("run", cases.run("healthy", seed)) == set()
+def test_all_checks_pass_a_healthy_run_and_a_healthy_folder() -> None:
+    for subject, evidence in (("run", run_cases.healthy(0)), ("folder", cases.in_folder(folder_cases.healthy)(0))):
+        assert [f for check in CHECK.values() if check.subject == subject for f in check.run(evidence)] == []
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
-def test_networks(kind: str) -> None:
-    assert CHECK[kind].run(cases.network(kind, 0))
-    assert not CHECK[kind].run(cases.network("healthy", 1))
-
-
-@pytest.mark.parametrize("kind", FOLDERS)
-def test_folders(kind: str, tmp_path: Path) -> None:
-    assert CHECK[kind].run(read_folder(cases.folder(kind, 0, tmp_path / "sick")))
-    assert found_by_all("folder", read_folder(cases.folder("healthy", 0, tmp_path / "healthy"))) == set()
+def test_the_page_of_the_doctor_has_every_check_with_its_figures() -> None:
+    """A check that is new, renamed or worded anew needs ``python scripts/doctor_table.py``."""
+    rows = [line.split(" | ") for line in DOCTOR_PAGE.read_text("utf-8").splitlines() if line.startswith("| `")]
+    by_subject = sorted(CHECK.values(), key=lambda check: ("run", "network", "folder").index(check.subject))
+    assert [(row[0], row[1]) for row in rows] == [(f"| `{check.name}`", check.looks_for) for check in by_subject]
+    for name, (recall, false_alarms, sizes) in zip((row[0] for row in rows), (row[3:6] for row in rows), strict=True):
+        assert int(recall.rstrip("%")) >= 90, name
+        assert int(false_alarms.rstrip("%")) <= 10, name
+        assert sizes == "30 + 30 |", name
 
 
 def test_a_loss_that_is_nan_diverges() -> None:
-    run = RunEvidence("run", cases.series(np.array([1.0, np.nan, 1.0])), None, ())
+    run = run_cases.evidence(np.array([1.0, np.nan, 1.0]))
     (finding,) = CHECK["divergence"].run(run)
     assert (finding.evidence, finding.severity) == ("the training loss is nan at step 1", "error")
 

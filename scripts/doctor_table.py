@@ -1,0 +1,65 @@
+"""Write docs/doctor.md: what every check looks for, and how often it is right on seeded cases.
+
+python scripts/doctor_table.py [CHECK …]     prints seeds that went wrong; without names, writes the page
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from convscope.training.checks.catalogue import CHECKS  # noqa: E402
+from convscope.training.checks.declaration import Check  # noqa: E402
+from tests.training.checks import cases  # noqa: E402
+
+CASES = 30
+SUBJECTS = {
+    "run": ("A training", "convscope doctor runs/digits"),
+    "network": ("A network on images", "convscope doctor photos --model net.py:make"),
+    "folder": ("A folder of images", "convscope doctor --data photos"),
+}
+HEAD = f"""# What the doctor looks for
+
+Written by `python scripts/doctor_table.py` from the declarations of the checks.
+
+Each check ran on {CASES} sick and {CASES} healthy cases, drawn from seeds (`tests/training/checks`): series of numbers,
+small networks whose weights are set, tiny images. Half of the healthy cases of most checks are close to the symptom.
+*Recall* is the share of sick cases with a finding, *false alarms* the share of healthy cases with one. The cases are
+synthetic: the figures say that a check does what it declares, not how often it is right about other trainings.
+"""
+
+
+def row(check: Check, counts: cases.Counts) -> str:  # type: ignore[type-arg]  # of any evidence
+    """A check as a row of the table."""
+    remedy = "<br>".join(f"`{line.strip()}`" for line in check.remedy.splitlines())
+    return (
+        f"| `{check.name}` | {check.looks_for} | {remedy} | {counts.recall:.0%} | {counts.false_alarms:.0%} "
+        f"| {counts.cases} + {counts.cases} |"
+    )
+
+
+def page() -> str:
+    """The whole page; every case of every check is run."""
+    parts = [HEAD]
+    for subject, (title, command) in SUBJECTS.items():
+        parts += [f"## {title}", "", f"`{command}`", ""]
+        parts += ["| check | looks for | remedy | recall | false alarms | cases |", "|---|---|---|---|---|---|"]
+        parts += [row(check, measured(check.name)) for check in CHECKS if check.subject == subject]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def measured(name: str) -> cases.Counts:
+    """The counts of a check, which are printed too."""
+    counts = cases.count(name, CASES)
+    print(f"{name}: recall {counts.recall:.0%}, false alarms {counts.false_alarms:.0%}", counts.missed, counts.alarmed)
+    return counts
+
+
+if __name__ == "__main__":
+    if names := sys.argv[1:]:
+        for name in names:
+            measured(name)
+    else:
+        (ROOT / "docs" / "doctor.md").write_text(page(), "utf-8")
