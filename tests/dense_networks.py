@@ -44,6 +44,29 @@ class Segmenter(nn.Module):
         return {"out": nn.functional.interpolate(scores, scale_factor=2, mode="bilinear", align_corners=False)}
 
 
+class UNet(nn.Module):
+    """Two steps down and two transposed convolutions up, with the maps of each size beside them (Ronneberger 2015)."""
+
+    def __init__(self, channels: int = 6) -> None:
+        super().__init__()
+        self.down = nn.ModuleList([_block(3, channels), _block(channels, channels), _block(channels, channels)])
+        self.enlarge = nn.ModuleList([nn.ConvTranspose2d(channels, channels, 2, stride=2) for _ in range(2)])
+        self.up = nn.ModuleList([_block(2 * channels, channels) for _ in range(2)])
+        self.scores = nn.Conv2d(channels, 3, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        first = self.down[0](images)
+        second = self.down[1](nn.functional.max_pool2d(first, 2))
+        maps = self.down[2](nn.functional.max_pool2d(second, 2))
+        for enlarge, block, beside in zip(self.enlarge, self.up, (second, first), strict=True):
+            maps = block(torch.cat([enlarge(maps), beside], 1))
+        return self.scores(maps)
+
+
+def _block(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True))
+
+
 class Foreground(nn.Module):
     """One map with a sigmoid at its end, as of a U-Net for one class: where the image is red."""
 

@@ -40,7 +40,8 @@ READ = """() => {
 
 
 SMALL, DIGIT = "bundled:digits", "sample:digits/3"
-"""A small model and image on which all lenses are fast."""
+ATTENDING, PAIR = "bundled:pairs", "sample:pairs/2"
+"""A small model and image on which all lenses are fast, and those for lenses that need attention."""
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +53,9 @@ def model() -> cs.Model:
 def terms(model: cs.Model) -> frozenset[str]:
     """Latin words that are allowed: names of the network's parts, of methods, and those in the Chinese texts."""
     names = {word for spec in lenses() for word in words(spec.title) if translate(spec.title, "zh") == spec.title}
-    for text in [*(model.labels or ()), *(name for name, _ in model.module.named_modules()), "features"]:
-        names |= set(words(str(text)))
+    for network in (model, cs.load(ATTENDING)):
+        for text in [*(network.labels or ()), *(name for name, _ in network.module.named_modules()), "features"]:
+            names |= set(words(str(text)))
     names |= set(words(" ".join((*MODELS, *SAMPLES))))
     names |= {word for module in model.module.modules() for word in words(type(module).__name__)}
     written = (word for text in catalogue("zh").values() for word in words(re.sub(r"\{.*?\}", "", text)))
@@ -93,7 +95,8 @@ def test_notes_of_every_lens_are_translated(spec: LensSpec, terms: frozenset[str
         "segments": 6,
         "style": "sample:digits/4",
     }
-    value = call_lens(spec, cs.load(SMALL), DIGIT, **few)
+    network, image = (ATTENDING, PAIR) if "attention" in spec.needs else (SMALL, DIGIT)
+    value = call_lens(spec, cs.load(network), image, **few)
     assert english([translate(text, "zh") for text in texts_of(value)], terms) == []
 
 

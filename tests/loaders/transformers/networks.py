@@ -188,14 +188,14 @@ def save(build: Build, folder: Path) -> Path:
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network, processor = build(transformers)
-        _enlarge(network)
+        enlarge_weights(network)
         network.eval().save_pretrained(folder)
         if processor is not None:
             processor.save_pretrained(folder)
     return folder
 
 
-def _enlarge(network: torch.nn.Module) -> None:
+def enlarge_weights(network: torch.nn.Module) -> None:
     """Weights of a size at which outputs differ from image to image; those of transformers are tiny."""
     for parameter in network.parameters():
         if parameter.ndim > 1:

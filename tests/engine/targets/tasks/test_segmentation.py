@@ -12,7 +12,8 @@ from torch import nn
 import convscope as cs
 from convscope.errors import InputError, OutputError, UnknownName
 from convscope.values import Segmentation
-from tests.dense_networks import BLUE, INPUT, RED, SIDE, Foreground, Segmenter, scene, segmenter
+from tests.dense_networks import BLUE, INPUT, RED, SIDE, Foreground, Segmenter, UNet, scene, segmenter
+from tests.narrowing import single
 from tests.nets import seeded
 
 OUTPUTS = {
@@ -70,6 +71,33 @@ def test_a_single_map_with_a_sigmoid_is_the_foreground() -> None:
     both = cs.Model(Foreground().eval(), input=INPUT, labels=["background", "red"])
     assert (torch.as_tensor(cs.predict(both, scene()).classes) == 1).equal(covered)
     assert cs.saliency(both, scene()).target == "red"
+
+
+def test_a_u_net_is_recognized_and_its_classes_are_explained() -> None:
+    network = seeded(UNet)
+    model = cs.Model(network, input=INPUT)
+    maps: list[torch.Tensor] = []
+    with network.down[2].register_forward_hook(lambda *call: maps.append(call[2])):
+        scores = network(scene())[0]
+    prediction = cs.predict(model, scene())
+    assert model.task is not None
+    assert model.task.name == "segmentation"
+    assert isinstance(prediction, Segmentation)
+    torch.testing.assert_close(torch.as_tensor(prediction.classes).long(), scores.argmax(0))
+    assert single(cs.grad_cam(model, scene(), target="2 everywhere")).layers != ("scores",)
+    (gradient,) = torch.autograd.grad(scores[2].mean(), maps[0])
+    for lens, weights in ((cs.grad_cam, gradient.mean((2, 3), keepdim=True)), (cs.layer_cam, gradient.relu())):
+        value: Any = lens(model, scene(), target="2 everywhere", layer="down.2")
+        assert value.score == pytest.approx(scores[2].mean().item(), abs=1e-6)
+        torch.testing.assert_close(value.layer_values["down.2"], (weights * maps[0]).sum(1)[0].detach())
+    half = SIDE // 2
+    covered = scene()
+    covered[..., :half, half:] = 0
+    drops = cs.occlusion(model, scene(), target="2 everywhere", patch=half, stride=half)
+    with torch.no_grad():
+        drop = float((scores[2] - network(covered)[0, 2]).mean())
+    assert abs(drop) > 1e-4
+    assert single(drops).values[0, half].item() == pytest.approx(drop, rel=1e-3)
 
 
 def test_the_default_target_covers_most_beside_the_background() -> None:
