@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
     raise MissingExtra(error.name or "keras") from error
 
 
-class KerasRecorder(keras.callbacks.Callback):
+class KerasRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # untyped
     """Records what `convscope.record` records of weights: distributions, gradients, and how far a step moves them.
 
     Activations are not recorded, nor are probe images: layers of Keras call no hooks. Keras tells its loss as the mean

@@ -23,7 +23,7 @@ except ModuleNotFoundError as error:
     raise MissingExtra((error.name or "lightning").partition(".")[0]) from error
 
 
-class LightningRecorder(Callback):
+class LightningRecorder(Callback):  # type: ignore[misc]  # need not be installed
     """Records what `convscope.record` records.
 
     Every step: the loss and other numbers that ``training_step`` returns. Whenever Lightning validates: the metrics

@@ -22,7 +22,7 @@ NOT_METRICS = ("runtime", "per_second", "_time")
 """Endings of the names of numbers that say how long the evaluation took."""
 
 
-class TrainerRecorder(TrainerCallback):
+class TrainerRecorder(TrainerCallback):  # type: ignore[misc]  # untyped
     """Records what `convscope.record` records.
 
     Every step: measurements of layers when they are due, and the learning rate. The loss comes when the Trainer logs
