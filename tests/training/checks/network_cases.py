@@ -289,7 +289,9 @@ def prepared(name: str, way: str, seed: int) -> NetworkEvidence:
     """A bundled network that expects pixels in some way, and gets them from 0 to 1, on twenty of its samples."""
     model = bundled(name)
     spec = model.input
-    assert isinstance(spec, cs.ImageInput) and spec.mean is not None and spec.std is not None
+    assert isinstance(spec, cs.ImageInput)
+    assert spec.mean is not None
+    assert spec.std is not None
     mean, std = (torch.tensor(v, dtype=torch.float32, device="cpu").view(1, -1, 1, 1) for v in (spec.mean, spec.std))
     zero, unit = (0.0,) * len(spec.mean), (1.0,) * len(spec.mean)
     wrapped = cs.Model(
