@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from torch import Tensor
-from training import THREADS, Recipe, train_and_save
+from training import Recipe, train_and_save
 
 from convscope.samples import nodules
 from convscope.samples.networks import NODULES_MEAN, NODULES_STD, NodulesNet
@@ -28,11 +28,9 @@ def augment(voxels: Tensor) -> Tensor:
 
 
 def main() -> None:
-    torch.manual_seed(RECIPE.seed)
-    torch.set_num_threads(THREADS)
     train_and_save(
         "nodules",
-        NodulesNet(),
+        NodulesNet,
         volumes,
         script=__file__,
         recipe=RECIPE,

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from torch import Tensor
-from training import THREADS, Recipe, prepare, train_and_save
+from training import Recipe, prepare, train_and_save
 
 from convscope.samples import pairs
 from convscope.samples.attention_network import PAIRS_MEAN, PAIRS_STD, PairsNet
@@ -32,11 +32,9 @@ def augment(images: Tensor) -> Tensor:
 
 
 def main() -> None:
-    torch.manual_seed(RECIPE.seed)
-    torch.set_num_threads(THREADS)
     train_and_save(
         "pairs",
-        PairsNet(),
+        PairsNet,
         draw,
         script=__file__,
         recipe=RECIPE,

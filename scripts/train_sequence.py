@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from torch import Tensor
-from training import THREADS, Recipe, train_and_save
+from training import Recipe, train_and_save
 
 from convscope.samples import sequence
 from convscope.samples.networks import SequenceNet
@@ -22,11 +22,9 @@ def to_inputs(tokens: Tensor) -> Tensor:
 
 
 def main() -> None:
-    torch.manual_seed(RECIPE.seed)
-    torch.set_num_threads(THREADS)
     train_and_save(
         "sequence",
-        SequenceNet(len(sequence.VOCABULARY)),
+        lambda: SequenceNet(len(sequence.VOCABULARY)),
         messages,
         script=__file__,
         recipe=RECIPE,

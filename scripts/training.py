@@ -96,15 +96,19 @@ def accuracy(network: nn.Module, images: Tensor, labels: Tensor, transform: Tran
 
 
 def train_and_save(
-    name: str, network: nn.Module, draw: Callable[[range], tuple[Tensor, Tensor]], *, script: str, recipe: Recipe,
-    first: int, training: int, held_out: int, to_inputs: Transform, augment: Transform | None = None,
+    name: str, build: Callable[[], nn.Module], draw: Callable[[range], tuple[Tensor, Tensor]], *, script: str,
+    recipe: Recipe, first: int, training: int, held_out: int, to_inputs: Transform, augment: Transform | None = None,
 ) -> None:  # fmt: skip
     """Train a network on inputs drawn from their seeds, measure it on other seeds, and save it.
 
     Args:
+        build: makes the network, whose first weights follow from the seed of the recipe.
         draw: the inputs and labels of a range of seeds; those from ``first`` on are for training, those from 0 on are
             held out.
     """
+    torch.manual_seed(recipe.seed)
+    torch.set_num_threads(THREADS)
+    network = build()
     evaluated = draw(range(held_out))
 
     def measure() -> float:

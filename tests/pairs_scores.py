@@ -36,13 +36,17 @@ LENSES: Mapping[str, dict[str, Any]] = {
 """The lenses of the table and their parameters; of raw attention, the mean over heads of the last layer."""
 
 
-def measure(lens: str) -> int:
-    """In how many scenes the two strongest places of a map lie one in each object."""
+def measure(lens: str, **options: Any) -> int:
+    """In how many scenes the two strongest places of a map lie one in each object.
+
+    Args:
+        options: parameters in place of those of `LENSES`.
+    """
     model = cs.load("bundled:pairs")
     scenes = [pairs.pair(seed) for seed in SCENES]
     addresses = [f"sample:pairs/{seed}" for seed in SCENES]
     target = {} if lens in ("attention", "attention-rollout") else {"target": [scene.label for scene in scenes]}
-    values = call(lens, model, addresses, **target, **LENSES[lens])
+    values = call(lens, model, addresses, **target, **LENSES[lens] | options)
     return sum(
         shows_both(as_map(value), torch.from_numpy(scene.masks)) for value, scene in zip(values, scenes, strict=True)
     )

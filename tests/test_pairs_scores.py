@@ -21,6 +21,14 @@ def test_a_lens_shows_both_objects_as_often_as_the_page_says(lens: str) -> None:
     assert abs(measure(lens) - counts()[lens]) <= NEAR
 
 
+@pytest.mark.parametrize("layer", ["blocks.0", "blocks.2.norm1"])
+def test_grad_cam_finds_both_at_other_layers_as_often_as_the_page_says(layer: str) -> None:
+    after = " ".join(PAGE.read_text("utf-8").partition(END)[2].split())
+    written = re.search(rf"`{re.escape(layer)}`[^`]*? in (\d+)", after)
+    assert written
+    assert abs(measure("grad-cam", layer=layer) - int(written[1])) <= NEAR
+
+
 def test_the_best_lens_stands_first_and_can_be_believed() -> None:
     ordered = list(counts().values())
     assert ordered == sorted(ordered, reverse=True)

@@ -135,8 +135,8 @@ class MissingExtra(ConvScopeError, ImportError):
     What to do: run the command that the message shows.
     """
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"this needs the package {package!r}: {install_command(extra)}")
+    def __init__(self, package: str, extra: str = "") -> None:
+        super().__init__(f"this needs the package {package!r}: {install_command(extra, package)}")
 
 
 class CannotWrite(ConvScopeError, OSError):
@@ -153,12 +153,13 @@ class Cancelled(ConvScopeError, RuntimeError):
     """
 
 
-def install_command(extra: str) -> str:
-    """The shell command that installs the packages of an extra for this Python.
+def install_command(extra: str, package: str = "") -> str:
+    """The shell command that installs the packages of an extra, or without an extra this package, for this Python.
 
     It names the packages and the Python interpreter, so that it works with a package index and in a clone.
     """
-    return f"{_quoted(sys.executable or 'python')} -m pip install {' '.join(map(_quoted, _packages(extra)))}"
+    packages = _packages(extra) if extra else [package]
+    return f"{_quoted(sys.executable or 'python')} -m pip install {' '.join(map(_quoted, packages))}"
 
 
 def _packages(extra: str) -> list[str]:

@@ -215,7 +215,7 @@ INVALID_OUTPUTS = [
     ("file/a.png", "there is no folder"),
     ("file/", "is a file, name a folder"),
     ("no/such/a.png", "there is no folder 'no/such'"),
-    ("a.gif", "cannot tell the file type from 'a.gif': the extension must be one of .png, .jpg"),
+    ("a.mp9", "cannot tell the file type from 'a.mp9': the extension must be one of .png, .jpg"),
 ]
 
 

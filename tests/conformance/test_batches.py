@@ -70,8 +70,9 @@ def test_lenses_that_share_their_passes_give_the_values_of_each_alone(
     model: cs.Model, pictures: list[np.ndarray]
 ) -> None:
     repetitions: dict[str, Any] = {**REPETITIONS}
-    comparison = cs.compare(model, pictures, [spec.command for spec in MAPS], **repetitions)
-    for spec, column in zip(MAPS, zip(*comparison.rows, strict=True), strict=True):
+    fitting = [spec for spec in MAPS if "attention" not in spec.needs]
+    comparison = cs.compare(model, pictures, [spec.command for spec in fitting], **repetitions)
+    for spec, column in zip(fitting, zip(*comparison.rows, strict=True), strict=True):
         for value, alone in zip(column, call_lens(spec, model, pictures), strict=True):
             assert value.method == spec.command
             assert_same(value, alone, tolerance=1e-5)

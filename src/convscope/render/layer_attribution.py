@@ -3,10 +3,10 @@
 from convscope.render import captions, colour_bar, header_footer
 from convscope.render.canvas import GAP, MARGIN, SMALL, Canvas
 from convscope.render.palette import SCALES
-from convscope.render.panel import Panel
+from convscope.render.panel_rows import draw_row
 from convscope.render.panels import panels_of
 from convscope.render.rendered_picture import Picture
-from convscope.render.scale import Scale, format_number, legend_of, scale_of
+from convscope.render.scale import format_number, legend_of, scale_of
 from convscope.values import Attribution, LayerAttribution
 from convscope.values.facts import Fact
 
@@ -31,7 +31,9 @@ def draw_layer_attribution(value: LayerAttribution, *, theme: str = "light", bar
     canvas.width = round(2 * MARGIN + (0 if is_stacked else panels_width + scale_width) + bars_width)
     header_footer.draw_header(canvas, value)
     top = canvas.y
-    panels_bottom = _draw_panels(canvas, panels, scale)
+    if scale is not None:
+        draw_row(canvas, panels, legend_of(scale))
+    panels_bottom = canvas.y
     x, y = (MARGIN, panels_bottom + 16) if is_stacked else (MARGIN + panels_width + scale_width, top)
     canvas.y = max(panels_bottom, _draw_bars(canvas, value, x, y, bars_width)) + 16
     header_footer.draw_footer(canvas, value, scale=scale, keys=[_describe_bars(value)])
@@ -79,21 +81,6 @@ def _summed_attribution(value: LayerAttribution) -> Attribution | None:
         photo=value.photo,
         record=value.record,
     )
-
-
-def _draw_panels(canvas: Canvas, panels: list[Panel], scale: Scale | None) -> float:
-    """Draw the maps side by side with the colour bar at the end; returns the y coordinate below them."""
-    if not panels or scale is None:
-        return canvas.y
-    top, height = canvas.y, max(panel.height for panel in panels)
-    axis_height = max(panel.axis_height for panel in panels)
-    x, caption_height = float(MARGIN), 0.0
-    for panel in panels:
-        panel.draw(canvas, x, top)
-        caption_height = max(caption_height, panel.write_caption(canvas, x, top + height + axis_height + 6))
-        x += panel.width + GAP
-    colour_bar.draw_vertical(canvas, x, top, height, legend_of(scale))
-    return top + height + axis_height + 6 + caption_height
 
 
 def _draw_bars(canvas: Canvas, value: LayerAttribution, x: float, y: float, width: int) -> float:

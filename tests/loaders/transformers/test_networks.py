@@ -158,7 +158,11 @@ def test_a_folder_is_recognized_by_its_content(folder_of: FolderOf, tmp_path: Pa
             cs.load(tmp_path)
 
 
-def test_folders_are_opened_on_the_command_line(folder_of: FolderOf) -> None:
+def test_folders_are_opened_on_the_command_line(
+    folder_of: FolderOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # predict writes its picture into the working folder
+
     def printed(*words: str) -> str:
         result = CliRunner().invoke(app(list(words)), list(words))
         assert result.exit_code == 0, result.stderr

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,8 @@ def whole(least: int, most: int) -> int:
 
 def network(activation: Callable[[], nn.Module], depth: int, size: int = 3, *, norm: bool = True) -> nn.Sequential:
     """Convolutions with activation functions, and a linear layer."""
-    width, layers = whole(8, 20), []
+    width = whole(8, 20)
+    layers: list[nn.Module] = []
     for position in range(depth):
         layers.append(nn.Conv2d(width if position else 3, width, size, padding=size // 2))
         layers += [nn.BatchNorm2d(width)] if norm else []
@@ -52,7 +54,7 @@ def fit_norms(net: nn.Module, images: Tensor) -> None:
     net.eval()
 
 
-def of_kind(net: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
+def of_kind(net: nn.Module, kind: type[nn.Module]) -> list[Any]:
     return [module for module in net.modules() if isinstance(module, kind)]
 
 
@@ -288,6 +290,8 @@ def prepared(name: str, way: str, seed: int) -> NetworkEvidence:
     model = bundled(name)
     spec = model.input
     assert isinstance(spec, cs.ImageInput)
+    assert spec.mean is not None
+    assert spec.std is not None
     mean, std = (torch.tensor(v, dtype=torch.float32, device="cpu").view(1, -1, 1, 1) for v in (spec.mean, spec.std))
     zero, unit = (0.0,) * len(spec.mean), (1.0,) * len(spec.mean)
     wrapped = cs.Model(

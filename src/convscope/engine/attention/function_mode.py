@@ -12,7 +12,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._ops import HigherOrderOperator
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes
 
 from convscope.engine.attention.operations import AttentionOperation, FusedAttention, WeightedSum
 from convscope.engine.attention.softmax_tracking import SoftmaxTracker
@@ -54,6 +56,9 @@ class AttentionMode(TorchFunctionMode):
             self.unread[call.address] = operation
         elif "attention" in call.name or "attn" in call.name:
             self.unread[call.address] = f"the operation {call.name!r} returns no weights"
+        if isinstance(func, HigherOrderOperator):
+            with _disable_current_modes():  # modes that record operations do not know those that call functions
+                return call.run()
         output = call.run()
         self._softmaxes.record(call, output)
         return output

@@ -95,12 +95,20 @@ def _key_dim_after(call: Call, tensor: Tensor, output: Tensor, key_dim: int) -> 
         dims = call.argument(1, "dims")
         order: Sequence[int] = dims if isinstance(dims, (tuple, list)) else call.args[1:]
         return [d % tensor.ndim for d in order].index(key_dim)
+    if name == "getitem":  # a part of the keys, without a token that only takes up weight
+        return key_dim if _only_slices(call.args[1]) else None
     if name == "linear" and key_dim != tensor.ndim - 1:  # heads are mixed after the softmax
         return key_dim
     if tuple(output.shape) == (*tensor.shape[:-2], tensor.shape[-1], tensor.shape[-2]) and _is_transposed(call):
         last = {tensor.ndim - 1: tensor.ndim - 2, tensor.ndim - 2: tensor.ndim - 1}
         return last.get(key_dim, key_dim)
     return None
+
+
+def _only_slices(index: Any) -> bool:
+    """Whether an index keeps every dimension; an ellipsis stands in no place where a dimension would be lost."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return all(isinstance(part, slice) or part is Ellipsis for part in parts)
 
 
 def _is_transposed(call: Call) -> bool:

@@ -25,7 +25,7 @@ class TokenFlow:
     """
 
     def __init__(self, site: AttentionSite, images: int, like: Tensor) -> None:
-        _require_grid(site)
+        require_grid(site)
         self.first = self.tokens = _larger(site.queries, site.keys)
         identity = torch.eye(self.first.count, dtype=like.dtype, device=like.device)
         self.matrix = identity.expand(images, -1, -1)
@@ -36,7 +36,7 @@ class TokenFlow:
         Raises:
             LayerError: they are no tokens of the sites before, as in a decoder with queries of its own.
         """
-        _require_grid(site)
+        require_grid(site)
         tokens = _larger(site.queries, site.keys)
         self.matrix = self._at(tokens, site)
         self.tokens = tokens
@@ -113,7 +113,7 @@ def _larger(queries: Tokens, keys: Tokens) -> Tokens:
     return queries if math.prod(queries.grid) >= math.prod(keys.grid or (0,)) else keys
 
 
-def _require_grid(site: AttentionSite) -> None:
+def require_grid(site: AttentionSite) -> None:
     """Refuse a site whose tokens have no known places.
 
     Raises:

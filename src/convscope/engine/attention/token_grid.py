@@ -77,6 +77,8 @@ def find_tokens(positions: Sequence[Tensor]) -> Tokens:
         distinct, rank = torch.unique(axis[placed], return_inverse=True)
         grid.append(len(distinct))
         cell = cell * len(distinct) + rank
+    if 1 == math.prod(grid) < len(cell):
+        raise NoTokenGrid("has one place for all its tokens")
     if len(torch.unique(cell)) < len(cell):
         raise NoTokenGrid("has several tokens at the same place of the input")
     if len(cell) != math.prod(grid):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from convscope.engine.network.compiled_functions import compiled_functions_as_written
 from convscope.values.facts import Fact
 
 
@@ -55,12 +56,10 @@ def without_caller_settings(device_type: str) -> Iterator[TorchSettings]:
 
 @contextmanager
 def caller_settings() -> Iterator[None]:
-    """Run the network with the settings of the caller."""
-    settings = _caller_settings.get()
-    if settings is None or settings == TorchSettings(None, ()):
-        yield
-        return
+    """Run the network with the settings of the caller, and what it has compiled as it was written."""
+    settings = _caller_settings.get() or TorchSettings(None, ())
     with ExitStack() as stack:
+        stack.enter_context(compiled_functions_as_written())
         if settings.device is not None:
             stack.enter_context(settings.device)
         for device_type, dtype in settings.autocast:

@@ -9,11 +9,12 @@ from torch import Tensor
 from convscope.engine.attention.one_token import scattered
 from convscope.engine.attention.reading import SiteEvidence, read_gradients
 from convscope.engine.attention.sites import Attentions, AttentionSite, find_attention
-from convscope.engine.attention.token_flow import TokenFlow
+from convscope.engine.attention.token_flow import TokenFlow, require_grid
 from convscope.engine.attention.token_grid import Tokens
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.targets.target import Target
+from convscope.errors import LayerError
 from convscope.runtime.declaration import attributions
 from convscope.runtime.layer_maps import resize
 from convscope.spec import Param
@@ -97,6 +98,19 @@ def product_of_layers(
 
     read_gradients(model, images, target, sites, visit)
     return token_maps_to_values(model, images, target, first[0], torch.cat(rows_of_images), site=sites[-1])
+
+
+def with_places(sites: Sequence[AttentionSite]) -> list[AttentionSite]:
+    """The sites whose keys lie on a grid.
+
+    Raises:
+        LayerError: there is none; the message says why.
+    """
+    placed = [site for site in sites if site.keys.cells and not site.no_grid]
+    if not placed:
+        require_grid(sites[0])
+        raise LayerError(f"attention at {sites[0].name!r} attends to tokens without a place in the input")
+    return placed
 
 
 def received(sites: Sequence[SiteEvidence], numbers: Callable[[SiteEvidence], Tensor]) -> tuple[Tokens, Tensor]:

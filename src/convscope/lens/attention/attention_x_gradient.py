@@ -7,7 +7,7 @@ from convscope.engine.attention.token_grid import Tokens
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.targets.target import TOP1, Target
-from convscope.lens.attention._token_maps import received, token_maps_to_values
+from convscope.lens.attention._token_maps import received, token_maps_to_values, with_places
 from convscope.runtime.declaration import lens
 from convscope.values import Attribution
 
@@ -39,11 +39,12 @@ def attention_x_gradient(model: Model, image: Images, *, target: Target = TOP1) 
 
     Raises:
         CapabilityError: the network has no attention.
-        LayerError: its tokens form no grid.
+        LayerError: the tokens of no layer form a grid.
         NoGradient: the score does not depend on the attention.
         TooMuchAttention: the weights of all layers do not fit into memory.
 
-    Differs from the paper: layers with coarser grids (Swin) are enlarged linearly to the finest.
+    Differs from the paper: layers with coarser grids (Swin) are enlarged linearly to the finest, and layers whose keys
+    have no places are left out.
 
     Example:
         >>> import convscope as cs
@@ -53,7 +54,7 @@ def attention_x_gradient(model: Model, image: Images, *, target: Target = TOP1) 
 
     Source: :cite:`barkan2021gradsam`, equation 3.
     """
-    sites = find_attention(model, image.tensor).sites
+    sites = with_places(find_attention(model, image.tensor).sites)
     parts: list[Tensor] = []
     finest: list[Tokens] = []
 

@@ -43,6 +43,7 @@ class OptimizerHooks:
     measured: dict[str, ParameterMeasures] = field(default_factory=dict)
     optimizers: list[Optimizer] = field(default_factory=list)
     _before: dict[nn.Parameter, Tensor] = field(default_factory=dict)
+    _given_rate: float | None = None
     _handles: list[RemovableHandle] = field(default_factory=list)
 
     def attach(self) -> None:
@@ -64,15 +65,24 @@ class OptimizerHooks:
 
     def learning_rate(self) -> float | None:
         """The learning rate of the first group of parameters of the optimizer; None before its first step."""
+        if self._given_rate is not None:
+            return self._given_rate
         rates = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
         return float(rates[0]) if rates else None
+
+    def before_update(self, learning_rate: float) -> None:
+        """Keep the weights before something else than an optimizer of PyTorch changes them, if the step is measured."""
+        self._given_rate = learning_rate
+        if self.armed:
+            self._before = {parameter: parameter.detach().clone() for parameter in self._parameters}
 
     def measure_rest(self) -> None:
         """Measure the layers that no optimizer of PyTorch changed, as in a loop that updates the weights itself."""
         with torch.no_grad():
             for name, parameters in self._layers.items():
                 if name not in self.measured:
-                    self.measured[name] = _measure(parameters, {})
+                    self.measured[name] = _measure(parameters, self._before)
+        self._before = {}
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         held = self._held(optimizer)

@@ -94,6 +94,13 @@ class Recorder:
             self._written(lambda writer: self._record_probes(writer, step))
         self._arm()
 
+    def before_update(self, learning_rate: float) -> None:
+        """Call this before the weights are changed by something else than an optimizer of PyTorch.
+
+        Without it such a step has no update ratio and no learning rate.
+        """
+        self._optimizer.before_update(learning_rate)
+
     def validation(self, **metrics: float | Tensor) -> None:
         """Record metrics on data that the network is not trained on, at the last step."""
         numbers = {f"{tags.VALIDATION}/{name}": _number(name, value) for name, value in metrics.items()}

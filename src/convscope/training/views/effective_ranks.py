@@ -1,12 +1,10 @@
 """How many directions the features of each layer use, over the steps."""
 
-from convscope.render.line_plot import PlotLine, draw_lines
-from convscope.render.palette import class_colours
 from convscope.render.rendered_picture import Picture
 from convscope.training.run import TrainingLog
 from convscope.training.store import tags
 from convscope.training.views.declaration import view
-from convscope.training.views.layer_numbers import layer_series
+from convscope.training.views.layer_numbers import lines_over_steps
 
 
 @view(
@@ -18,13 +16,4 @@ from convscope.training.views.layer_numbers import layer_series
 )
 def effective_ranks(log: TrainingLog) -> list[Picture]:
     """One plot for each run that has ranks."""
-    pictures = []
-    for run in log:
-        series = layer_series(run, tags.EFFECTIVE_RANK)
-        if series:
-            lines = [
-                PlotLine(layer, numbers.steps.astype(float), numbers.values, colour)
-                for (layer, numbers), colour in zip(series.items(), class_colours(len(series)), strict=True)
-            ]
-            pictures.append(draw_lines(lines, title=f"effective rank · {run.name}", x_label="step"))
-    return pictures
+    return lines_over_steps(log, tags.EFFECTIVE_RANK, "effective rank")

@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from convscope.render.line_plot import PlotLine, draw_lines
+from convscope.render.palette import class_colours
+from convscope.render.rendered_picture import Picture
 from convscope.training.recorder.recorder import SETTINGS
-from convscope.training.run import Run
+from convscope.training.run import Run, TrainingLog
 from convscope.training.store import tags
 from convscope.training.store.series import Series
 
@@ -19,6 +22,24 @@ def layer_series(run: Run, kind: str) -> dict[str, Series]:
     order = {layer: number for number, layer in enumerate(executed_layers(run))}
     layers.sort(key=lambda layer: order.get(layer, len(order)))
     return {layer: run.series(tags.layer_tag(kind, layer)) for layer in layers}
+
+
+def lines_over_steps(log: TrainingLog, kind: str, title: str, **options: Any) -> list[Picture]:
+    """One plot for each run that has numbers of a kind, with a line for each layer over the steps.
+
+    Args:
+        options: further arguments of `draw_lines`.
+    """
+    pictures = []
+    for run in log:
+        series = layer_series(run, kind)
+        if series:
+            lines = [
+                PlotLine(layer, numbers.steps.astype(float), numbers.values, colour)
+                for (layer, numbers), colour in zip(series.items(), class_colours(len(series)), strict=True)
+            ]
+            pictures.append(draw_lines(lines, title=f"{title} · {run.name}", x_label="step", **options))
+    return pictures
 
 
 def executed_layers(run: Run) -> list[str]:

@@ -1,12 +1,10 @@
 """How far each step moves the weights of each layer, relative to their norm."""
 
-from convscope.render.line_plot import PlotLine, draw_lines
-from convscope.render.palette import class_colours
 from convscope.render.rendered_picture import Picture
 from convscope.training.run import TrainingLog
 from convscope.training.store import tags
 from convscope.training.views.declaration import view
-from convscope.training.views.layer_numbers import layer_series
+from convscope.training.views.layer_numbers import lines_over_steps
 
 USUAL = 1e-3
 """The update ratio that is usual in the middle of a training; far from it the learning rate does not fit."""
@@ -20,15 +18,5 @@ USUAL = 1e-3
 )
 def update_ratios(log: TrainingLog) -> list[Picture]:
     """One plot for each run that has update ratios."""
-    pictures = []
-    for run in log:
-        series = layer_series(run, tags.UPDATE_RATIO)
-        if series:
-            lines = [
-                PlotLine(layer, numbers.steps.astype(float), numbers.values, colour)
-                for (layer, numbers), colour in zip(series.items(), class_colours(len(series)), strict=True)
-            ]
-            title = f"change of the weights in a step / weights · {run.name}"
-            marks = [(USUAL, "usual")]
-            pictures.append(draw_lines(lines, title=title, x_label="step", logarithmic=True, marks=marks))
-    return pictures
+    title = "change of the weights in a step / weights"
+    return lines_over_steps(log, tags.UPDATE_RATIO, title, logarithmic=True, marks=[(USUAL, "usual")])

@@ -1,0 +1,153 @@
+"""Weights of attention in every spelling are those of a softmax written out, and the network's output is unchanged."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import convscope as cs
+from convscope.engine.attention.function_mode import reading_attention
+from convscope.engine.attention.operations import AttentionOperation
+from tests.engine.attention.networks import HEADS, SCALE, SIDE, TOKENS, Attend, network, softmax
+
+PICTURES = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+_GENERATOR = torch.Generator().manual_seed(2)
+POSITIONS = torch.arange(TOKENS)
+TABLE = torch.randn(HEADS, TOKENS, TOKENS, generator=_GENERATOR)
+ALIBI = -torch.tensor([0.5, 0.25])[:, None, None] * (POSITIONS[:, None] - POSITIONS).abs()
+MASK = (torch.rand(TOKENS, TOKENS, generator=_GENERATOR) > 0.4) | torch.eye(TOKENS, dtype=torch.bool)
+CAUSAL = torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril()
+
+
+def products(q: Tensor, k: Tensor) -> Tensor:
+    return q @ k.mT * SCALE
+
+
+def rotated(tokens: Tensor) -> Tensor:
+    """Rotary positions, both halves of the channels as the parts of complex numbers."""
+    half = tokens.shape[-1] // 2
+    angles = POSITIONS[:, None] * 100.0 ** (-torch.arange(half) / half)
+    real, imaginary = tokens.chunk(2, -1)
+    return torch.cat(
+        [real * angles.cos() - imaginary * angles.sin(), real * angles.sin() + imaginary * angles.cos()], -1
+    )
+
+
+def rotated_as_complex(tokens: Tensor) -> Tensor:
+    """The same with complex numbers."""
+    half = tokens.shape[-1] // 2
+    angles = POSITIONS[:, None] * 100.0 ** (-torch.arange(half) / half)
+    turned = torch.complex(*tokens.chunk(2, -1)) * torch.polar(torch.ones_like(angles), angles)
+    return torch.cat([turned.real, turned.imag], -1)
+
+
+def with_a_sink(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """A learned logit takes up weight beside the keys."""
+    logits = torch.cat([products(q, k), torch.ones(*q.shape[:-1], 1)], -1)
+    return logits.softmax(-1)[..., :-1] @ v
+
+
+def sink_weights(q: Tensor, k: Tensor) -> Tensor:
+    exponentials = products(q, k).exp()
+    return exponentials / (exponentials.sum(-1, keepdim=True) + math.e)
+
+
+SPELLINGS: dict[str, tuple[Attend, Callable[[Tensor, Tensor], Tensor]]] = {
+    "mask": (
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=MASK),
+        lambda q, k: softmax(products(q, k).masked_fill(~MASK, -math.inf)),
+    ),
+    "causal": (
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
+        lambda q, k: softmax(products(q, k).masked_fill(~CAUSAL, -math.inf)),
+    ),
+    "mask before the softmax": (
+        lambda q, k, v: products(q, k).masked_fill(~MASK, -math.inf).softmax(-1) @ v,
+        lambda q, k: softmax(products(q, k).masked_fill(~MASK, -math.inf)),
+    ),
+    "relative positions": (
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=TABLE),
+        lambda q, k: softmax(products(q, k) + TABLE),
+    ),
+    "relative positions, written out": (
+        lambda q, k, v: (products(q, k) + TABLE).softmax(-1) @ v,
+        lambda q, k: softmax(products(q, k) + TABLE),
+    ),
+    "ALiBi": (
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=ALIBI),
+        lambda q, k: softmax(products(q, k) + ALIBI),
+    ),
+    "rotary": (
+        lambda q, k, v: F.scaled_dot_product_attention(rotated(q), rotated(k), v),
+        lambda q, k: softmax(products(rotated(q), rotated(k))),
+    ),
+    "rotary, complex": (
+        lambda q, k, v: products(rotated_as_complex(q), rotated_as_complex(k)).softmax(-1) @ v,
+        lambda q, k: softmax(products(rotated(q), rotated(k))),
+    ),
+    "grouped queries": (
+        lambda q, k, v: F.scaled_dot_product_attention(q, k[:, :1], v[:, :1], enable_gqa=True),
+        lambda q, k: softmax(products(q, k[:, :1])),
+    ),
+    "grouped queries, repeated": (
+        lambda q, k, v: products(q, k[:, :1].repeat_interleave(2, 1)).softmax(-1) @ v[:, :1].expand(-1, 2, -1, -1),
+        lambda q, k: softmax(products(q, k[:, :1])),
+    ),
+    "grouped queries, broadcast": (
+        lambda q, k, v: products(q, k[:, :1]).softmax(-1) @ v[:, :1],
+        lambda q, k: softmax(products(q, k[:, :1])),
+    ),
+    "a scale of its own": (
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, scale=0.7),
+        lambda q, k: softmax(q @ k.mT * 0.7),
+    ),
+    "the largest only": (
+        lambda q, k, v: largest_only(products(q, k)).softmax(-1) @ v,
+        lambda q, k: softmax(largest_only(products(q, k))),
+    ),
+    "a sink": (with_a_sink, sink_weights),
+}
+
+
+def largest_only(logits: Tensor) -> Tensor:
+    return torch.where(logits < logits.topk(3, -1).values[..., -1:], -math.inf, logits)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_weights_are_those_of_a_softmax_written_out(spelling: str) -> None:
+    attend, expected_weights = SPELLINGS[spelling]
+    net = network(attend)
+    with torch.no_grad():
+        q, k, _ = net.heads(net.tokens(PICTURES))
+        expected = expected_weights(q, k)
+        scores = net(PICTURES)
+    values = cs.attention(cs.Model(net), PICTURES)
+    assert isinstance(values, list)
+    for number, value in enumerate(values):
+        (maps,) = value.maps.values()
+        torch.testing.assert_close(maps, expected[number, :, 0, 1:].reshape(HEADS, 4, 4), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(_from_weights(net, PICTURES), scores, rtol=1e-4, atol=1e-5)
+
+
+def _from_weights(net: Any, pictures: Tensor) -> Tensor:
+    """The scores where every operation that attends is computed from its weights."""
+
+    def read(operation: AttentionOperation) -> Tensor:
+        return operation.run_with(operation.weights())
+
+    with torch.no_grad(), reading_attention(net, read):
+        scores: Tensor = net(pictures)
+    return scores
+
+
+def test_a_query_of_which_every_key_is_masked_has_no_weights() -> None:
+    mask = MASK.clone()
+    mask[0] = False
+    (value,) = cs.attention(
+        cs.Model(network(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask))), PICTURES
+    )[:1]
+    assert float(next(iter(value.maps.values())).abs().max()) == 0

@@ -1,0 +1,134 @@
+"""Where a network attends: tokens that form no grid, single tokens, other sizes, compiled and packaged networks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import convscope as cs
+from convscope.errors import CapabilityError, LayerError
+from tests.engine.attention.networks import SIDE, WIDTH, network
+
+PICTURES = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+MAPS = [
+    cs.attention,
+    cs.attention_rollout,
+    cs.gradient_rollout,
+    cs.transformer_attribution,
+    cs.attention_x_gradient,
+]
+
+
+def fused(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+def maps_of(net: Any, pictures: Tensor = PICTURES) -> Tensor:
+    """The weights of the first picture in the only layer."""
+    values = cs.attention(cs.Model(net), pictures)
+    (maps,) = (values[0] if isinstance(values, list) else values).maps.values()
+    return maps
+
+
+@pytest.mark.parametrize("lens", MAPS, ids=lambda lens: lens.__name__)
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [({"dropped": 3}, "has tokens at places that form no grid"), ({"patch": 32}, "has one place for all its tokens")],
+    ids=["no grid", "one patch and a class token"],
+)
+def test_tokens_without_a_grid_are_refused(lens: Callable[..., Any], options: dict[str, int], why: str) -> None:
+    with pytest.raises(LayerError, match=f"attention at 'forward' {why}, so that"):
+        lens(cs.Model(network(fused, **options)), PICTURES)
+
+
+def test_heads_are_measured_without_a_grid() -> None:
+    heads = cs.attention_heads(cs.Model(network(fused, dropped=3)), PICTURES)
+    assert heads.entropy["forward"].isfinite().all()
+
+
+@pytest.mark.parametrize("lens", MAPS[1:], ids=lambda lens: lens.__name__)
+def test_a_single_token_attends_to_itself(lens: Callable[..., Any]) -> None:
+    model = cs.Model(network(fused, patch=32, class_token=False))
+    assert maps_of(model.module).tolist() == [[[1.0]]] * 2
+    values = lens(model, PICTURES[:1]).values
+    assert values.shape == (SIDE, SIDE)
+    torch.testing.assert_close(values, values.mean().expand_as(values))
+
+
+class AnySize(nn.Module):
+    """Adds interpolated positions to the patches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = network(fused)
+        self.positions = nn.Parameter(torch.randn(1, WIDTH, 4, 4, generator=torch.Generator().manual_seed(3)))
+        self.net.stem.register_forward_hook(self._add)
+
+    def _add(self, _layer: nn.Module, _args: Any, patches: Tensor) -> Tensor:
+        return patches + F.interpolate(self.positions, patches.shape[-2:], mode="bicubic")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scores."""
+        scores: Tensor = self.net(x)
+        return scores
+
+
+def test_an_image_of_another_size_has_a_grid_of_its_own() -> None:
+    net = AnySize().eval()
+    picture = torch.randn(1, 3, 44, 64, generator=torch.Generator().manual_seed(1))  # four rows lie in no patch
+    maps = maps_of(net, picture)
+    with torch.no_grad():
+        q, k, _ = net.net.heads(net.net.tokens(picture))
+    expected = (q @ k.mT / 8**0.5).softmax(-1)[0, :, 0, 1:].reshape(2, 5, 8)
+    torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-6)
+    assert maps_of(net).shape == (2, 4, 4)
+    assert cs.transformer_attribution(cs.Model(net), picture).values.shape == (44, 64)
+
+
+def compiled(net: nn.Module) -> nn.Module:
+    return torch.compile(net, backend="eager")  # type: ignore[return-value]
+
+
+def compiled_method(net: Any) -> nn.Module:
+    net.forward = torch.compile(net.forward, backend="eager")
+    return net  # type: ignore[no-any-return]
+
+
+def compiled_in_place(net: nn.Module) -> nn.Module:
+    net.compile(backend="eager")
+    return net
+
+
+def exported(net: nn.Module) -> Any:
+    return torch.export.export(net, (PICTURES,))
+
+
+PACKAGED = [compiled, compiled_method, compiled_in_place, lambda net: nn.Sequential(compiled(net)), exported]
+
+
+@pytest.mark.parametrize("package", PACKAGED, ids=["compiled", "method", "in place", "inside", "exported"])
+def test_compiled_and_exported_networks_are_read(package: Callable[[nn.Module], Any]) -> None:
+    torch.testing.assert_close(maps_of(package(network(fused))), maps_of(network(fused)), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_traced_network_is_refused_with_the_way_out(*, inside: bool) -> None:
+    traced: Any = torch.jit.trace(network(fused), PICTURES)
+    with pytest.raises(CapabilityError, match=r"traced \(torch\.jit\): open the network from its source.*grad-cam"):
+        cs.attention(cs.Model(nn.Sequential(traced) if inside else traced), PICTURES)
+
+
+def test_an_operation_that_returns_no_weights_is_named() -> None:
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    with pytest.raises(CapabilityError, match="the operation 'scaled_dot_product_flash_attention_for_cpu' returns no"):
+        cs.attention(cs.Model(network(lambda q, k, v: flash(q, k, v)[0])), PICTURES)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without")
+def test_flexible_attention_is_named() -> None:
+    flex = pytest.importorskip("torch.nn.attention.flex_attention").flex_attention
+    with pytest.raises(CapabilityError, match="the operation 'flex_attention' returns no weights"):
+        cs.attention(cs.Model(network(flex)), PICTURES)
