@@ -99,7 +99,8 @@ def _call_with_network(
     model, input_facts = prepared.model, prepared.input_facts()
     with model.preserve_state(frozen=not keep_graph), metered() as meter, keeping_graph(keep_graph):
         if prepared.images is not None:
-            require_memory_of_forward(model, prepared.images.tensor, gradients="gradients" in declaration.needs)
+            down_to_input = "gradients" in declaration.needs and not declaration.takes_layer
+            require_memory_of_forward(model, prepared.images.tensor, gradients=down_to_input)
         if declaration.takes_layer:
             set_layers(declaration, prepared, arguments.get("layer", _default(declaration, "layer")))
         if prepared.images is not None or prepared.data is not None:

@@ -108,3 +108,49 @@ def test_a_network_that_needs_numbers_is_not_refused(monkeypatch: pytest.MonkeyP
     free(2**15, monkeypatch)
     value: Any = cs.saliency(seeded(Looks), x)
     assert value.values.abs().max() > 0
+
+
+class Positions(nn.Module):
+    """Computes a table of positions at its first forward, and keeps it, not as a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = PlainNet()
+        self.table: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.table is None:
+            self.table = torch.linspace(0, 1, x.shape[-1], dtype=x.dtype, device=x.device)
+        return self.net(x * self.table)
+
+
+def test_what_a_forward_leaves_behind_and_hooks_see_no_tensor_without_numbers() -> None:
+    x = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    network, received = seeded(Positions), []
+    network.net.register_forward_hook(lambda _module, _inputs, output: received.append(output.is_meta))
+    value: Any = cs.saliency(network, x)
+    assert value.values.abs().max() > 0
+    assert received
+    assert not any(received)
+
+
+def deep() -> cs.Model:
+    """A network that keeps the maps of many layers for its backward pass."""
+    blocks = [layer for _ in range(8) for layer in (nn.Conv3d(CHANNELS, CHANNELS, 1), nn.Tanh())]
+    head = [nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(CHANNELS, 3)]
+    network = seeded(lambda: nn.Sequential(nn.Conv3d(1, CHANNELS, 1), *blocks, *head))
+    return cs.Model(network, input=cs.TensorInput(shape=(1, SIDE, SIDE, SIDE)))
+
+
+def test_a_lens_with_a_layer_is_not_refused_for_what_autograd_would_keep_before_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = deep()
+    with model.preserve_state():  # frozen, as a lens sees it: less is kept
+        count: Any = forward_memory._count_bytes(model, VOLUME, gradients=True)
+    assert count.kept > 2 * count.largest
+    free(count.kept - 1, monkeypatch)
+    with pytest.raises(TooLittleMemory, match="the backward pass"):
+        cs.saliency(deep(), VOLUME)
+    value: Any = cs.grad_cam(deep(), VOLUME)
+    assert value.values.shape == (SIDE, SIDE, SIDE)

@@ -39,7 +39,8 @@ def require_memory(needed: float, device: torch.device, subject: str, remedy: st
 def free_bytes(device: torch.device) -> int | None:
     """The bytes of memory that are free on a device, with swap; None where it is not known."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch keeps it for itself
+        return torch.cuda.mem_get_info(device)[0] + unused
     if device.type != "cpu" or not _MEMINFO.exists():
         return None
     sizes = _named_numbers(_MEMINFO)

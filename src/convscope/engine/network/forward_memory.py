@@ -4,12 +4,12 @@ The network runs on tensors that have shapes but no numbers. Counted is what an 
 time and, where gradients are needed, what autograd keeps for the backward pass: no implementation can do with less.
 """
 
+import copy
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
-from torch.func import functional_call
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from convscope.engine.context.free_memory import require_memory
@@ -32,6 +32,9 @@ _PLANNED: CacheEntry[set[tuple[Any, ...]]] = CacheEntry("planned", set)
 
 def require_memory_of_forward(model: "Model", tensor: Tensor, *, gradients: bool) -> None:
     """Refuse inputs like ``tensor`` (N, C, …) for which a forward pass needs more memory than is free.
+
+    Args:
+        gradients: whether the whole network is differentiated, down to its input.
 
     Raises:
         TooLittleMemory: the message says how much is needed, and by which layer.
@@ -62,9 +65,9 @@ class _ByteCount(DispatchMode):
         shape: of its result.
     """
 
-    def __init__(self, model: "Model", weights: list[Tensor]) -> None:
+    def __init__(self, network: nn.Module, weights: list[Tensor]) -> None:
         super().__init__()
-        self._locate = ModuleLocator(model.module)
+        self._locate = ModuleLocator(network)
         self._weights = {_storage(weight) for weight in weights}
         self._kept: dict[int, Any] = {}
         self.largest, self.where, self.shape = 0, "", ""
@@ -94,20 +97,42 @@ class _ByteCount(DispatchMode):
 
 def _count_bytes(model: "Model", image: Tensor, *, gradients: bool) -> _ByteCount | None:
     """The bytes of a forward pass of one input; None where the network computes with numbers that are not there."""
-    module = model.module
-    tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    shapes = {name: tensor.detach().to("meta") for name, tensor in tensors.items()}
+    network = _without_numbers(model.module)
+    if network is None:
+        return None
+    weights = [*network.parameters(), *network.buffers()]
     without_numbers = torch.empty_like(image, device="meta", requires_grad=gradients)
-    count = _ByteCount(model, list(shapes.values()))
+    count = _ByteCount(network, weights)
     keeping: AbstractContextManager[Any] = nullcontext()
     if gradients:
         keeping = torch.autograd.graph.saved_tensors_hooks(count.keep, lambda tensor: tensor)
     try:
         with model.wrap_forward_errors(tuple(image.shape)), torch.set_grad_enabled(gradients), keeping, count:
-            functional_call(module, shapes, (without_numbers,))
+            network(without_numbers)
     except ModelFailed:  # the lens runs it on real numbers, and reports what fails there
         return None
     return count
+
+
+def _without_numbers(module: nn.Module) -> nn.Module | None:
+    """A copy whose parameters and buffers have shapes but no numbers; None if the network cannot be copied.
+
+    What a forward leaves behind, such as a table of positions that is computed once, stays in the copy. It has no
+    hooks: those of the caller expect numbers.
+    """
+    copies: dict[int, Any] = {}
+    for parameter in module.parameters():
+        copies[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), parameter.requires_grad)
+    for buffer in module.buffers():
+        copies[id(buffer)] = buffer.detach().to("meta")
+    try:
+        network: nn.Module = copy.deepcopy(module, copies)
+    except Exception:  # a network may hold anything, such as a lock; it then runs without a plan
+        return None
+    for layer in network.modules():
+        layer._forward_hooks.clear()
+        layer._forward_pre_hooks.clear()
+    return network
 
 
 def _storage(tensor: Tensor) -> int:
