@@ -66,7 +66,7 @@ class _ByteCount(DispatchMode):
     """
 
     def __init__(self, network: nn.Module, weights: list[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._locate = ModuleLocator(network)
         self._weights = {_storage(weight) for weight in weights}
         self._kept: dict[int, Any] = {}
