@@ -6,7 +6,6 @@ number of them is known to be small enough, and by no reader that opens other fi
 
 import io
 import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from convscope.engine.inputs.raw_input import RawInput, limited_to
 from convscope.errors import InputError
 from convscope.spec import InputFormat
 from convscope.web.requests.temporary_files import in_temporary_folder
+from convscope.web.requests.upload_checks import check_upload
 
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Formats of pictures that can be uploaded: none whose decoder starts an external program."""
@@ -92,7 +92,7 @@ def receive(name: str, content: bytes) -> Upload:
         try:
             _read_numbers(name, content)
         except InputError as error:
-            if refusal is not None and "image" not in format.kinds:
+            if refusal is not None and format.name != "animation":  # its frames are pictures, refused as such
                 refusal = error
             format = None
     if format is None and refusal is not None:
@@ -114,18 +114,19 @@ def _stored(folder: Path, name: str, content: bytes) -> Path:
     """The file on disk, with the ending that its format may need and the options of its name."""
     head, mark, options = name.partition("?")
     ending = _ENDING.search(head)
-    path = folder / f"upload{ending[0] if ending else ''}"
+    path = folder / f"uploaded-file{ending[0] if ending else ''}"
     path.write_bytes(content)
     return Path(f"{path}{mark}{options}")
 
 
 def _read_numbers(name: str, content: bytes) -> RawInput:
     """The numbers of a file, with its own name in messages."""
-    _refuse_risky(name, content)
 
     def read(folder: Path) -> RawInput:
         path = _stored(folder, name, content)
         try:
+            file = split_address(path)[0]
+            check_upload(find_format(file), file, MAX_NUMBERS)
             with limited_to(MAX_NUMBERS):
                 raw = read_input(path)
         except InputError as error:
@@ -137,42 +138,6 @@ def _read_numbers(name: str, content: bytes) -> RawInput:
         return RawInput(raw.values, raw.axes, raw.spacing, raw.unit, raw.affine, raw.channel_names, title)
 
     return in_temporary_folder(read)
-
-
-def _refuse_risky(name: str, content: bytes) -> None:
-    """Refuse what a reader would decompress without a limit, or look for in another file.
-
-    Raises:
-        InputError: it is such a file.
-    """
-    if content.startswith(b"NRRD0"):
-        header, _, numbers = content.partition(b"\n\n")
-        if re.search(rb"^data ?file:", header, re.MULTILINE | re.IGNORECASE):
-            raise InputError(f"{name!r} keeps its numbers in another file: save it as one file (.nrrd)")
-        encoding = re.search(rb"^encoding: *(\S+)", header, re.MULTILINE | re.IGNORECASE)
-        if encoding and encoding[1].lower() in (b"bzip2", b"bz2"):
-            raise InputError(f"{name!r} is compressed with bzip2: save it with gzip, or as .nii.gz")
-        if encoding and encoding[1].lower() in (b"gzip", b"gz"):
-            _check_unpacked_size(name, numbers)
-    if content[:4] in _TIFF:
-        import tifffile
-
-        with tifffile.TiffFile(io.BytesIO(content)) as file:
-            if any(page.compression not in (1, 5, 32773) for page in file.pages):  # stored, LZW, PackBits
-                raise InputError(f"{name!r} is compressed: save it without compression to upload it as numbers")
-
-
-def _check_unpacked_size(name: str, packed: bytes) -> None:
-    """Refuse gzip data that would take more memory than the largest upload of numbers."""
-    unpacker, size = zlib.decompressobj(wbits=47), 0
-    while packed and size <= 8 * MAX_NUMBERS:
-        try:
-            size += len(unpacker.decompress(packed, 2**20))
-        except zlib.error as error:
-            raise InputError(f"{name!r} is damaged: {error}") from error
-        packed = unpacker.unconsumed_tail
-    if packed:
-        raise InputError(f"{name!r} holds more than {MAX_NUMBERS:,} numbers: crop or shrink it first")
 
 
 def _decode(name: str, content: bytes) -> Pillow.Image:
