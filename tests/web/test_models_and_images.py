@@ -86,6 +86,16 @@ def test_uploads_are_keyed_by_content(library):
     assert "/" not in next(image.name for image in library.images() if image.key == key)
 
 
+def test_uploads_that_are_read_in_another_way_have_another_key(library):
+    file = io.BytesIO()
+    np.savez(file, first=np.ones((1, 5)), second=np.zeros((1, 7)))
+    first, second = (library.upload(f"a.npz?key={name}", file.getvalue()) for name in ("first", "second"))
+    assert library.image(first).values.shape == (1, 5)
+    assert library.image(second).values.shape == (1, 7)
+    numbers = b"1,2\n3,4\n"
+    assert library.upload("a.csv", numbers) == library.upload("b.csv", numbers) != library.upload("a.tsv", numbers)
+
+
 def eps() -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(file, "EPS")

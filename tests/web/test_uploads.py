@@ -4,6 +4,7 @@ import gzip
 import io
 import pickle
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 from scipy.io import wavfile
 
+from convscope.engine.inputs.input_files import read_input
 from convscope.engine.inputs.raw_input import RawInput
 from convscope.errors import InputError
 from convscope.web.requests import uploads
@@ -117,6 +119,13 @@ def test_a_clip_is_also_a_picture_and_a_picture_also_numbers() -> None:
     raw = receive("photo.png", file.getvalue()).opened(measured=True)
     assert raw.values.shape == (3, 4, 6)
     assert (raw.values == 7).all()
+
+
+def test_an_uploaded_picture_has_the_numbers_of_the_file(tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (5, 7), dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    raw = receive("deep.png", (tmp_path / "deep.png").read_bytes()).opened(measured=True)
+    assert np.array_equal(raw.values, read_input(tmp_path / "deep.png").values)
 
 
 def test_an_image_of_floating_point_numbers_is_for_networks_of_bands_only() -> None:

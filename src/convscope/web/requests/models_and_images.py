@@ -5,7 +5,6 @@ are issued here, never by paths: ``sample:shapes/7``, ``folder:0/cat.jpg``, ``up
 """
 
 import copy
-import hashlib
 import io
 import re
 import threading
@@ -272,7 +271,7 @@ class Library:
         if len(content) > MAX_UPLOAD:
             raise InputError(f"{name!r} has {len(content) / 2**20:.0f} MB, more than {MAX_UPLOAD // 2**20}: shrink it")
         upload = receive(name, content)
-        key = hashlib.sha256(content).hexdigest()[:24]
+        key = upload.key
         with self._lock:
             self._uploads[key] = upload
             self._uploads.move_to_end(key)

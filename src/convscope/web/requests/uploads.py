@@ -4,17 +4,18 @@ Files come from strangers. A picture is decoded by few decoders; numbers are rea
 number of them is known to be small enough, and by no reader that opens other files.
 """
 
+import hashlib
 import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image as Pillow
 
 from convscope.engine.inputs.image_io import convert_mode, decode_image
 from convscope.engine.inputs.input_files import find_format, read_input, split_address
 from convscope.engine.inputs.raw_input import RawInput, limited_to
+from convscope.engine.inputs.readers.pictures import picture_numbers
 from convscope.errors import InputError
 from convscope.spec import InputFormat
 from convscope.web.requests.temporary_files import in_temporary_folder
@@ -53,6 +54,12 @@ class Upload:
     is_picture: bool
     is_measured: bool
 
+    @property
+    def key(self) -> str:
+        """What identifies its content: a hash of the bytes, and of the ending and options by which they are read."""
+        reading = "".join([*_ending_and_options(self.name), "\0"]).encode() if self.is_measured else b""
+        return hashlib.sha256(reading + self.content).hexdigest()[:24]
+
     def opened(self, *, measured: bool = False) -> Pillow.Image | RawInput:
         """The file as a picture or as numbers.
 
@@ -65,11 +72,7 @@ class Upload:
         if self.is_measured and (measured or not self.is_picture):
             return _read_numbers(self.name, self.content)
         picture = _decode(self.name, self.content)
-        if not measured:
-            return picture
-        pixels = np.asarray(convert_mode(picture, 1 if picture.mode in ("1", "L") else 3), np.float32)
-        channels = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-        return RawInput(channels, ("height", "width"), title=repr(self.name))
+        return picture_numbers(picture, repr(self.name)) if measured else picture
 
 
 def receive(name: str, content: bytes) -> Upload:
@@ -112,11 +115,17 @@ def _format_of(path: Path) -> InputFormat | None:
 
 def _stored(folder: Path, name: str, content: bytes) -> Path:
     """The file on disk, with the ending that its format may need and the options of its name."""
+    ending, options = _ending_and_options(name)
+    path = folder / f"uploaded-file{ending}"
+    path.write_bytes(content)
+    return Path(f"{path}{options}")
+
+
+def _ending_and_options(name: str) -> tuple[str, str]:
+    """The ending of a file name, and the options after it with their question mark."""
     head, mark, options = name.partition("?")
     ending = _ENDING.search(head)
-    path = folder / f"uploaded-file{ending[0] if ending else ''}"
-    path.write_bytes(content)
-    return Path(f"{path}{mark}{options}")
+    return ending[0] if ending else "", mark + options
 
 
 def _read_numbers(name: str, content: bytes) -> RawInput:
