@@ -96,6 +96,15 @@ def test_uploads_that_are_read_in_another_way_have_another_key(library):
     assert library.upload("a.csv", numbers) == library.upload("b.csv", numbers) != library.upload("a.tsv", numbers)
 
 
+def test_files_of_one_name_keep_their_kinds(library):
+    first, second = (library.upload("a.csv", text) for text in (b"1,2\n3,4\n", b"5,6\n7,8\n"))
+    listed = {image.key: image for image in library.images("vector")}
+    assert first in listed, "a table is also the row of a network that takes one"
+    assert listed[first].name != listed[second].name
+    assert listed[first].kinds == ("signal", "vector")
+    assert first not in {image.key for image in library.images("image")}
+
+
 def eps() -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(file, "EPS")

@@ -87,7 +87,7 @@ VOLUME = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
 TAKEN = {
     "beat.npy": (lambda: npy(SIGNAL), (), SIGNAL),
     "beat.wav": (wav, ("signal",), SIGNAL),
-    "beat.csv": (table, ("signal",), SIGNAL),
+    "beat.csv": (table, ("signal", "vector"), SIGNAL),
     "scan.nii.gz": (lambda: nifti(VOLUME), ("volume",), VOLUME[None]),
     "series.nii.gz?frame=1": (lambda: nifti(np.stack([VOLUME, 2 * VOLUME], -1)), ("volume",), 2 * VOLUME[None]),
     "bands.tif": (tiff, ("image", "volume"), np.arange(360, dtype=np.float32).reshape(5, 8, 9)),

@@ -11,7 +11,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -316,7 +316,7 @@ def _with_unique_names(images: list[ImageEntry]) -> list[ImageEntry]:
     """The images with unique names: those that share a name get a part of their key appended."""
     count = Counter(image.name for image in images)
     return [
-        ImageEntry(image.key, f"{image.name} ({_disambiguation(image.key)})") if count[image.name] > 1 else image
+        replace(image, name=f"{image.name} ({_disambiguation(image.key)})") if count[image.name] > 1 else image
         for image in images
     ]
 
