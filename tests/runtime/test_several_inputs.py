@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.errors import ConvScopeError
+from convscope.reporting.reproduce import recipe, request_of
 from tests.networks_of_several_inputs import (
     FEATURES,
     ImageAndTable,
@@ -188,3 +189,29 @@ def test_comparisons_and_recommendations_look_at_one_input() -> None:
         cs.compare(model, sample, lenses=["saliency", "lrp"])  # type: ignore[arg-type]
     assert "integrated-gradients" in cs.recommend(model, sample, "shares").best  # type: ignore[arg-type]
     assert "grad-cam" in cs.recommend(word_scorer(), "not very good").best
+
+
+@pytest.mark.parametrize(
+    ("lens", "options", "names"),
+    [
+        ("saliency", {}, None),
+        ("saliency", {}, ["photo", "table", "words"]),
+        ("integrated_gradients", {"steps": 2}, ["photo", "series"]),
+    ],
+)
+def test_the_record_of_several_maps_gives_all_of_them_again(lens: str, options: Any, names: list[str] | None) -> None:
+    model, sample = linear_in_each(), full_sample()
+    value: Any = getattr(cs, lens)(model, sample, explain=names, **options)
+    again: Any = getattr(cs, lens)(model, sample, **request_of(value.record).parameters)
+    assert list(again) == list(value)
+    written = recipe(value.record).call
+    assert f"explain={names!r}" in written if names else "explain" not in written
+    if lens == "integrated_gradients":  # a part of one map comes with the others
+        assert recipe(value["photo"].record) == recipe(value.record)
+
+
+def test_the_record_of_several_maps_names_no_layer_of_one_of_them() -> None:
+    model, sample = image_and_table(), photo_and_row()
+    assert "layer" not in recipe(cs.grad_cam(model, sample).record).call
+    named: Any = cs.grad_cam(model, sample, layer="features.1")
+    assert "layer=['features.1']" in recipe(named.record).call

@@ -88,6 +88,8 @@ def lens_request(spec: LensSpec, arguments: Mapping[str, Any]) -> Request:
     """The request that the arguments of a lens's command make."""
     given = {name: value for name, value in arguments.items() if value not in (None, [])}
     own = {*spec.inputs, *spec.options}
+    if len(given.get("explain", ())) == 1:  # one name gives the map of one input, a list those of several
+        given["explain"] = given["explain"][0]
     return Request(
         spec.name,
         inputs={kind.name: given[kind.name] for kind in spec.input_kinds if kind.name in given},

@@ -221,7 +221,8 @@ class _Sample(BoundSample):
         if refusals:
             reasons = [Fact("{name} ({why})", name=name, why=_clause(error)) for name, error in refusals.items()]
             notes["not explained"] = Fact("{reasons}", reasons=reasons)
-        return self._joined(parts, notes, one_scale=len(kinds) == 1)
+        parameters = self._joint_parameters(parts, names, arguments.get("layer"))
+        return self._joined(parts, notes, parameters, one_scale=len(kinds) == 1)
 
     def _changed_together(
         self, declaration: LensSpec, names: tuple[str, ...], arguments: Mapping[str, Any], call: Call
@@ -244,12 +245,15 @@ class _Sample(BoundSample):
         if whole.channels is None:
             return None
         pieces = packed.unpack(whole.channels[None])
+        if len(names) < len(self.inputs):
+            parameters = {**whole.record.parameters, "explain": list(names)}
+            whole = replace(whole, record=replace(whole.record, parameters=parameters))
         parts = {name: self._part(whole, images[name], pieces[name][0], names) for name in names}
         notes: dict[str, Any] = {**whole.notes, "inputs": Fact("{names} change together", names=list(names))}
         held = [name for name in self.inputs if name not in names]
         if held:
             notes["held"] = Fact("{inputs}", inputs=held)
-        return self._joined(parts, notes, one_scale=True, whole=whole)
+        return self._joined(parts, notes, whole.record.parameters, one_scale=True, whole=whole)
 
     def _part(self, whole: Attribution, images: Images, contributions: Tensor, names: Sequence[str]) -> Attribution:
         """The part of a joint map that belongs to one input."""
@@ -264,11 +268,32 @@ class _Sample(BoundSample):
             photo=images.photo(0),  # type: ignore[arg-type]
             uncertainty={},
             notes={"held": Fact("{inputs}", inputs=others)} if others else {},
-            record=replace(whole.record, input=images.names[0], **facts),
+            record=replace(whole.record, input=self.name, **facts),
         )
 
+    def _joint_parameters(
+        self, parts: Mapping[str, Attribution], names: Sequence[str], layer: Any
+    ) -> Mapping[str, Any]:
+        """The parameters that give all parts again: without the layer of some of them, unless the caller named it."""
+        of_parts = [parts[name].record.parameters if name in parts else {} for name in names]
+        parameters = {**next(iter(parts.values())).record.parameters}
+        parameters.pop("explain", None)
+        if any(each.get("layer") != parameters.get("layer") for each in of_parts):
+            parameters.pop("layer", None)
+            if layer is not None:
+                parameters["layer"] = list(layer) if isinstance(layer, (list, tuple)) else [str(layer)]
+        if len(names) < len(self.inputs):
+            parameters["explain"] = list(names)
+        return parameters
+
     def _joined(
-        self, parts: Mapping[str, Attribution], notes: Mapping[str, Any], *, one_scale: bool, whole: Value | None = None
+        self,
+        parts: Mapping[str, Attribution],
+        notes: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+        *,
+        one_scale: bool,
+        whole: Value | None = None,
     ) -> JointAttribution:
         first = next(iter(parts.values()))
         record = (whole or first).record
@@ -293,6 +318,7 @@ class _Sample(BoundSample):
             notes=notes,
             record=replace(
                 record,
+                parameters=parameters,
                 input=self.name,
                 cost=cost,
                 caveats=caveats,
