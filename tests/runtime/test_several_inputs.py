@@ -32,6 +32,47 @@ class WithRow(nn.Module):
         return self.network(photo, self.row.expand(len(photo), -1))
 
 
+@pytest.mark.parametrize(
+    ("lens", "options", "names"),
+    [
+        ("integrated_gradients", {"steps": 2, "baseline": "mean"}, None),
+        ("integrated_gradients", {"steps": 2, "baseline": "blur"}, ["photo", "series"]),
+        ("expected_gradients", {"samples": 4}, None),
+    ],
+)
+def test_a_baseline_of_several_inputs_is_the_one_of_each(lens: str, options: Any, names: list[str] | None) -> None:
+    model, sample = linear_in_each(), full_sample()
+    joint: Any = getattr(cs, lens)(model, sample, explain=names, **options)
+    assert joint.notes["inputs"].endswith("change together")
+    for name in joint:  # a linear network: what one input adds does not depend on the others
+        alone: Any = getattr(cs, lens)(model, sample, explain=name, **options)
+        torch.testing.assert_close(joint[name].channels, alone.channels, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("lens", "options", "most"),
+    [
+        ("integrated_gradients", {"steps": 2, "smooth": 3}, 0.5),
+        ("integrated_gradients", {"steps": 2, "baseline": "noise"}, 1.0),
+        ("expected_gradients", {"samples": 4, "references": "noise"}, 1.0),
+    ],
+)
+def test_noise_has_the_range_of_the_input_that_it_is_added_to(lens: str, options: Any, most: float) -> None:
+    model, sample = linear_in_each(), {**full_sample(), "table": [0.001, 0.002, 0.003, 0.004]}
+    row = torch.tensor(sample["table"])
+    value: Any = getattr(cs, lens)(model, sample, **options)
+    moved = value["table"].channels / model.module.get_parameter("table").detach()
+    clean = row if "smooth" in options else 0 * row
+    assert 0 < float((moved - clean).abs().max()) <= most * 0.003
+
+
+def test_views_move_each_input_along_its_own_axes() -> None:
+    smooth = cs.Smooth(samples=2, augment="views")
+    value: Any = cs.integrated_gradients(image_and_table(), photo_and_row(), steps=2, smooth=smooth)  # type: ignore[call-arg]
+    assert list(value) == ["photo"]
+    assert value.notes["not explained"].startswith("table (views mirror and shift the input, and this input of shape")
+
+
 @pytest.mark.parametrize("name", ["photo", "table", "series", "words"])
 def test_a_linear_model_of_each_kind_of_input_gives_its_weights(name: str) -> None:
     model, sample = linear_in_each(), full_sample()

@@ -210,6 +210,25 @@ class PackedInput(TensorInput):
         raise InputError("several inputs are named one by one, not by a file")
 
 
+def packed_images(images: Images) -> list[Images]:
+    """The batches of each input of which a batch of vectors consists; of any other batch itself alone."""
+    packed = images.spec
+    if not isinstance(packed, PackedInput) or packed.specs is None:
+        return [images]
+    return [
+        Images(tensor, images.names, images.single, packed.specs[name])
+        for name, tensor in packed.unpack(images.tensor).items()
+    ]
+
+
+def of_each_input(images: Images, compute: Callable[[Images], Tensor]) -> Tensor:
+    """What ``compute`` gives for a batch; of packed inputs for the batch of each, spread over its numbers."""
+    packed = images.spec
+    if not isinstance(packed, PackedInput):
+        return compute(images)
+    return packed.pack([compute(each).expand_as(each.tensor) for each in packed_images(images)])
+
+
 def named_inputs(given: Any) -> NamedInputs:
     """The specification of several inputs from what a caller passes as ``inputs``.
 
