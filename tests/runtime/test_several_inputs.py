@@ -165,6 +165,21 @@ def test_samples_in_a_list_and_in_batches_give_the_values_of_each() -> None:
     assert list(shown.scores) == pytest.approx(sorted(expected_scores, reverse=True), rel=1e-5)
 
 
+def _score_of_row(output: Tensor, rows: Tensor) -> Tensor:
+    return output[torch.arange(len(rows)), torch.tensor([2, 0])[rows]]
+
+
+@pytest.mark.parametrize("target", [[2, 0], torch.tensor([2, 0]), np.array([2, 0]), _score_of_row])
+def test_each_sample_has_its_own_target(target: Any) -> None:
+    model, samples = image_and_table(), [photo_and_row(seed) for seed in (0, 1)]
+    values: Any = cs.saliency(model, samples, target=target)
+    for value, sample, own in zip(values, samples, (2, 0), strict=True):
+        alone: Any = cs.saliency(model, sample, target=own)
+        torch.testing.assert_close(value["table"].channels, alone["table"].channels)
+    with pytest.raises(ConvScopeError, match="3 targets for 2 samples"):
+        cs.saliency(model, samples, target=torch.tensor([2, 0, 1]))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -21,7 +21,8 @@ from convscope.engine.inputs.token_input import TokenInput
 from convscope.engine.network.binding import Unbound
 from convscope.engine.network.cache import NetworkCache
 from convscope.engine.network.model import Model
-from convscope.engine.targets.target import Target
+from convscope.engine.targets.function_targets import takes_rows
+from convscope.engine.targets.target import Target, resolve_target
 from convscope.errors import (
     CapabilityError,
     ConvScopeError,
@@ -34,7 +35,7 @@ from convscope.errors import (
     did_you_mean,
 )
 from convscope.runtime.bound_sample import ONLY, BoundSample
-from convscope.runtime.value_stream import stream_of
+from convscope.runtime.value_stream import stream_of, targets_per_image
 from convscope.spec import LensSpec
 from convscope.values import INPUT_KINDS, Attribution, JointAttribution, Value
 from convscope.values.facts import Fact
@@ -91,7 +92,7 @@ def for_each_input(declaration: LensSpec, arguments: Mapping[str, Any], call: Ca
     others = {name: argument for name, argument in arguments.items() if name not in ("image", "explain", "model")}
     results = []
     for row in range(len(samples)):
-        own_target = _target_of(others.get("target"), row, len(samples))
+        own_target = _target_of(others.get("target"), model, row, len(samples))
         own = {**others, **({} if own_target is None else {"target": own_target})}
         results.append(_Sample(model, samples.sample(row)).explain(declaration, chosen, own, call))
     return results[0] if samples.single else results
@@ -163,15 +164,20 @@ def _explained(explain: Any, samples: NamedImages, model: Model) -> str | tuple[
     return explain if isinstance(explain, str) else chosen
 
 
-def _target_of(target: Any, row: int, count: int) -> Any:
+def _target_of(target: Any, model: Model, row: int, count: int) -> Any:
     """The target of one of several samples."""
+    if count == 1:
+        return target
+    if callable(target) and takes_rows(target):
+        target = resolve_target(target, model, count)
     if isinstance(target, Target):
-        return target if count == 1 else target.for_copies(torch.tensor([row], device="cpu"))
-    if isinstance(target, (list, tuple)) and count > 1:
-        if len(target) != count:
-            raise OutputError(f"{len(target)} targets for {count} samples: give one each, or one for all")
-        return target[row]
-    return target
+        return target.for_copies(torch.tensor([row], device="cpu"))
+    targets = targets_per_image(target)
+    if targets is None:
+        return target
+    if len(targets) != count:
+        raise OutputError(f"{len(targets)} targets for {count} samples: give one each, or one for all")
+    return targets[row]
 
 
 class _Sample(BoundSample):
