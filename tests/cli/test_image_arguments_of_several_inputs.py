@@ -47,6 +47,9 @@ def test_each_input_is_named_and_one_can_be_chosen(run: Run) -> None:
     assert "explain='photo'" in lines.call
     assert "--explain photo" in lines.shell
     assert "'photo=a.png table=1,2,-1,0.5'" in lines.shell
+    layer = ("--layer", "head", "--explain", "table", "--json")
+    conductance = json.loads(run("layer-conductance", *named, *layer).stdout)
+    assert conductance["notes"]["held"] == "photo"
     run("saliency", *named, "--explain", "photo", "--explain", "table", "--out", "two.npz")
     assert list(cs.JointAttribution.load("two.npz")) == ["photo", "table"]
 

@@ -271,3 +271,18 @@ def test_the_record_of_several_maps_names_no_layer_of_one_of_them() -> None:
     assert "layer" not in recipe(cs.grad_cam(model, sample).record).call
     named: Any = cs.grad_cam(model, sample, layer="features.1")
     assert "layer=['features.1']" in recipe(named.record).call
+
+
+def test_attributions_to_a_layer_name_the_input_whose_path_they_follow() -> None:
+    model, sample = image_and_table(), photo_and_row()
+    options: dict[str, Any] = {"layer": "head", "steps": 4}
+    of_photo: Any = cs.layer_conductance(model, sample, **options)
+    of_table: Any = cs.layer_conductance(model, sample, explain="table", **options)
+    assert not torch.allclose(of_photo.values, of_table.values)
+    for value, name, held in ((of_photo, "photo", "table"), (of_table, "table", "photo")):
+        assert (value.record.parameters["explain"], value.notes["held"]) == (name, held)
+        again: Any = cs.layer_conductance(model, sample, **request_of(value.record).parameters, layer="head")
+        torch.testing.assert_close(again.values, value.values)
+    prediction: Any = cs.predict(model, sample)
+    assert "explain" not in prediction.record.parameters
+    assert "held" not in prediction.notes

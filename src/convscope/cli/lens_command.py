@@ -50,7 +50,7 @@ def lens_command(spec: LensSpec) -> Command:
         *inputs,
         *[_option(parameter, positional=parameter.name in spec.positional) for parameter in spec.parameters.values()],
         *([_keyword("smooth", options.Smooth, None), _option(SMOOTH_OF)] if spec.can_average else []),
-        *([_keyword("explain", options.Explain, None)] if spec.each_image and spec.gives_map else []),
+        *([_keyword("explain", options.Explain, None)] if spec.each_image and spec.depends_on_explained else []),
         _keyword("out", options.Out, None),
         _keyword("as_json", options.Json, False),
         _keyword("debug", options.Debug, False),

@@ -341,19 +341,15 @@ class _Sample(BoundSample):
         """The value of a lens that sees one input, with the others held."""
         bound, images = self.bound_to(name)
         value: Value = call(declaration, {**arguments, "model": bound, "image": images})
+        record = replace(value.record, model=self.model.description())
         others = [other for other in self.inputs if other != name]
         if not others:
-            return replace(value, record=replace(value.record, model=self.model.description()))
-        notes = {**value.notes, "held": Fact("{inputs}", inputs=others)}
-        if not value.is_map:
-            notes = dict(value.notes)
-        record = replace(
-            value.record,
-            model=self.model.description(),
-            input=self.name,
-            parameters={**value.record.parameters, **({"explain": name} if value.is_map else {})},
-        )
-        return replace(value, notes=notes, record=record)
+            return replace(value, record=record)
+        record = replace(record, input=self.name)
+        if not declaration.depends_on_explained:
+            return replace(value, record=record)
+        record = replace(record, parameters={**record.parameters, "explain": name})
+        return replace(value, notes={**value.notes, "held": Fact("{inputs}", inputs=others)}, record=record)
 
 
 def _clause(error: ConvScopeError) -> str:
