@@ -69,7 +69,7 @@ def evidence_of(log: TrainingLog) -> Iterator[RunEvidence]:
 
 
 def _main_loss(by_metric: dict[str, dict[Role, Series]]) -> dict[Role, Series]:
-    """Both roles of one metric: of ``loss`` rather than of its parts, such as ``box_loss``, and of one that has both."""
+    """Both roles of one metric: of ``loss`` rather than of its parts, as ``box_loss``, and of one that has both."""
 
     def rank(metric: str) -> tuple[bool, bool, bool, int]:
         roles, name = by_metric[metric].keys(), metric.lower()
