@@ -6,7 +6,7 @@ One recorded forward pass finds them, once per shape of the input.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,7 +184,12 @@ def _observe(model: Model, tensor: Tensor) -> tuple[list[_Observation], dict[str
         observations.clear()
 
     tensor = model.input_copy(tensor)
-    with torch.no_grad(), _on_start(model.module, restart), reading_attention(model.module, observe) as mode:
+    recorder.start(tensor)
+    with ExitStack() as stack:
+        if model.binding is None:  # else the tensor is no argument of the module, but is turned into some
+            stack.enter_context(_on_start(model.module, restart))
+        stack.enter_context(torch.no_grad())
+        mode = stack.enter_context(reading_attention(model.module, observe))
         model.run_recorded(tensor, recorder)
     return observations, mode.unread
 

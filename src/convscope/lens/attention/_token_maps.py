@@ -33,6 +33,9 @@ Discard = Annotated[
     float, Param(help="the share of the smallest weights of each layer that is set to zero", min=0, max=0.99)
 ]
 
+NO_WEIGHT = Fact("no weight that is kept leads to a patch")
+NO_WEIGHT_RAISES = Fact("no attention that is kept leads to a patch and raises the score")
+
 Step = Callable[[TokenFlow, SiteEvidence], None]
 """Updates the product of layers by one of them."""
 
@@ -65,6 +68,7 @@ def token_maps_to_values(
         layer_values={site.name: maps},
         signed=signed,
         notes=notes,
+        why_blank=NO_WEIGHT if target is None else NO_WEIGHT_RAISES,
     )
 
 
