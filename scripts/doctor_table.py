@@ -28,9 +28,9 @@ small networks whose weights are set, tiny images. Half of the healthy cases of 
 *Recall* is the share of sick cases with a finding, *false alarms* the share of healthy cases with one. The cases are
 synthetic, and were written with the bounds of the checks in mind: the figures say that a check does what it declares,
 not how often it is right about other trainings. Two kinds of sick cases were replaced after the checks had missed them:
-images in blue-green-red order for `bundled:shapes`, a fifth of the cases of `wrong_preprocessing` (all missed; a network
-whose answer depends on colour is in their place), and one of `nonfinite_values`. So do not expect that
-`wrong_preprocessing` sees a wrong order of channels where the network hardly uses colour.
+images in blue-green-red order for `bundled:shapes`, a fifth of the cases of `wrong_preprocessing` (all missed; that
+network is right on them too, and one whose answer depends on color is in its place), and one of `nonfinite_values`.
+`wrong_preprocessing` does not see a wrong order of channels where the network hardly uses color.
 """
 
 
