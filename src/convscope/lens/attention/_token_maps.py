@@ -8,7 +8,7 @@ from torch import Tensor
 
 from convscope.engine.attention.one_token import scattered
 from convscope.engine.attention.reading import SiteEvidence, read_gradients
-from convscope.engine.attention.sites import Attentions, AttentionSite, find_attention
+from convscope.engine.attention.sites import OWN_FORWARD, Attentions, AttentionSite, find_attention
 from convscope.engine.attention.token_flow import TokenFlow, require_grid
 from convscope.engine.attention.token_grid import Tokens
 from convscope.engine.inputs.specs import Images
@@ -76,7 +76,7 @@ def attention_notes(attentions: Attentions) -> dict[str, Any]:
     """What of the network looks like attention and was not read."""
     if not attentions.unread:
         return {}
-    unread = "; ".join(f"{address}: {why}" for address, why in sorted(attentions.unread.items()))
+    unread = "; ".join(f"{address or OWN_FORWARD}: {why}" for address, why in sorted(attentions.unread.items()))
     return {"not read": Fact("{unread}", unread=unread)}
 
 
