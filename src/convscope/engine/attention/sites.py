@@ -60,11 +60,6 @@ class AttentionSite:
         """How many weights it has for one image."""
         return self.heads * self.windows * self.queries.index.shape[1] * self.keys.index.shape[1]
 
-    @property
-    def is_self_attention(self) -> bool:
-        """Whether its tokens attend to each other."""
-        return self.queries.same_as(self.keys)
-
     def by_image(self, weights: Tensor) -> Tensor:
         """Weights by rows (rows …, queries, keys) as (images, heads, windows, queries, keys)."""
         outer, inner = self.fold
@@ -82,10 +77,12 @@ class Attentions:
 
     Attributes:
         unread: by address, why.
+        images: how many images the recorded pass had: two, or one where the network takes no pair.
     """
 
     sites: tuple[AttentionSite, ...]
     unread: dict[str, str]
+    images: int = 1
 
     def named(self, addresses: Sequence[str]) -> tuple[AttentionSite, ...]:
         """The sites in these modules, or in modules within them.
@@ -157,7 +154,7 @@ def _find(model: Model, image: Tensor) -> Attentions:
         name = (observation.address or OWN_FORWARD) + (f"#{number}" if number > 1 else "")
         sites.append(_to_site(name, observation, images))
     inside = {site.address for site in sites}
-    return Attentions(tuple(sites), {**_silent_modules(model.module, inside), **unread})
+    return Attentions(tuple(sites), {**_silent_modules(model.module, inside), **unread}, images)
 
 
 def _observe(model: Model, tensor: Tensor) -> tuple[list[_Observation], dict[str, str]]:
