@@ -26,6 +26,7 @@ LENSES: Mapping[str, dict[str, Any]] = {
     "gradient-rollout": {},
     "transformer-attribution": {},
     "attention-x-gradient": {},
+    "legrad": {},
     "attn-lrp": {},
     "grad-cam": {},
     "layer-cam": {},
