@@ -46,7 +46,7 @@ def weights_and_scores(number: int) -> tuple[list[Tensor], Tensor]:
 def in_double() -> PairsNet:
     net = copy.deepcopy(model().module).double()
     assert isinstance(net, PairsNet)
-    return net
+    return net.eval()
 
 
 def embedded(net: PairsNet, number: int) -> Tensor:
