@@ -2755,6 +2755,67 @@ def attention_heads(model: Model | Module | Callable[..., Any], images: Any) -> 
     """Measure every head: the entropy of its weights, and the mean distance of what it attends to."""
 
 @overload
+def attention_norms(
+    model: Model | Module | Callable[..., Any],
+    image: OneImage,
+    *,
+    heads: Literal["sum", "mean"] = "sum",
+    within: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution:
+    """Show the norms of the vectors that attention adds up, averaged over layers."""
+
+@overload
+def attention_norms(
+    model: Model | Module | Callable[..., Any],
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    heads: Literal["sum", "mean"] = "sum",
+    within: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Attribution]:
+    """Show the norms of the vectors that attention adds up, averaged over layers."""
+
+@overload
+def attention_norms(
+    model: Model | Module | Callable[..., Any],
+    image: Tensor,
+    *,
+    heads: Literal["sum", "mean"] = "sum",
+    within: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution | list[Attribution]:
+    """Show the norms of the vectors that attention adds up, averaged over layers."""
+
+@overload
+def attention_norms(
+    model: Model | Module | Callable[..., Any],
+    image: DataSet,
+    *,
+    heads: Literal["sum", "mean"] = "sum",
+    within: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> ValueStream[Attribution]:
+    """Show the norms of the vectors that attention adds up, averaged over layers."""
+
+@overload
+def attention_norms(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    heads: Literal["sum", "mean"] = "sum",
+    within: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Show the norms of the vectors that attention adds up, averaged over layers."""
+
+@overload
 def attention_rollout(
     model: Model | Module | Callable[..., Any],
     image: OneImage,
