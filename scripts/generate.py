@@ -11,10 +11,9 @@ import re
 import sys
 from pathlib import Path
 
+import torch
 from bibliography import CITED, bibliography, line
 from error_page import error_page
-
-import torch
 
 import convscope as cs
 from convscope._names import PUBLIC, own_lens_modules
