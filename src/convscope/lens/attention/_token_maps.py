@@ -1,6 +1,7 @@
 """Parameters and helpers shared by the lenses of attention: from numbers per token to maps in the input's extent."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import torch
@@ -53,14 +54,18 @@ def token_maps_to_values(
     *,
     site: AttentionSite,
     signed: bool = False,
+    noted: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Attribution]:
     """Values from one number per token (N, tokens): a map over the grid of tokens, resized to the input.
 
     What lies on class tokens and registers has no place in the map, and is noted.
+
+    Args:
+        noted: further notes of every value.
     """
     maps = tokens.to_map(numbers)
     beside = numbers[:, : tokens.unplaced].sum(1)
-    notes = [dict(attention_notes(find_attention(model, images.tensor))) for _ in range(len(images))]
+    notes = [{**attention_notes(find_attention(model, images.tensor)), **noted} for _ in range(len(images))]
     if tokens.unplaced:
         for row, note in enumerate(notes):
             note["beside the map"] = float(beside[row])
