@@ -47,7 +47,8 @@ def attention_rollout(
         LayerError: its tokens cannot be followed from layer to layer.
         TooMuchAttention: the weights of a layer do not fit into memory.
 
-    Differs from the paper: where patches are merged (Swin), the rows of merged tokens are averaged.
+    Differs from the paper: where patches are merged (Swin), the rows of merged tokens are averaged. Discarding may set
+    the weight of the class token on itself to zero, which the package keeps that discards.
 
     Example:
         >>> import convscope as cs
