@@ -8,6 +8,10 @@ from convscope.engine.network.scores_only import ScoresOnly
 from convscope.errors import CapabilityError
 from convscope.spec import LENSES, LensSpec
 
+_FLEXIBLE = "flex_attention"
+"""An operation that other function modes do not run through, and that has no gradient on a CPU."""
+_ONLY_RISE = "rise works with it, since it needs only scores"
+
 
 def require_capabilities(declaration: LensSpec, model: Model) -> None:
     """Refuse a lens that needs more of a network than its scores where nothing else is known.
@@ -35,11 +39,11 @@ def require_attention(declaration: LensSpec, model: Model, tensor: Tensor) -> No
     Raises:
         CapabilityError: the message says what looked like attention, and names lenses that work.
     """
-    reason = "attention" in declaration.needs and why_no_attention(model, tensor)
+    reason = why_no_attention(model, tensor) if "attention" in declaration.needs else ""
     if reason:
         raise CapabilityError(
             f"{declaration.command} needs attention between tokens, and {model.name} {reason}: "
-            "grad-cam, integrated-gradients and occlusion work without it"
+            + (_ONLY_RISE if _FLEXIBLE in reason else "grad-cam, integrated-gradients and occlusion work without it")
         )
 
 

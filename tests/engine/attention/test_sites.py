@@ -132,8 +132,11 @@ def test_an_operation_that_returns_no_weights_is_named() -> None:
 @pytest.mark.filterwarnings("ignore:flex_attention called without")
 def test_flexible_attention_is_named() -> None:
     flex = pytest.importorskip("torch.nn.attention.flex_attention").flex_attention
-    with pytest.raises(CapabilityError, match="the operation 'flex_attention' returns no weights"):
-        cs.attention(cs.Model(network(flex)), PICTURES)
+    model = cs.Model(network(flex))
+    with pytest.raises(CapabilityError, match="the operation 'flex_attention' returns no weights") as refusal:
+        cs.attention(model, PICTURES)
+    assert str(refusal.value).endswith(": rise works with it, since it needs only scores")
+    assert cs.rise(model, PICTURES[:1], samples=8).values.any()
 
 
 class TwoRounds(nn.Module):

@@ -123,7 +123,7 @@ def product_of_layers(
         rows_of_images.append(flow.answer(number) - (flow.identity(number) if through_attention else 0))
         first[:] = [flow.first]
 
-    read_gradients(model, images, target, sites, visit)
+    read_gradients(model, images, target, sites, visit, flow=True)
     return token_maps_to_values(model, images, target, first[0], torch.cat(rows_of_images), site=sites[-1])
 
 

@@ -86,24 +86,22 @@ def attention(
     """
     attentions = find_attention(model, image.tensor)
     chosen = attentions.named(within.split()) if within.split() else attentions.sites
-    sites = [site for site in chosen if _shown_tokens(site, direction).cells and not site.no_grid]
+    with_maps = [site for site in attentions.sites if _shown_tokens(site, direction).cells and not site.no_grid]
+    sites = [site for site in with_maps if site in chosen]
     if not sites:
         reason = next((site.no_grid for site in chosen if site.no_grid), "has tokens without a place in the input")
         raise LayerError(f"attention at {chosen[0].name!r} {reason}, so that its weights have no map")
-    named_on = sites[0].queries.grid or sites[0].keys.grid
+    named_on = with_maps[0].queries.grid or with_maps[0].keys.grid
     answering = None if patch else answering_token(model, image.tensor)
-    maps: dict[str, list[Tensor]] = {site.name: [] for site in sites}
 
     def number_at(site: AttentionSite) -> int | None:
         return _patch_number(site, patch, direction, named_on) if patch else _answering_at(site, answering, direction)
 
-    def visit(site: AttentionSite, weights: Tensor, rows: Tensor) -> None:
+    def visit(site: AttentionSite, weights: Tensor, rows: Tensor) -> Tensor:
         numbers = weights_of_token(site, weights, number_at(site), direction)
-        numbers = numbers if heads == "each" else fused_heads(numbers, heads)[:, None]
-        maps[site.name].append(numbers.cpu())
+        return (numbers if heads == "each" else fused_heads(numbers, heads)[:, None]).cpu()
 
-    read_weights(model, image, sites, visit, copies=2)
-    numbers = {site: torch.cat(maps[site.name]) for site in sites}
+    numbers = {site: torch.cat(parts) for site, parts in read_weights(model, image, sites, visit, copies=2).items()}
     notes = attention_notes(attentions)
     left_out = [site.name for site in chosen if site not in sites]
     if left_out:

@@ -47,7 +47,8 @@ def attention_rollout(
         LayerError: its tokens cannot be followed from layer to layer.
         TooMuchAttention: the weights of a layer do not fit into memory.
 
-    Differs from the paper: where patches are merged (Swin), the rows of merged tokens are averaged.
+    Differs from the paper: where patches are merged (Swin), the rows of merged tokens are averaged. Discarding may set
+    the weight of the class token on itself to zero, which the package keeps that discards.
 
     Example:
         >>> import convscope as cs
@@ -59,15 +60,13 @@ def attention_rollout(
     """
     sites, number = find_attention(model, image.tensor).sites, chosen_token(model, image, token)
     flows: list[TokenFlow] = []
-    parts: list[Tensor] = []
 
-    def visit(site: AttentionSite, weights: Tensor, rows: Tensor) -> None:
+    def visit(site: AttentionSite, weights: Tensor, rows: Tensor) -> Tensor | None:
         if site is sites[0]:
             flows[:] = [TokenFlow(site, len(rows), weights)]
         flows[0].enter(site)
         add_rolled(flows[0], site, keep_largest(fused_heads(weights, heads), discard))
-        if site is sites[-1]:
-            parts.append(flows[0].answer(number))
+        return flows[0].answer(number) if site is sites[-1] else None
 
-    read_weights(model, image, sites, visit, copies=2)
-    return token_maps_to_values(model, image, None, flows[0].first, torch.cat(parts), site=sites[-1])
+    shares = torch.cat(read_weights(model, image, sites, visit, copies=2, flow=True)[sites[-1]])
+    return token_maps_to_values(model, image, None, flows[0].first, shares, site=sites[-1])
