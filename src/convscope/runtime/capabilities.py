@@ -5,8 +5,11 @@ from torch import Tensor
 from convscope.engine.attention.sites import why_no_attention
 from convscope.engine.network.model import Model
 from convscope.engine.network.scores_only import ScoresOnly
-from convscope.errors import CapabilityError
+from convscope.errors import CapabilityError, LayerError, NoGradient, NoRule, OutputError
 from convscope.spec import LENSES, LensSpec
+
+NOT_APPLICABLE = (CapabilityError, LayerError, NoGradient, NoRule, OutputError)
+"""Errors that mean that a lens does not work on a network; any other is a mistake in the request."""
 
 _FLEXIBLE = "flex_attention"
 """An operation that other function modes do not run through, and that has no gradient on a CPU."""

@@ -28,13 +28,12 @@ from convscope.errors import (
     ConvScopeError,
     InputError,
     LayerError,
-    NoGradient,
-    NoRule,
     OutputError,
     ParameterError,
     did_you_mean,
 )
 from convscope.runtime.bound_sample import ONLY, BoundSample
+from convscope.runtime.capabilities import NOT_APPLICABLE
 from convscope.runtime.value_stream import stream_of, targets_per_image
 from convscope.spec import LensSpec
 from convscope.values import INPUT_KINDS, Attribution, JointAttribution, Value
@@ -42,7 +41,7 @@ from convscope.values.facts import Fact
 
 Call = Callable[[LensSpec, dict[str, Any]], Any]
 
-_NOT_APPLICABLE = (CapabilityError, InputError, LayerError, NoGradient, NoRule, OutputError)
+_NOT_APPLICABLE = (*NOT_APPLICABLE, InputError)
 """Errors that mean that a lens does not work on an input, for which another one may."""
 
 

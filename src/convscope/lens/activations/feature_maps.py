@@ -4,7 +4,7 @@ from torch import Tensor
 
 from convscope.engine.context.chunking import in_chunks, rows_of
 from convscope.engine.inputs.specs import Images
-from convscope.engine.layers.addresses import FIRST_CONVOLUTION, Layers
+from convscope.engine.layers.addresses import FIRST_FEATURES, Layers
 from convscope.engine.layers.feature_maps import MapReading, read_maps, require_memory_of_maps, series_as_maps
 from convscope.engine.layers.recurrent_gates import GateReading, read_gates
 from convscope.engine.network.model import Model
@@ -27,7 +27,7 @@ def feature_maps(
     model: Model,
     image: Images,
     *,
-    layer: Layers = FIRST_CONVOLUTION,
+    layer: Layers = FIRST_FEATURES,
     channels: Annotated[
         int,
         Param(help="how many channels to keep, those with the largest mean magnitude; 0 keeps all", min=0, max=65536),
