@@ -129,7 +129,7 @@ def _of_image(
     for address, gate_reading in gate_readings.items():
         notes[Fact("gates of {layer}", layer=address)] = Fact(
             "recomputed from the weights; the states differ from the layer's own by {difference} at most",
-            difference=f"{gate_reading.difference:.1g}",
+            difference=f"{float(gate_reading.differences[index]):.1g}",
         )
     return FeatureMaps(
         maps={address: r.maps[index] for address, r in readings.items()},

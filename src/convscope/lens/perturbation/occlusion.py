@@ -243,7 +243,7 @@ def _fill_images(images: Images, fill: str, value: float | Tensor, seed: int, dr
     """The images (N, C, …) whose pixels replace those under the patches."""
     x = images.tensor
     if fill == "noise":
-        low = x.flatten(1).amin(1).view(-1, *[1] * (x.ndim - 1))
+        low = noise.smallest(x)
         return low + noise.value_range(x) * noise.uniform(
             x.shape[1:], seed=seed, copies=torch.tensor([draw], device="cpu"), like=x
         )
