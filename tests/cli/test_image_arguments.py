@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from convscope.cli.image_arguments import parse_images
+from convscope.errors import InputError
 from tests.warm_processes import run_code
 
 SHAPES = ("--model", "bundled:shapes")
@@ -272,3 +274,17 @@ def test_heic_photographs_require_a_package(refused, run, process, tmp_path: Pat
     paths = os.pathsep.join([str(tmp_path / "lib"), os.environ.get("PYTHONPATH", "")])
     done = process("predict", "photo.HEIC", *SHAPES, env={"PYTHONPATH": paths})
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("text", ["Stop. Go left now", "left and/or right", "left now? yes"])
+def test_words_with_marks_are_a_text(text: str) -> None:
+    assert parse_images([text]).members == (text,)
+
+
+def test_a_folder_whose_name_has_words_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture(tmp_path / "my photos/a.png")
+    assert parse_images(["my photos"]).members == ("my photos/a.png",)
+    for missing in ("my photos/b b", "no such.png", "a scan.nii.gz?frame=0"):
+        with pytest.raises(InputError, match="no such file"):
+            parse_images([missing])

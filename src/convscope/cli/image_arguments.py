@@ -142,8 +142,17 @@ def _names_inputs(argument: Any) -> Mapping[str, str]:
 
 
 def _is_text(argument: str) -> bool:
-    """Whether an argument is a text for a network of tokens: words, and neither a file nor a path."""
-    return len(argument.split()) > 1 and not Path(argument).suffix and "/" not in argument and not _is_file(argument)
+    """Whether an argument is a text for a network of tokens: words that are no file or folder and look like no path."""
+    if len(argument.split()) < 2:
+        return False
+    from convscope.engine.inputs.image_io import image_extensions, is_existing_folder
+    from convscope.engine.inputs.input_files import input_extensions
+
+    path = argument.partition("?")[0]
+    parent, slash, _ = path.rpartition("/")
+    is_in_folder = bool(slash) and is_existing_folder(parent or "/")
+    has_ending = path.lower().endswith((*image_extensions(), *input_extensions()))
+    return not (_is_file(argument) or is_existing_folder(path) or is_in_folder or has_ending)
 
 
 def _members(argument: str, *, only: bool) -> list[Any]:
