@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -236,11 +237,44 @@ def test_a_full_disk_ends_the_recording_and_not_the_training(tmp_path: Path, mon
 
     def train_until_full() -> list[float]:
         with cs.record(net, tmp_path, every=3) as recorder:
-            return train(net, 6, recorder)
+            losses = train(net, 6, recorder)
+            recorder.validation(loss=1.0)
+            assert not recorder._pending
+            assert not any(module._forward_hooks for module in net.modules())
+            return losses
 
     with pytest.warns(UserWarning, match="ended at step 4: No space left on device; the training goes on"):
         losses = train_until_full()
     assert len(losses) == 6
+    assert len(run_of(tmp_path).series("train/loss")) == 2
+
+
+def test_slow_steps_are_on_the_disk_when_they_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step takes longer than `FLUSH_SECONDS`; a process that is killed loses none that has ended."""
+    net = seeded(SmallNet).train()
+    with cs.record(net, tmp_path, every=100) as recorder:
+        recorder.step(loss=0.0)
+        monkeypatch.setattr("convscope.training.store.event_writer.FLUSH_SECONDS", 0.0)
+        for loss in (1.0, 2.0):
+            recorder.step(loss=loss)
+            assert run_of(tmp_path).series("train/loss").values[-1] == loss
+
+
+def test_the_log_is_closed_where_its_last_pictures_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[Path] = []
+    close = EventWriter.close
+    monkeypatch.setattr(EventWriter, "close", lambda self: (closed.append(self.folder), close(self)))
+    net = seeded(SmallNet).train()
+
+    def record_steps() -> None:
+        with cs.record(net, tmp_path, probes=torch.rand(1, 3, 12, 12)) as recorder:
+            for loss in (1.0, 2.0):
+                recorder.step(loss=loss)
+            monkeypatch.setattr(recorder._probes, "record", MagicMock(side_effect=RuntimeError("no memory")))
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        record_steps()
+    assert closed == [tmp_path]
     assert len(run_of(tmp_path).series("train/loss")) == 2
 
 

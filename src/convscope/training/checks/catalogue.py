@@ -23,6 +23,7 @@ from convscope.training.checks.plateau import plateau
 from convscope.training.checks.saturated_units import saturated_units
 from convscope.training.checks.split_leak import split_leak
 from convscope.training.checks.underfitting import underfitting
+from convscope.training.checks.unreadable_images import unreadable_images
 from convscope.training.checks.unusual_images import unusual_images
 from convscope.training.checks.wrong_preprocessing import wrong_preprocessing
 
@@ -31,5 +32,5 @@ CHECKS: tuple[Check[Any], ...] = (
     dying_units,
     nonfinite_values, input_independence, wrong_preprocessing, batch_norm_statistics, dead_units, saturated_units,
     gradient_by_depth, duplicate_kernels, noise_kernels,
-    split_leak, exact_duplicates, unusual_images, class_imbalance,
+    split_leak, exact_duplicates, unreadable_images, unusual_images, class_imbalance,
 )  # fmt: skip

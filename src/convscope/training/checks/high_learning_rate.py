@@ -3,8 +3,7 @@
 import numpy as np
 
 from convscope.training.checks.declaration import check
-from convscope.training.checks.run_evidence import RunEvidence, median_of_later_half
-from convscope.training.store import tags
+from convscope.training.checks.run_evidence import RunEvidence
 from convscope.values.facts import Fact
 
 RATIO, JUMPS, LEVEL = 0.03, 0.2, 0.5
@@ -22,15 +21,14 @@ RATIO, JUMPS, LEVEL = 0.03, 0.2, 0.5
 )
 def high_learning_rate(run: RunEvidence) -> list[tuple[str, Fact]]:
     """Look at the update ratios, and at the jumps of the training loss."""
-    ratios = [median_of_later_half(series) for series in run.layers(tags.UPDATE_RATIO).values()]
-    ratios = [ratio for ratio in ratios if np.isfinite(ratio)]
-    if ratios and float(np.median(ratios)) > RATIO:
+    ratio = run.median_update_ratio()
+    if ratio > RATIO:
         return [
             (
                 run.name,
                 Fact(
                     "a step moves the weights by {ratio} of their norm (median of layers)",
-                    ratio=f"{np.median(ratios):.1%}",
+                    ratio=f"{ratio:.1%}",
                 ),
             )
         ]

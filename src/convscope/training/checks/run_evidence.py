@@ -9,6 +9,7 @@ import numpy as np
 
 from convscope.training.roles import Role, curves, training_of
 from convscope.training.run import Run, TrainingLog
+from convscope.training.store import tags
 from convscope.training.store.series import Series
 from convscope.training.views.layer_numbers import layer_series
 
@@ -39,6 +40,12 @@ class RunEvidence:
     def layers(self, kind: str) -> dict[str, Series]:
         """Layer → its measurements of a kind."""
         return {layer: series for run in self.runs for layer, series in layer_series(run, kind).items()}
+
+    def median_update_ratio(self) -> float:
+        """How far a step moves the weights relative to their norm, the median of layers; NaN if it was not measured."""
+        ratios = [median_of_later_half(series) for series in self.layers(tags.UPDATE_RATIO).values()]
+        finite = [ratio for ratio in ratios if np.isfinite(ratio)]
+        return float(np.median(finite)) if finite else float("nan")
 
     def course(self) -> Floats | None:
         """The training loss in `WINDOWS` windows of equal length, each by its mean; None if too little is known."""
