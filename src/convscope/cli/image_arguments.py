@@ -138,6 +138,8 @@ def _names_inputs(argument: Any) -> Mapping[str, str]:
     from convscope.engine.inputs.named_inputs import written_inputs
 
     named = written_inputs(argument)
+    if any("?" in name for name in named):  # the option of a file, which may be missing: scan.nii.gz?frame=0
+        return {}
     return {} if named and any(_exists(path) for path in (argument, argument.rpartition("?")[0])) else named
 
 
