@@ -1,4 +1,4 @@
-"""The vectors that an attention adds up: weight × value after the projection that follows, head by head, and their norms.
+"""What an attention adds up: weight × value after the projection that follows, head by head, and the norms of it.
 
 Which column of the projection belongs to which channel of which head depends on how a network joins its heads. The
 number of each channel is therefore carried along beside the output of the attention, through everything that only moves
@@ -74,7 +74,7 @@ def read_norms(
 
 @dataclass(frozen=True, eq=False)
 class _Added:
-    """What a site adds up: weights (images, heads, windows, queries, keys), values (images, heads, windows, keys, …)."""
+    """A site's weights (images, heads, windows, queries, keys) and values (images, heads, windows, keys, …)."""
 
     site: AttentionSite
     weights: Tensor
