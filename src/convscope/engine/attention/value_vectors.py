@@ -89,10 +89,12 @@ class _Added:
         """The norms (images, 1, windows, queries, keys), for a projection (outputs, heads, channels)."""
         vectors = torch.einsum("nhwkc,ohc->nhwko", self.values, upcast(projection))
         if not summed:
-            return (self.weights * vectors.norm(dim=4)[:, :, :, None]).mean(1, keepdim=True)
+            each: Tensor = (self.weights * vectors.norm(dim=4)[:, :, :, None]).mean(1, keepdim=True)
+            return each
         products = torch.einsum("nhwko,ngwko->nwkhg", vectors, vectors)
         mixed = torch.einsum("nhwqk,nwkhg->ngwqk", self.weights, products)
-        return (mixed * self.weights).sum(1, keepdim=True).clamp_min(0).sqrt()
+        norms: Tensor = (mixed * self.weights).sum(1, keepdim=True).clamp_min(0).sqrt()
+        return norms
 
 
 def _channel_numbers(operation: AttentionOperation, site: AttentionSite, output: Tensor) -> Tensor:
@@ -148,7 +150,7 @@ class _ChannelFollower(TorchFunctionMode):
         if numbers.shape[1] != heads * channels or not bool((numbers == numbers[0]).all()):
             return
         order = numbers[0].argsort().to(weight.device)
-        self._hand_over(added, weight[:, order].unflatten(1, (heads, channels)))
+        self._hand_over(added, weight[:, order].reshape(-1, heads, channels))
 
 
 def _weight_columns(call: Call, followed: Tensor | None) -> tuple[Tensor, int] | None:
