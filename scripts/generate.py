@@ -14,6 +14,8 @@ from pathlib import Path
 from bibliography import CITED, bibliography, line
 from error_page import error_page
 
+import torch
+
 import convscope as cs
 from convscope._names import PUBLIC, own_lens_modules
 from convscope.catalogue import declarations_of
@@ -247,6 +249,7 @@ def _formatted(code: str) -> str:
 
 def main() -> int:
     """Write or check the files."""
+    torch.set_num_threads(1)  # more do not speed up small networks, and wait for each other on a busy machine
     files = {
         ROOT / "src/convscope/__init__.pyi": stub,
         ROOT / "docs/lenses.md": lens_pages,

@@ -79,7 +79,7 @@ def find_blocks(model: Model, tensor: Tensor) -> tuple[Block, ...]:
 
 def _block_of(site: AttentionSite, sites: Sequence[AttentionSite], trace: LayerTrace) -> Block | None:
     """The largest module that holds this site alone and returns its tokens; None where there is none."""
-    if not site.is_self_attention or not site.keys.cells or site.no_grid:
+    if not site.queries.same_as(site.keys) or not site.keys.cells or site.no_grid:
         return None
     parts = site.address.split(".") if site.address else []
     for depth in range(1, len(parts) + 1):

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
+from convscope.engine.attention.answering_token import answering_token
 from convscope.engine.attention.one_token import scattered
 from convscope.engine.attention.reading import SiteEvidence, read_gradients
-from convscope.engine.attention.sites import Attentions, AttentionSite, find_attention
+from convscope.engine.attention.sites import OWN_FORWARD, Attentions, AttentionSite, find_attention
 from convscope.engine.attention.token_flow import TokenFlow, require_grid
 from convscope.engine.attention.token_grid import Tokens
 from convscope.engine.inputs.specs import Images
@@ -24,7 +25,10 @@ from convscope.values.facts import Fact
 
 Token = Annotated[
     Literal["auto", "class", "mean"],
-    Param(help="whose row becomes the map: that of the class token, or the mean over all; auto takes the class token"),
+    Param(
+        help="whose row becomes the map: that of the class token, or the mean over all tokens with a place; auto takes "
+        "the class token where the answer is read from it"
+    ),
 ]
 Fusion = Annotated[
     Literal["mean", "max", "min"],
@@ -33,6 +37,9 @@ Fusion = Annotated[
 Discard = Annotated[
     float, Param(help="the share of the smallest weights of each layer that is set to zero", min=0, max=0.99)
 ]
+
+NO_WEIGHT = Fact("no weight that is kept leads to a patch")
+NO_WEIGHT_RAISES = Fact("no attention that is kept leads to a patch and raises the score")
 
 Step = Callable[[TokenFlow, SiteEvidence], None]
 """Updates the product of layers by one of them."""
@@ -70,6 +77,7 @@ def token_maps_to_values(
         layer_values={site.name: maps},
         signed=signed,
         notes=notes,
+        why_blank=NO_WEIGHT if target is None else NO_WEIGHT_RAISES,
     )
 
 
@@ -77,8 +85,22 @@ def attention_notes(attentions: Attentions) -> dict[str, Any]:
     """What of the network looks like attention and was not read."""
     if not attentions.unread:
         return {}
-    unread = "; ".join(f"{address}: {why}" for address, why in sorted(attentions.unread.items()))
+    unread = "; ".join(f"{address or OWN_FORWARD}: {why}" for address, why in sorted(attentions.unread.items()))
     return {"not read": Fact("{unread}", unread=unread)}
+
+
+def chosen_token(model: Model, images: Images, token: str) -> int | None:
+    """The number of the token whose row becomes the map; None for the mean over those with a place.
+
+    Raises:
+        LayerError: the class token is wanted, and there is none.
+    """
+    if token == "mean":
+        return None
+    last, answering = find_attention(model, images.tensor).sites[-1], answering_token(model, images.tensor)
+    if token == "class" and not last.queries.unplaced:
+        raise LayerError("the network has no class token at its last attention: choose token='mean'")
+    return 0 if token == "class" and answering is None else answering
 
 
 def product_of_layers(
@@ -89,7 +111,7 @@ def product_of_layers(
     Args:
         through_attention: leave out the identity from which the product started.
     """
-    sites = find_attention(model, images.tensor).sites
+    sites, number = find_attention(model, images.tensor).sites, chosen_token(model, images, token)
     rows_of_images: list[Tensor] = []
     first: list[Tokens] = []
 
@@ -98,7 +120,7 @@ def product_of_layers(
         for layer in evidence:
             flow.enter(layer.site)
             step(flow, layer)
-        rows_of_images.append(flow.answer(token) - (flow.identity(token) if through_attention else 0))
+        rows_of_images.append(flow.answer(number) - (flow.identity(number) if through_attention else 0))
         first[:] = [flow.first]
 
     read_gradients(model, images, target, sites, visit)
