@@ -32,7 +32,8 @@ def test_all_checks_pass_a_healthy_run_and_a_healthy_folder() -> None:
 def test_the_page_of_the_doctor_has_every_check_with_its_figures() -> None:
     """A check that is new, renamed or worded anew needs ``python scripts/doctor_table.py``."""
     rows = [line.split(" | ") for line in DOCTOR_PAGE.read_text("utf-8").splitlines() if line.startswith("| `")]
-    by_subject = sorted(CHECK.values(), key=lambda check: ("run", "network", "folder").index(check.subject))
+    subjects = ("run", "network", "explanation", "folder")
+    by_subject = sorted(CHECK.values(), key=lambda check: subjects.index(check.subject))
     assert [(row[0], row[1]) for row in rows] == [(f"| `{check.name}`", check.looks_for) for check in by_subject]
     for name, (recall, false_alarms, sizes) in zip((row[0] for row in rows), (row[3:6] for row in rows), strict=True):
         assert int(recall.rstrip("%")) >= 90, name
