@@ -77,3 +77,28 @@ def test_the_command_reports_a_log_and_refuses_nothing_to_check(tmp_path: Path) 
 def test_what_cannot_be_checked_is_one_sentence(call: Callable[[], object], sentence: str) -> None:
     with pytest.raises(cs.ConvScopeError, match=sentence):
         call()
+
+
+def test_why_a_map_is_blank_or_of_one_color() -> None:
+    """The same map is checked with and without the network that it explains; a network is not checked beside it."""
+    model, image = cs.load("bundled:shapes"), "sample:shapes/7"
+    of_classes = [cs.grad_cam(model, image, target=target, relu=True) for target in range(10)]
+    diagnosis = cs.diagnose(explanation=next(value for value in of_classes if value.blank))
+    assert [finding.check for finding in diagnosis.findings] == ["removed_by_relu"]
+    assert {CHECK[name].subject for name in diagnosis.checked} == {"explanation"}
+    answer = cs.grad_cam(model, image)
+    assert cs.diagnose(model, image, explanation=answer).findings == ()
+    (same,) = cs.diagnose(model, image, explanation=cs.eigen_cam(model, image)).findings
+    assert same.check == "same_for_classes"
+    with pytest.raises(cs.ConvScopeError, match="an explanation is one map of a lens"):
+        cs.diagnose(explanation="map.png")
+
+
+def test_random_weights_are_told_from_trained_ones_with_a_picture() -> None:
+    images = "sample:shapes/0-1"
+    (finding,) = cs.diagnose(cs.load("bundled:shapes?weights=none"), images, checks=["weight_spectra"]).findings
+    assert finding.place == "layer3.0.conv1"
+    assert finding.picture is not None
+    assert "edge of random" in finding.picture().alt
+    assert "picture" not in finding.as_json()
+    assert not cs.diagnose(cs.load("bundled:shapes"), images, checks=["weight_spectra"]).findings
