@@ -11,6 +11,7 @@ import re
 import sys
 from pathlib import Path
 
+import torch
 from bibliography import CITED, bibliography, line
 from error_page import error_page
 
@@ -247,6 +248,7 @@ def _formatted(code: str) -> str:
 
 def main() -> int:
     """Write or check the files."""
+    torch.set_num_threads(1)  # more do not speed up small networks, and wait for each other on a busy machine
     files = {
         ROOT / "src/convscope/__init__.pyi": stub,
         ROOT / "docs/lenses.md": lens_pages,

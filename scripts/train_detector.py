@@ -72,13 +72,17 @@ def augment(images: Tensor) -> Tensor:
 def measure(detector: DetectorNet, scenes: list[Scene]) -> dict[str, float]:
     """The share of objects with a box of their class at an overlap of 1/2, and of boxes with such an object."""
     detections = [d for part in images_of(scenes).split(100) for d in detector(normalize(part))]
-    hits, objects, boxes = 0, 0, 0
+    hits, objects, on_objects, boxes = 0, 0, 0, 0
     for drawn, detected in zip(scenes, detections, strict=True):
         objects, boxes = objects + len(drawn.objects), boxes + len(detected["boxes"])
+        has_object = torch.zeros(len(detected["boxes"]), dtype=torch.bool)
         for each in drawn.objects:
             overlap = overlaps(detected["boxes"][None], torch.tensor([each.box]))[0]
-            hits += int(((overlap >= 0.5) & (detected["labels"] == each.label)).any())
-    return {"accuracy": hits / objects, "boxes_with_object": hits / max(1, boxes)}
+            on_object = (overlap >= 0.5) & (detected["labels"] == each.label)
+            hits += int(on_object.any())
+            has_object |= on_object
+        on_objects += int(has_object.sum())
+    return {"accuracy": hits / objects, "boxes_with_object": on_objects / max(1, boxes)}
 
 
 def main() -> None:

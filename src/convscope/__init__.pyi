@@ -2755,6 +2755,67 @@ def attention_heads(model: Model | Module | Callable[..., Any], images: Any) -> 
     """Measure every head: the entropy of its weights, and the mean distance of what it attends to."""
 
 @overload
+def attention_norms(
+    model: Model | Module | Callable[..., Any],
+    image: OneImage,
+    *,
+    heads: Literal["sum", "mean"] = "sum",
+    within: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution:
+    """Show the norms of the vectors that attention adds up, averaged over layers."""
+
+@overload
+def attention_norms(
+    model: Model | Module | Callable[..., Any],
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    heads: Literal["sum", "mean"] = "sum",
+    within: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Attribution]:
+    """Show the norms of the vectors that attention adds up, averaged over layers."""
+
+@overload
+def attention_norms(
+    model: Model | Module | Callable[..., Any],
+    image: Tensor,
+    *,
+    heads: Literal["sum", "mean"] = "sum",
+    within: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution | list[Attribution]:
+    """Show the norms of the vectors that attention adds up, averaged over layers."""
+
+@overload
+def attention_norms(
+    model: Model | Module | Callable[..., Any],
+    image: DataSet,
+    *,
+    heads: Literal["sum", "mean"] = "sum",
+    within: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> ValueStream[Attribution]:
+    """Show the norms of the vectors that attention adds up, averaged over layers."""
+
+@overload
+def attention_norms(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    heads: Literal["sum", "mean"] = "sum",
+    within: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Show the norms of the vectors that attention adds up, averaged over layers."""
+
+@overload
 def attention_rollout(
     model: Model | Module | Callable[..., Any],
     image: OneImage,
@@ -2965,6 +3026,79 @@ def gradient_rollout(
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Any]:
     """Attention rollout of weights that are multiplied by their gradients."""
+
+@overload
+def legrad(
+    model: Model | Module | Callable[..., Any],
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    pool: Literal["mean", "network"] = "mean",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution:
+    """Average the positive gradients of each layer's own score to its attention weights over heads, queries and layers."""
+
+@overload
+def legrad(
+    model: Model | Module | Callable[..., Any],
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    pool: Literal["mean", "network"] = "mean",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Attribution]:
+    """Average the positive gradients of each layer's own score to its attention weights over heads, queries and layers."""
+
+@overload
+def legrad(
+    model: Model | Module | Callable[..., Any],
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    pool: Literal["mean", "network"] = "mean",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution | list[Attribution]:
+    """Average the positive gradients of each layer's own score to its attention weights over heads, queries and layers."""
+
+@overload
+def legrad(
+    model: Model | Module | Callable[..., Any],
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    pool: Literal["mean", "network"] = "mean",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> ValueStream[Attribution]:
+    """Average the positive gradients of each layer's own score to its attention weights over heads, queries and layers."""
+
+@overload
+def legrad(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    pool: Literal["mean", "network"] = "mean",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Average the positive gradients of each layer's own score to its attention weights over heads, queries and layers."""
+
+@overload
+def legrad(
+    model: Model | Module | Callable[..., Any],
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    pool: Literal["mean", "network"] = "mean",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
+    """Average the positive gradients of each layer's own score to its attention weights over heads, queries and layers."""
 
 @overload
 def transformer_attribution(

@@ -71,8 +71,8 @@ def test_weights_of_another_number_of_classes_are_loaded(tmp_path: Path) -> None
         "fasterrcnn_mobilenet_v3_large_320_fpn",
         "retinanet_resnet50_fpn",
         "fcos_resnet50_fpn",
-        "maskrcnn_resnet50_fpn",
-        "keypointrcnn_resnet50_fpn",
+        pytest.param("maskrcnn_resnet50_fpn", marks=pytest.mark.by_hand),
+        pytest.param("keypointrcnn_resnet50_fpn", marks=pytest.mark.by_hand),
     ],
 )
 def test_a_box_is_explained_at_the_backbone(name: str, torchvision: ModuleType, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from convscope.render.canvas import Canvas
 from convscope.render.line_plot import PlotAxis, PlotLine, draw_heat, draw_lines
 
 
@@ -37,6 +38,26 @@ def test_a_line_is_interrupted_at_nan() -> None:
     red = [((p.pixels == (255, 0, 0)).all(2)).sum() for p in (whole, cut)]
     assert 0.3 * red[0] < red[1] < 0.8 * red[0]
     assert "loss" in whole.alt
+
+
+def test_a_spike_in_a_long_line_is_drawn() -> None:
+    ys = np.zeros(100_001)
+    ys[54_321] = 1.0
+    picture = draw_lines([PlotLine("loss", np.arange(len(ys), dtype=float), ys, "#ff0000")], title="t", x_label="step")
+    rows = np.flatnonzero((picture.pixels == (255, 0, 0)).all(2).any(1))
+    assert rows.max() - rows.min() > 200
+
+
+@pytest.mark.parametrize("step", [3.0, 1e8])
+def test_a_single_step_is_one_tick(step: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    words: list[str] = []
+    text = Canvas.text
+    monkeypatch.setattr(
+        Canvas, "text", lambda self, x, y, shown, **style: words.append(shown) or text(self, x, y, shown, **style)
+    )
+    draw_lines([PlotLine("loss", np.array([step]), np.array([0.5]), "#ff0000")], title="t", x_label="step")
+    assert words.count(f"{step:,g}") == 1
+    assert words[words.index(f"{step:,g}") :] == [f"{step:,g}", "step", "loss"]
 
 
 def test_a_heat_map_is_brightest_at_its_peak_and_leaves_gaps() -> None:

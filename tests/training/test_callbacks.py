@@ -126,6 +126,17 @@ def train(*callbacks):
     return np.concatenate([w.ravel() for w in network.get_weights()])
 
 assert np.array_equal(train(KerasRecorder("log", every=1)), train())
+
+def fail(epoch, logs):
+    raise KeyboardInterrupt
+
+from torch.optim import optimizer
+hooks = optimizer._global_optimizer_post_hooks
+try:
+    with KerasRecorder("other") as recorder:
+        train(recorder, keras.callbacks.LambdaCallback(on_epoch_end=fail))
+except KeyboardInterrupt:
+    assert not hooks and os.listdir("other")
 """
 
 

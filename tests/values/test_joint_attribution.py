@@ -1,6 +1,7 @@
 """Attributions of several inputs: parts by name, totals, files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,3 +33,15 @@ def test_what_is_saved_is_read_back_with_its_parts(tmp_path: Path) -> None:
     assert len(joint) == 2
     with pytest.raises(CannotWrite, match=r"'map.gif' holds the map of one input, and these are several: save one of"):
         joint.save(tmp_path / "map.gif")
+
+
+def test_names_may_hold_the_marks_that_divide_the_entries_of_a_file(tmp_path: Path) -> None:
+    value: Any = cs.layer_cam(image_and_table(), photo_and_row(), layer=["features.1", "features.3"])
+    parts = {
+        name: replace(value["photo"], values=value["photo"].values + number)
+        for number, name in enumerate(("a", "a:b", "a/b", "scan:ct/left"))
+    }
+    restored = cs.JointAttribution.load(replace(value, parts=parts).save(tmp_path / "joint.npz"))
+    for name, part in parts.items():
+        assert torch.equal(restored[name].values, part.values)
+        assert list(restored[name].layer_values) == list(part.layer_values)

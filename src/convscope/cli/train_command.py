@@ -30,7 +30,7 @@ def train(
     ] = None,
     data_folder: Annotated[
         Path | None,
-        typer.Option("--data", help="where the files of mnist, fashion or cifar lie", metavar="FOLDER"),
+        typer.Option("--data", help="where the files of mnist, fashion or cifar (NPZ) lie", metavar="FOLDER"),
     ] = None,
     patience: Annotated[
         int, typer.Option("--patience", help="end after so many epochs without a better accuracy", min=1)

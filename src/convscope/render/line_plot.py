@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def draw_lines(
     levels = np.concatenate([*numbers, np.array([level for level, _ in marks])]) if numbers else np.zeros(0)
     y_axis = PlotAxis.over(levels, logarithmic=logarithmic)
     xs = np.concatenate([line.xs for line in lines]) if lines else np.zeros(1)
-    x_axis = PlotAxis(float(np.min(xs)), max(float(np.max(xs)), float(np.min(xs)) + 1e-9))
+    x_axis = _steps_axis(float(np.min(xs)), float(np.max(xs)))
     left, top = MARGIN + 64.0, canvas.y + 10
     width = WIDTH - 64.0
     _draw_frame(canvas, (left, top, width, HEIGHT), x_axis, y_axis, x_label, x_names)
@@ -182,10 +183,23 @@ def _draw_frame(
             anchor = "right" if number == len(x_names) - 1 else "left" if number == 0 else "center"
             canvas.text(x, y, canvas.shorten(name, width / 4), size=SMALL, anchor=anchor)  # type: ignore[arg-type]
         return
-    for tick in x_axis.ticks():
+    middle = (x_axis.low + x_axis.high) / 2
+    for tick in x_axis.ticks() if x_axis.high - x_axis.low >= 1 else [middle]:  # steps are whole numbers
         x = left + float(x_axis.positions(np.array([tick]))[0]) * width
         canvas.text(x, top + height + 6, f"{tick:,g}", size=SMALL, anchor="center")
     canvas.text(left + width, top + height + 22, x_label, size=SMALL, colour=canvas.theme.faint, anchor="right")
+
+
+def _steps_axis(first: float, last: float) -> PlotAxis:
+    """The axis from the first to the last step; a single step stands in the middle."""
+    return PlotAxis(first, last) if last > first else PlotAxis(first - 0.25, first + 0.25)
+
+
+def _extremes(ys: Floats, most: int) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    """Where the smallest and the largest of neighboring numbers stand, so that no spike is lost; ``most`` of each."""
+    edges = np.linspace(0, len(ys), most + 1).astype(int)
+    kept = [start + place(ys[start:end]) for start, end in pairwise(edges) for place in (np.argmin, np.argmax)]
+    return np.unique(kept)
 
 
 def _draw_line(
@@ -197,7 +211,7 @@ def _draw_line(
     for part in np.split(np.arange(len(xs)), np.flatnonzero(~shown)):
         part = part[shown[part]]
         if len(part) > 2 * width:
-            part = part[np.unique(np.linspace(0, len(part) - 1, int(2 * width)).astype(int))]
+            part = part[_extremes(ys[part], int(width))]
         x, y = (left + xs[part] * width).tolist(), (top + (1 - ys[part]) * height).tolist()
         if len(part) == 1:
             canvas.box(x[0] - 2, y[0] - 2, 4, 4, fill=colour)

@@ -5,8 +5,15 @@ from torch import Tensor
 from convscope.engine.attention.sites import why_no_attention
 from convscope.engine.network.model import Model
 from convscope.engine.network.scores_only import ScoresOnly
-from convscope.errors import CapabilityError
+from convscope.errors import CapabilityError, LayerError, NoGradient, NoRule, OutputError
 from convscope.spec import LENSES, LensSpec
+
+NOT_APPLICABLE = (CapabilityError, LayerError, NoGradient, NoRule, OutputError)
+"""Errors that mean that a lens does not work on a network; any other is a mistake in the request."""
+
+_FLEXIBLE = "flex_attention"
+"""An operation that other function modes do not run through, and that has no gradient on a CPU."""
+_ONLY_RISE = "rise works with it, since it needs only scores"
 
 
 def require_capabilities(declaration: LensSpec, model: Model) -> None:
@@ -35,11 +42,11 @@ def require_attention(declaration: LensSpec, model: Model, tensor: Tensor) -> No
     Raises:
         CapabilityError: the message says what looked like attention, and names lenses that work.
     """
-    reason = "attention" in declaration.needs and why_no_attention(model, tensor)
+    reason = why_no_attention(model, tensor) if "attention" in declaration.needs else ""
     if reason:
         raise CapabilityError(
             f"{declaration.command} needs attention between tokens, and {model.name} {reason}: "
-            "grad-cam, integrated-gradients and occlusion work without it"
+            + (_ONLY_RISE if _FLEXIBLE in reason else "grad-cam, integrated-gradients and occlusion work without it")
         )
 
 

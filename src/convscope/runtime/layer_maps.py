@@ -18,6 +18,10 @@ from convscope.values.facts import Fact
 
 Relu = Annotated[bool, Param(help="keep only what speaks for the target")]
 
+ONE_WEIGHT_PER_CHANNEL = (
+    "a channel has one weight for all positions, so that other objects with its features are marked too"
+)
+"""Why the map of a method that averages gradients over the layer does not keep to one place: ``fails["place"]``."""
 
 NOTHING_POSITIVE = Fact("no position of this layer speaks for the target; relu=False shows what speaks against it")
 """Why a map is blank of which only the positive part is kept."""

@@ -8,23 +8,15 @@ from convscope.engine.network.model import as_model
 from convscope.engine.run.gradients import sharing_passes
 from convscope.engine.targets.target import TOP1, resolve_target
 from convscope.errors import (
-    CapabilityError,
     ConvScopeError,
-    LayerError,
-    NoGradient,
-    NoRule,
-    OutputError,
     ParameterError,
     did_you_mean,
 )
+from convscope.runtime.capabilities import NOT_APPLICABLE
 from convscope.runtime.lens_call import call_lens
 from convscope.runtime.several_inputs import prepared_inputs
 from convscope.spec import LensSpec
 from convscope.values import Value
-
-NOT_APPLICABLE = (CapabilityError, LayerError, NoGradient, NoRule, OutputError)
-"""Errors that mean that a lens does not work on a network; any other is a mistake in the request."""
-
 
 OnRefusal = Callable[[LensSpec, ConvScopeError], None]
 """Called with a lens that does not work on this network and is left out; without it the error is raised."""

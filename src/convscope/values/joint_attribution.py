@@ -102,9 +102,12 @@ class JointAttribution(Value):
     @classmethod
     def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:
         numbers: dict[str, dict[str, Any]] = {}
+        longest_first = sorted(stored["parts"], key=len, reverse=True)
         for key, array in stored.pop("numbers", {}).items():
-            name, _, place = key.rpartition(":") if "/" not in key else _split(key)
-            array_name, _, inner = place.partition("/")
+            name = next((name for name in longest_first if key.startswith(f"{name}:")), None)
+            if name is None:
+                raise KeyError(key)
+            array_name, _, inner = key.removeprefix(f"{name}:").partition("/")
             own = numbers.setdefault(name, {})
             if inner:
                 own.setdefault(array_name, {})[inner] = array
@@ -117,10 +120,3 @@ class JointAttribution(Value):
             fields = {key: value for key, value in manifest.items() if key != "kind"}
             parts[name] = Attribution(**Attribution._restore_fields({**fields, **numbers.get(name, {})}), record=record)
         return {**stored, "parts": parts}
-
-
-def _split(key: str) -> tuple[str, str, str]:
-    """The name of the input and the place of an array, in a key such as ``photo:layer_values/features``."""
-    head, _, inner = key.partition("/")
-    name, mark, array = head.rpartition(":")
-    return name, mark, f"{array}/{inner}"

@@ -13,6 +13,7 @@ import convscope as cs
 from convscope.engine.layers.addresses import (
     EVERY_LAYER,
     FIRST_CONVOLUTION,
+    FIRST_FEATURES,
     LAST_SPATIAL,
     STAGES,
     parse_unit,
@@ -146,7 +147,7 @@ def _with_module_named(name: str) -> nn.Module:
     return seeded(lambda: nn.Sequential(OrderedDict({**convolutions, **head})))
 
 
-@pytest.mark.parametrize("default", [LAST_SPATIAL, FIRST_CONVOLUTION, EVERY_LAYER, STAGES], ids=str)
+@pytest.mark.parametrize("default", [LAST_SPATIAL, FIRST_CONVOLUTION, FIRST_FEATURES, EVERY_LAYER, STAGES], ids=str)
 def test_a_module_named_like_a_default_is_found_by_its_name(default: Any) -> None:
     net = _with_module_named(str(default))
     (layer,) = cs.activations(net, tensor(), layer=str(default)).layers
@@ -161,7 +162,16 @@ def test_defaults_work_in_a_network_with_modules_of_their_names() -> None:
         assert resolve_layers(model, "every layer", tensor) == resolve_layers(model, EVERY_LAYER, tensor)
 
 
-@pytest.mark.parametrize("default", [LAST_SPATIAL, FIRST_CONVOLUTION, EVERY_LAYER, STAGES], ids=str)
+def test_only_maps_are_shown_of_a_recurrent_layer_by_default() -> None:
+    """A recurrent layer has no kernels, and is no single operation."""
+    model = cs.load("bundled:sequence")
+    assert next(iter(cs.feature_maps(model, "sample:sequence/1").maps)) == "gru"  # type: ignore[union-attr]
+    for lens in (lambda: cs.kernels(model), lambda: cs.step_through(model, "sample:sequence/1")):
+        with pytest.raises(LayerError, match="has no layer with convolution kernels"):
+            lens()
+
+
+@pytest.mark.parametrize("default", [LAST_SPATIAL, FIRST_CONVOLUTION, FIRST_FEATURES, EVERY_LAYER, STAGES], ids=str)
 def test_there_is_one_instance_of_each_default(default: Any) -> None:
     assert pickle.loads(pickle.dumps(default)) is default
     assert copy.deepcopy(default) is default

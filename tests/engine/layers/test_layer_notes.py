@@ -1,10 +1,11 @@
-"""A layer that runs several times is noted to be shown at its last call."""
+"""Notes on layers: a layer that runs several times is shown at its last call, and why a default was chosen."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import convscope as cs
+from convscope.engine.targets.tasks import segmentation
 from tests.engine.networks import SIDE, seeded, tensor
 
 
@@ -40,3 +41,27 @@ def test_a_layer_that_runs_several_times_is_noted_to_be_shown_at_its_last_call(n
 def test_a_unit_of_a_reused_layer_is_noted_to_be_that_of_its_last_call() -> None:
     assert "2 times" in cs.saliency(seeded(Pair), tensor(1, 6, SIDE, SIDE), target="encoder[3]").notes["call"]
     assert "call" not in cs.saliency(seeded(Pair), tensor(1, 6, SIDE, SIDE), target="once[3]").notes
+
+
+class SkipInTheMiddle(nn.Module):
+    """A segmenter whose head also reads the middle of its backbone, as that of LR-ASPP does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 6, 3, padding=1))
+        self.low, self.high = nn.Conv2d(6, 4, 1), nn.Conv2d(6, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = self.backbone[1](self.backbone[0](x))
+        return self.low(low) + self.high(self.backbone[2](low))
+
+
+def test_the_layer_of_the_task_is_found_once_and_its_reason_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[str] = []
+    original = segmentation.score_maps
+    monkeypatch.setattr(segmentation, "score_maps", lambda *given: (runs.append("run"), original(*given))[1])
+    model, x = cs.Model(seeded(SkipInTheMiddle), task="segmentation"), tensor(1, 3, SIDE, SIDE)
+    for _ in range(2):
+        note = cs.grad_cam(model, x, target="1 everywhere").notes["default layer"]
+        assert note == "'backbone.2': the last map of the backbone, behind which several branches lead to the output"
+    assert runs == ["run"]

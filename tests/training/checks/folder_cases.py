@@ -92,6 +92,17 @@ def extreme_images(seed: int, path: Path) -> FolderEvidence:
     return folder(seed, path, change)
 
 
+def unreadable_images(seed: int, path: Path) -> FolderEvidence:
+    """A file that was cut off, is empty, or is a page of an error."""
+
+    def change(rng: Random, path: Path) -> None:
+        content = (path / "train/cat/0.png").read_bytes()
+        cut = (content[: int(rng.integers(1, len(content) // 2))], b"", b"<html>404</html>")[seed % 3]
+        (path / rng.choice(["train", "val"]) / "dog" / "other.png").write_bytes(cut)
+
+    return folder(seed, path, change)
+
+
 def class_imbalance(seed: int, path: Path) -> FolderEvidence:
     rng = np.random.default_rng(seed)
     few = int(rng.integers(1, 5))
@@ -111,4 +122,4 @@ HEALTHY: dict[str, Callable[[int, Path], FolderEvidence]] = {
     "split_leak": similar_images, "exact_duplicates": similar_images, "unusual_images": extreme_images,
     "class_imbalance": unequal_classes,
 }  # fmt: skip
-SICK = (split_leak, exact_duplicates, unusual_images, class_imbalance)
+SICK = (split_leak, exact_duplicates, unreadable_images, unusual_images, class_imbalance)

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import convscope as cs
+from convscope.training.loop import fit
 from convscope.training.loop.architectures import ARCHITECTURES, shift_and_mirror
 from convscope.training.loop.fit import CHECKPOINT, Epoch, one_cycle
 from convscope.training.run import open_log
@@ -29,19 +31,49 @@ def test_digits_are_learned_and_the_training_is_recorded(tmp_path: Path) -> None
 
 
 def test_a_training_that_was_interrupted_and_resumed_ends_with_the_same_bits(tmp_path: Path) -> None:
+    """Of a network with batch norm and dropout, which draws random numbers."""
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef make():\n    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), "
+        "nn.Dropout(0.3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 10))\n"
+    )
+    arch = f"{tmp_path / 'net.py'}:make"
+
     def interrupt(epoch: Epoch) -> None:
         raise KeyboardInterrupt
 
-    whole = cs.train("digits", tmp_path / "whole", epochs=2, images=128)
+    whole = cs.train("digits", tmp_path / "whole", arch=arch, epochs=2, images=128)
     with pytest.raises(KeyboardInterrupt):
-        cs.train("digits", tmp_path / "resumed", epochs=2, images=128, report=interrupt)
-    resumed = cs.train("digits", tmp_path / "resumed", epochs=2, images=128, resume=True)
+        cs.train("digits", tmp_path / "resumed", arch=arch, epochs=2, images=128, report=interrupt)
+    resumed = cs.train("digits", tmp_path / "resumed", arch=arch, epochs=2, images=128, resume=True)
     assert [epoch.number for epoch in resumed.epochs] == [2]
     assert resumed.epochs[0].loss == whole.epochs[1].loss
     first, second = ((tmp_path / name / "network.safetensors").read_bytes() for name in ("whole", "resumed"))
     assert first == second
     (run,) = open_log(tmp_path / "resumed")
     assert run.series("train/loss").steps.tolist() == [0, 1, 2, 3]
+
+
+def test_some_images_of_a_folder_are_of_all_classes_and_at_most_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder with its own validation part is sorted by class; its images differ by their level."""
+    for part, count in (("train", 10), ("val", 1)):
+        for number, name in enumerate(("cat", "dog")):
+            (tmp_path / part / name).mkdir(parents=True)
+            for level in range(count):
+                Image.new("RGB", (4, 4), (100 * number + level,) * 3).save(tmp_path / part / name / f"{level}.png")
+    trained: list[list[int]] = []
+    run = fit._Loop.run
+
+    def keep_labels(loop: fit._Loop, *arguments: Any) -> fit.Training:
+        trained.append(sorted(loop.training.labels.tolist()))
+        return run(loop, *arguments)
+
+    monkeypatch.setattr(fit._Loop, "run", keep_labels)
+    for images in (8, 1000):
+        cs.train(str(tmp_path), tmp_path / str(images), epochs=1, images=images)
+    assert set(trained[0]) == {0, 1}
+    assert [len(trained[0]), trained[1]] == [8, [0] * 10 + [1] * 10]
 
 
 def test_it_ends_early_without_progress(tmp_path: Path) -> None:
@@ -82,6 +114,9 @@ def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
 def test_what_cannot_be_trained_is_one_sentence(tmp_path: Path) -> None:
     calls: dict[str, dict[str, Any]] = {
         "no architecture 'lenett'; did you mean 'lenet'": {"arch": "lenett"},
+        r"'bundled:digits' is not made by a function: name lenet, vgg, resnet, or net.py:make": {
+            "arch": "bundled:digits"
+        },
         "epochs must be a whole number from 1 on, got 0": {"epochs": 0},
         "there is no checkpoint in": {"resume": True},
     }

@@ -33,7 +33,3 @@ def test_steps_that_were_repeated_have_the_later_numbers() -> None:
     assert replaced == 2
     assert resumed.steps.tolist() == [1, 2, 3]
     assert resumed.values.tolist() == [0.9, 0.6, 0.5]
-
-
-def test_elapsed_time_ignores_clocks_that_were_set_back() -> None:
-    assert series([(1, 10.0, 0), (2, 15.0, 0), (3, 3.0, 0), (4, 4.0, 0)]).elapsed().tolist() == [0, 5, 5, 6]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.errors import CapabilityError, LayerError, ParameterError
+from tests.nets import seeded
 from tests.twins.attention import by_hand
 from tests.twins.binding import twin_of
 
@@ -36,6 +37,31 @@ def test_fused_heads_and_chosen_layers() -> None:
     (largest,) = cs.attention(by_hand.model(), by_hand.names()[:1], heads="max", within="blocks.1")
     assert list(largest.maps) == ["blocks.1.attn"]
     torch.testing.assert_close(largest.maps["blocks.1.attn"][0], each.maps["blocks.1.attn"].amax(0))
+
+
+class TwoGrids(nn.Module):
+    """Attends among 4 × 4 patches, and then among 2 × 2 merged ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = seeded(lambda: nn.Conv2d(3, 8, 8, 8))
+        self.fine, self.coarse = (seeded(lambda: nn.MultiheadAttention(8, 2, batch_first=True)) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scores."""
+        tokens = self.stem(x).flatten(2).mT
+        patches = self.fine(tokens, tokens, tokens)[0].mT.unflatten(2, (4, 4))
+        merged = nn.functional.avg_pool2d(patches, 2).flatten(2).mT
+        mixed: Tensor = self.coarse(merged, merged, merged)[0]
+        return mixed.mean(1)
+
+
+def test_a_patch_is_named_on_the_grid_of_the_first_layer_whichever_layers_are_chosen() -> None:
+    model = cs.Model(TwoGrids().eval())
+    both = cs.attention(model, PICTURE[:1], patch="3x1")
+    coarse = cs.attention(model, PICTURE[:1], patch="3x1", within="coarse")
+    torch.testing.assert_close(coarse.maps["coarse"], both.maps["coarse"])
+    assert both.place == coarse.place == (3.5 / 4, 1.5 / 4)
 
 
 def test_what_does_not_exist_is_refused() -> None:

@@ -38,6 +38,17 @@ class HeadMeans:
         return "local" if self.reach[head] < LOCAL else "global"
 
 
+@dataclass(frozen=True, eq=False)
+class HeadSums:
+    """Sums over images, one number per head; `products` of the unit vectors of weights is (heads, heads)."""
+
+    images: int
+    entropy: Tensor
+    distance: Tensor
+    beside: Tensor
+    products: Tensor
+
+
 class HeadStatistics:
     """Sums over the images that were added."""
 
@@ -48,21 +59,26 @@ class HeadStatistics:
         self._products = torch.zeros(site.heads, site.heads, dtype=torch.float64, device="cpu")
         self._lengths = _distances(site, extent)
 
-    def add(self, weights: Tensor) -> None:
-        """Add the weights (images, heads, windows, queries, keys) of some images."""
+    def add(self, sums: HeadSums) -> None:
+        """Add the sums over some images."""
+        self.images += sums.images
+        self._entropy, self._distance = self._entropy + sums.entropy, self._distance + sums.distance
+        self._beside, self._products = self._beside + sums.beside, self._products + sums.products
+
+    def sums(self, weights: Tensor) -> HeadSums:
+        """The sums over the weights (images, heads, windows, queries, keys) of some images."""
         keys = weights.shape[-1]
         entropy = torch.special.entr(weights).sum(-1) / max(math.log(keys), torch.finfo(weights.dtype).tiny)
-        self._entropy = self._entropy + _summed(entropy)
         placed = weights * (self.site.keys.index >= self.site.keys.unplaced)[:, None, :].to(weights)
-        self._beside = self._beside + _summed(weights.sum(-1) - placed.sum(-1))
+        distance = torch.zeros_like(self._distance)
         if self._lengths is not None:
             total = placed.sum(-1).clamp_min(torch.finfo(weights.dtype).tiny)
             mean = (placed * self._lengths.to(weights)).sum(-1) / total
-            self._distance = self._distance + _summed(mean[..., self._queries()])
+            distance = _summed(mean[..., self._queries()])
         flat = weights.flatten(2)
         unit = flat / flat.norm(dim=2, keepdim=True).clamp_min(torch.finfo(flat.dtype).tiny)
-        self._products = self._products + (unit @ unit.mT).sum(0).double().cpu()
-        self.images += len(weights)
+        beside, products = _summed(weights.sum(-1) - placed.sum(-1)), (unit @ unit.mT).sum(0).double().cpu()
+        return HeadSums(len(weights), _summed(entropy), distance, beside, products)
 
     def means(self) -> HeadMeans:
         """The means over the images that were added."""

@@ -23,8 +23,11 @@ from convscope.engine.run.gradients import gradients_of, note_gradient_use, scor
 from convscope.engine.targets.target import Target
 from convscope.errors import LayerError
 
-Visit = Callable[[AttentionSite, Tensor, Tensor], None]
-"""``(site, weights, rows)``: reads the weights (images, heads, windows, queries, keys) of the images ``rows``."""
+Visit = Callable[[AttentionSite, Tensor, Tensor], Any]
+"""``(site, weights, rows)``: what is kept of the weights (images, heads, windows, queries, keys) of images ``rows``.
+
+It must not store anything itself: a chunk that does not fit into memory is run again.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,16 +61,22 @@ class SiteCounter:
 
 
 def read_weights(
-    model: Model, images: Images, sites: Sequence[AttentionSite], visit: Visit, *, copies: int = 2
-) -> None:
+    model: Model, images: Images, sites: Sequence[AttentionSite], visit: Visit, *, copies: int = 2, flow: bool = False
+) -> dict[AttentionSite, list[Any]]:
     """Run the images through the network and hand over the weights of these sites, each as it runs.
 
     Args:
         copies: how many tensors of the size of one site's weights the reader holds at a time.
+        flow: whether it also carries a matrix of tokens from site to site.
+
+    Returns:
+        Of each site what was kept, chunk by chunk.
     """
-    size = images_at_a_time(images.tensor[0], sites, copies=copies, together=False)
+    size = images_at_a_time(images.tensor[0], sites, copies=copies, together=False, flow=flow)
+    kept: dict[AttentionSite, list[Any]] = {site: [] for site in sites}
 
     def step(rows: Tensor) -> None:
+        of_chunk: list[tuple[AttentionSite, Any]] = []
         tensor = rows_of(images.tensor, rows)
         counter, chosen = SiteCounter(find_attention(model, tensor).sites), set(sites)
 
@@ -75,14 +84,17 @@ def read_weights(
             site = counter.next(operation)
             if site in chosen:
                 weights = operation.arrange.weights(operation.weights())
-                visit(site, upcast(site.by_image(weights)), rows)
+                of_chunk.append((site, visit(site, upcast(site.by_image(weights)), rows)))
             return operation.run()
 
         tensor = model.input_copy(tensor)
         with torch.no_grad(), reading_attention(model.module, read):
             model.run(tensor)
+        for site, result in of_chunk:
+            kept[site].append(result)
 
     in_chunks(len(images), images.tensor[0], step, size=size)
+    return kept
 
 
 def read_gradients(
@@ -91,10 +103,16 @@ def read_gradients(
     target: Target,
     sites: Sequence[AttentionSite],
     visit: Callable[[list[SiteEvidence], Tensor], None],
+    *,
+    flow: bool = False,
 ) -> None:
-    """Hand over the weights of these sites with the gradients to them, for a chunk of images at a time."""
+    """Hand over the weights of these sites with the gradients to them, for a chunk of images at a time.
+
+    Args:
+        flow: whether the reader also carries a matrix of tokens from site to site.
+    """
     note_gradient_use()
-    size = images_at_a_time(images.tensor[0], sites, copies=3, together=True)
+    size = images_at_a_time(images.tensor[0], sites, copies=3, together=True, flow=flow)
 
     def step(rows: Tensor) -> None:
         visit(evidence_at_sites(model, rows_of(images.tensor, rows), target, rows, sites), rows)

@@ -42,7 +42,10 @@ LAST_SPATIAL: Any = DefaultLayer("LAST_SPATIAL", "last spatial layer")
 """The default of CAM methods: the last layer whose output still has spatial extent, found by running the model."""
 
 FIRST_CONVOLUTION: Any = DefaultLayer("FIRST_CONVOLUTION", "first convolution")
-"""The first layer with kernels in the order of the network's definition; without one, the first recurrent layer."""
+"""The first layer with kernels in the order of the network's definition."""
+
+FIRST_FEATURES: Any = DefaultLayer("FIRST_FEATURES", "first convolution or recurrent layer")
+"""The first layer with kernels; in a network without any, its first recurrent layer."""
 
 EVERY_LAYER: Any = DefaultLayer("EVERY_LAYER", "every layer")
 """All layers that ran and have no layers within them that ran."""
@@ -51,7 +54,7 @@ STAGES: Any = DefaultLayer("STAGES", "stages")
 """The last layers of four resolutions, the last spatial layer among them."""
 
 _DEFAULT_LAYERS: dict[str, DefaultLayer] = {
-    str(default): default for default in (LAST_SPATIAL, FIRST_CONVOLUTION, EVERY_LAYER, STAGES)
+    str(default): default for default in (LAST_SPATIAL, FIRST_CONVOLUTION, FIRST_FEATURES, EVERY_LAYER, STAGES)
 }
 """The defaults by their text, which names them wherever the network has no module of that name."""
 
@@ -214,6 +217,8 @@ def resolve_layers(
             addresses.append(default_layer(model, tensor(), below))
         elif default is FIRST_CONVOLUTION:
             addresses.append(first_convolution(model))
+        elif default is FIRST_FEATURES:
+            addresses.append(_first_features(model))
         elif default is STAGES:
             addresses += stages_up_to(model, tensor(), default_layer(model, tensor(), below), 4)
         else:
@@ -231,18 +236,25 @@ def _as_default(layer: Any, module: nn.Module) -> DefaultLayer | None:
 
 
 def first_convolution(model: "Model") -> str:
-    """The first layer with convolution kernels; in a network without any, its first recurrent layer.
+    """The first layer with convolution kernels.
 
     Raises:
-        LayerError: there is neither.
+        LayerError: there is none.
     """
-    layers = [(str(address), module) for address, module in model.module.named_modules() if address]
-    convolutions = [address for address, module in layers if is_convolution(module)]
-    recurrent = [address for address, module in layers if isinstance(module, nn.RNNBase)]
-    if convolutions or recurrent:
-        return (convolutions or recurrent)[0]
+    for address, module in model.module.named_modules():
+        if address and is_convolution(module):
+            return str(address)
     why = hidden_layers_hint(model.module, "kernels") or " ('convscope layers' lists what it has)"
     raise LayerError(f"{model.name} has no layer with convolution kernels{why}")
+
+
+def _first_features(model: "Model") -> str:
+    """The first convolution; in a network without any, the first recurrent layer."""
+    modules = list(model.module.named_modules())
+    recurrent = [str(address) for address, module in modules if address and isinstance(module, nn.RNNBase)]
+    if recurrent and not any(address and is_convolution(module) for address, module in modules):
+        return recurrent[0]
+    return first_convolution(model)
 
 
 def leaf_layers(model: "Model", tensor: Tensor) -> list[str]:

@@ -8,6 +8,7 @@ and the weights of parametrizations do not qualify: there are paths to the outpu
 import functools
 import math
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -36,7 +37,16 @@ _MAX_CANDIDATES = 4
 _TOLERANCE = 1e-5
 """By how much two outputs may differ through rounding alone, relative to the larger."""
 
-_DEFAULT_LAYERS: CacheEntry[dict[tuple[int | str | None, ...], str]] = CacheEntry("default layers", dict)
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The address of a default layer, and whether the task of the network names it."""
+
+    address: str
+    of_task: bool = False
+
+
+_DEFAULT_LAYERS: CacheEntry[dict[tuple[int | str | None, ...], _Chosen]] = CacheEntry("default layers", dict)
 """The default layer by the shape of an input and the layer of a target unit."""
 
 
@@ -57,12 +67,18 @@ def default_layer(model: "Model", tensor: Tensor, below: str | None = None) -> s
     if key not in model.cache[_DEFAULT_LAYERS]:
         trace = trace_layers(model, tensor)
         of_task = None if below is not None or model.task is None else model.task.default_layer(model, trace)
-        if of_task is not None:
-            model.cache[_DEFAULT_LAYERS][key] = of_task
-            return of_task
         end = trace.output if below is None else _last_operation(trace, below)
-        model.cache[_DEFAULT_LAYERS][key] = _choose(model, trace, tensor[:1], below, end)
-    return model.cache[_DEFAULT_LAYERS][key]
+        model.cache[_DEFAULT_LAYERS][key] = (
+            _Chosen(of_task, of_task=True)
+            if of_task is not None
+            else _Chosen(_choose(model, trace, tensor[:1], below, end))
+        )
+    return model.cache[_DEFAULT_LAYERS][key].address
+
+
+def is_default_of_task(model: "Model", tensor: Tensor, address: str) -> bool:
+    """Whether that layer was chosen as the default for inputs like ``tensor`` since the task names it."""
+    return model.cache[_DEFAULT_LAYERS].get((*tensor.shape[1:], None)) == _Chosen(address, of_task=True)
 
 
 def on_every_path(model: "Model", tensor: Tensor, address: str) -> bool:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from convscope.engine.layers.default_layer import on_every_path
+from convscope.engine.layers.default_layer import is_default_of_task, on_every_path
 from convscope.engine.layers.layer_trace import trace_layers
 from convscope.engine.layers.traced_layer import TracedLayer
 from convscope.values.facts import Fact
@@ -23,16 +23,14 @@ def layer_notes(model: "Model", tensor: Tensor, addresses: Sequence[str], *, cho
     Args:
         chosen: whether the layers are the default, found by running the network.
     """
-    trace = trace_layers(model, tensor)
-    layers = trace.layers
+    layers = trace_layers(model, tensor).layers
     traced = {address: layers[address] for address in addresses if address in layers}
     table = {address: {"layout": _describe_layout(layer)} for address, layer in traced.items()}
     notes: dict[str, Any] = {}
     for address, layer in traced.items():
         if chosen and len(traced) == 1:
             on_all_paths = on_every_path(model, tensor, address)
-            of_task = model.task is not None and model.task.default_layer(model, trace) == address
-            why = _OF_TASK if of_task else _ON_MOST_PATHS
+            why = _OF_TASK if is_default_of_task(model, tensor, address) else _ON_MOST_PATHS
             table[address]["chosen"] = _ON_EVERY_PATH if on_all_paths else why
             if not on_all_paths:
                 notes["default layer"] = Fact("{layer}: {why}", layer=repr(address), why=why)

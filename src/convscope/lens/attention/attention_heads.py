@@ -54,9 +54,12 @@ def attention_heads(model: Model, images: Dataset) -> AttentionHeads:
     statistics = {site.name: HeadStatistics(site, tuple(images.first().tensor.shape[2:])) for site in attentions.sites}
 
     def step(chunk: Chunk) -> None:
-        read_weights(
-            model, chunk, attentions.sites, lambda site, weights, rows: statistics[site.name].add(weights), copies=4
+        sums = read_weights(
+            model, chunk, attentions.sites, lambda site, weights, rows: statistics[site.name].sums(weights), copies=4
         )
+        for site, of_chunks in sums.items():
+            for each in of_chunks:
+                statistics[site.name].add(each)
 
     images.for_each_chunk(step)
     means = {name: each.means() for name, each in statistics.items()}

@@ -45,6 +45,7 @@ def gradient_rollout(
         TooMuchAttention: the weights of all layers do not fit into memory.
 
     Differs from the source: every row is divided by its own sum, where the package divides columns by the sums of rows.
+    Discarding may set the weight of the class token on itself to zero, which the package keeps.
 
     Example:
         >>> import convscope as cs

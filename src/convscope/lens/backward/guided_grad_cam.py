@@ -10,7 +10,7 @@ from convscope.engine.run.gradients import layer_evidence
 from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.backward._rules import OnMissing, constant_method, rule_notes
 from convscope.runtime.declaration import attributions, lens
-from convscope.runtime.layer_maps import combined
+from convscope.runtime.layer_maps import ONE_WEIGHT_PER_CHANNEL, combined
 from convscope.values import Attribution
 from convscope.values.facts import Fact
 
@@ -25,7 +25,7 @@ from convscope.values.facts import Fact
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={
         "completeness": "a product of two maps, not a decomposition of the score",
-        "place": "a channel has one weight for all positions, so that other objects with its features are marked too",
+        "place": ONE_WEIGHT_PER_CHANNEL,
     },
 )
 def guided_grad_cam(

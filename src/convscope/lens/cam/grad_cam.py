@@ -7,7 +7,7 @@ from convscope.engine.run.gradients import Evidence
 from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.cam._maps import activation_maps, mean_over_space
 from convscope.runtime.declaration import lens
-from convscope.runtime.layer_maps import Relu
+from convscope.runtime.layer_maps import ONE_WEIGHT_PER_CHANNEL, Relu
 from convscope.values import Attribution
 
 
@@ -21,7 +21,7 @@ from convscope.values import Attribution
     claims={"class-sensitive", "deterministic", "differentiable", "contrasting"},
     fails={
         "completeness": "pools gradients over space",
-        "place": "a channel has one weight for all positions, so that other objects with its features are marked too",
+        "place": ONE_WEIGHT_PER_CHANNEL,
     },
 )
 def grad_cam(

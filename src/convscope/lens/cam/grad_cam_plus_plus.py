@@ -4,7 +4,7 @@ from convscope.engine.network.model import Model
 from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.cam._maps import activation_maps, plus_plus_map
 from convscope.runtime.declaration import lens
-from convscope.runtime.layer_maps import Relu
+from convscope.runtime.layer_maps import ONE_WEIGHT_PER_CHANNEL, Relu
 from convscope.values import Attribution
 
 
@@ -18,7 +18,7 @@ from convscope.values import Attribution
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "differentiable"},
     fails={
-        "place": "a channel has one weight for all positions, so that other objects with its features are marked too",
+        "place": ONE_WEIGHT_PER_CHANNEL,
         "class contrast": "after a rectifier no weight is negative, so active channels count for every class",
         "completeness": "weights gradients by their own powers",
     },

@@ -10,7 +10,7 @@ from convscope.engine.run.gradients import gather_evidence
 from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.cam._maps import plus_plus_map
 from convscope.runtime.declaration import attributions, lens
-from convscope.runtime.layer_maps import divided_by_peak, over_input
+from convscope.runtime.layer_maps import ONE_WEIGHT_PER_CHANNEL, divided_by_peak, over_input
 from convscope.spec import Param
 from convscope.values import Attribution
 from convscope.values.facts import Fact
@@ -27,7 +27,7 @@ from convscope.values.facts import Fact
     needs={"gradients"},
     claims={"class-sensitive", "deterministic", "non-negative"},
     fails={
-        "place": "a channel has one weight for all positions, so that other objects with its features are marked too",
+        "place": ONE_WEIGHT_PER_CHANNEL,
         "class contrast": "built from Grad-CAM++ maps, whose weights are not negative after a rectifier",
         "completeness": "multiplies maps that are divided by their peaks",
     },

@@ -11,7 +11,7 @@ from convscope.engine.targets.classes import class_scores
 from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.cam._maps import mean_over_space
 from convscope.runtime.declaration import lens
-from convscope.runtime.layer_maps import Relu, maps_to_values
+from convscope.runtime.layer_maps import ONE_WEIGHT_PER_CHANNEL, Relu, maps_to_values
 from convscope.spec import Param
 from convscope.values import Attribution
 
@@ -27,7 +27,7 @@ from convscope.values import Attribution
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={
         "completeness": "averages derivatives over space",
-        "place": "a channel has one weight for all positions, so that other objects with its features are marked too",
+        "place": ONE_WEIGHT_PER_CHANNEL,
     },
 )
 def shapley_cam(

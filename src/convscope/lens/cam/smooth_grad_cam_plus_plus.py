@@ -8,7 +8,7 @@ from convscope.engine.run.perturbed_samples import Samples, Seed, Sigma, layer_g
 from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.cam._maps import over_space
 from convscope.runtime.declaration import lens
-from convscope.runtime.layer_maps import Relu, maps_to_values
+from convscope.runtime.layer_maps import ONE_WEIGHT_PER_CHANNEL, Relu, maps_to_values
 from convscope.values import Attribution
 
 
@@ -22,7 +22,7 @@ from convscope.values import Attribution
     needs={"gradients"},
     claims={"class-sensitive", "deterministic"},
     fails={
-        "place": "a channel has one weight for all positions, so that other objects with its features are marked too",
+        "place": ONE_WEIGHT_PER_CHANNEL,
         "class contrast": "after a rectifier no weight is negative, so active channels count for every class",
         "completeness": "weights gradients by their own powers",
     },

@@ -8,7 +8,7 @@ from convscope.engine.run.gradients import Evidence
 from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.cam._maps import activation_maps, over_space
 from convscope.runtime.declaration import lens
-from convscope.runtime.layer_maps import Relu
+from convscope.runtime.layer_maps import ONE_WEIGHT_PER_CHANNEL, Relu
 from convscope.values import Attribution
 
 
@@ -22,7 +22,7 @@ from convscope.values import Attribution
     claims={"class-sensitive", "deterministic", "differentiable", "contrasting"},
     fails={
         "completeness": "holds only for ReLU networks without biases after the layer",
-        "place": "a channel has one weight for all positions, so that other objects with its features are marked too",
+        "place": ONE_WEIGHT_PER_CHANNEL,
     },
 )
 def x_grad_cam(

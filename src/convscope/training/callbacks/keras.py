@@ -2,7 +2,10 @@
 
 from convscope.training.callbacks.keras import KerasRecorder
 
-model.fit(images, labels, callbacks=[KerasRecorder("runs/first")])
+with KerasRecorder("runs/first") as recorder:
+    model.fit(images, labels, callbacks=[recorder])
+
+Without ``with``, an error that ends the training leaves the hooks on the network: callbacks are not told.
 """
 
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from convscope.errors import InputError, MissingExtra
-from convscope.training.recorder.recorder import Recorder, record
+from convscope.training.callbacks.held_recorder import HeldRecorder
 
 try:
     import keras
@@ -19,7 +22,7 @@ except ModuleNotFoundError as error:
     raise MissingExtra(error.name or "keras") from error
 
 
-class KerasRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # untyped
+class KerasRecorder(HeldRecorder, keras.callbacks.Callback):  # type: ignore[misc]  # untyped
     """Records what `convscope.record` records of weights: distributions, gradients, and how far a step moves them.
 
     Activations are not recorded, nor are probe images: layers of Keras call no hooks. Keras tells its loss as the mean
@@ -34,14 +37,11 @@ class KerasRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # untyped
                 "set KERAS_BACKEND=torch before keras is imported"
             )
         self._folder, self._every = folder, every
-        self._recorder: Recorder | None = None
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Begin; a second call of fit continues the steps."""
-        self._end()  # a training that an error ended: Keras does not tell its callbacks
         first = int(self.model.optimizer.iterations)
-        self._recorder = record(parameters_of(self.model), self._folder, every=self._every, first_step=first)
-        self._recorder.__enter__()
+        self.begin(parameters_of(self.model), self._folder, every=self._every, first_step=first)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Keep the weights, where the step is measured: optimizers of Keras call no hooks."""
@@ -61,12 +61,7 @@ class KerasRecorder(keras.callbacks.Callback):  # type: ignore[misc]  # untyped
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Write what is left."""
-        self._end()
-
-    def _end(self) -> None:
-        recorder, self._recorder = self._recorder, None
-        if recorder is not None:
-            recorder.__exit__(None, None, None)
+        self.end()
 
 
 def parameters_of(model: Any) -> nn.Module:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from convscope.errors import MissingExtra
 from convscope.loaders.torchvision_operators import prepare_torchvision
-from convscope.training.recorder.recorder import Recorder, record
+from convscope.training.callbacks.held_recorder import HeldRecorder
 from convscope.training.roles import split_role
 
 prepare_torchvision()  # Lightning imports it by way of torchmetrics
@@ -23,7 +23,7 @@ except ModuleNotFoundError as error:
     raise MissingExtra((error.name or "lightning").partition(".")[0]) from error
 
 
-class LightningRecorder(Callback):  # type: ignore[misc]  # need not be installed
+class LightningRecorder(HeldRecorder, Callback):  # type: ignore[misc]  # need not be installed
     """Records what `convscope.record` records.
 
     Every step: the loss and other numbers that ``training_step`` returns. Whenever Lightning validates: the metrics
@@ -34,14 +34,13 @@ class LightningRecorder(Callback):  # type: ignore[misc]  # need not be installe
         self, folder: str | Path, *, every: int = 100, probes: Any = None, probe_every: int | None = None
     ) -> None:
         self._folder, self._settings = folder, {"every": every, "probes": probes, "probe_every": probe_every}
-        self._recorder: Recorder | None = None
         self._step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin; a resumed training continues its steps."""
         if trainer.is_global_zero:
             self._step = trainer.global_step
-            self._recorder = record(pl_module, self._folder, first_step=self._step, **self._settings).__enter__()
+            self.begin(pl_module, self._folder, first_step=self._step, **self._settings)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -64,16 +63,11 @@ class LightningRecorder(Callback):  # type: ignore[misc]  # need not be installe
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what is left."""
-        self._end(None)
+        self.end()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write what is left, and take the hooks off the network."""
-        self._end(exception)
-
-    def _end(self, error: BaseException | None) -> None:
-        recorder, self._recorder = self._recorder, None
-        if recorder is not None:
-            recorder.__exit__(type(error) if error else None, error, None)
+        self.end(exception)
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float | Tensor]:

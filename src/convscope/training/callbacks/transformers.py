@@ -2,7 +2,10 @@
 
 from convscope.training.callbacks.transformers import TrainerRecorder
 
-trainer = transformers.Trainer(model, arguments, callbacks=[TrainerRecorder("runs/first")], …)
+with TrainerRecorder("runs/first") as recorder:
+    transformers.Trainer(model, arguments, callbacks=[recorder], …).train()
+
+Without ``with``, an error that ends the training leaves the hooks on the network: callbacks are not told.
 """
 
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import Any
 
 from convscope.errors import MissingExtra
 from convscope.loaders.torchvision_operators import prepare_torchvision
-from convscope.training.recorder.recorder import Recorder, record
+from convscope.training.callbacks.held_recorder import HeldRecorder
 
 prepare_torchvision()  # transformers imports it
 try:
@@ -22,7 +25,7 @@ NOT_METRICS = ("runtime", "per_second", "_time")
 """Endings of the names of numbers that say how long the evaluation took."""
 
 
-class TrainerRecorder(TrainerCallback):  # type: ignore[misc]  # untyped
+class TrainerRecorder(HeldRecorder, TrainerCallback):  # type: ignore[misc]  # untyped
     """Records what `convscope.record` records.
 
     Every step: measurements of layers when they are due, and the learning rate. The loss comes when the Trainer logs
@@ -33,7 +36,6 @@ class TrainerRecorder(TrainerCallback):  # type: ignore[misc]  # untyped
         self, folder: str | Path, *, every: int = 100, probes: Any = None, probe_every: int | None = None
     ) -> None:
         self._folder, self._settings = folder, {"every": every, "probes": probes, "probe_every": probe_every}
-        self._recorder: Recorder | None = None
         self._step_ended = False
         self._metrics: dict[str, float] = {}
 
@@ -41,10 +43,8 @@ class TrainerRecorder(TrainerCallback):  # type: ignore[misc]  # untyped
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **others: Any
     ) -> None:
         """Begin; a resumed training continues its steps."""
-        self._end()  # a training that an error ended: the Trainer does not tell its callbacks
         if state.is_world_process_zero:
-            recorder = record(model, self._folder, first_step=state.global_step, **self._settings)
-            self._recorder = recorder.__enter__()
+            self.begin(model, self._folder, first_step=state.global_step, **self._settings)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
@@ -91,15 +91,10 @@ class TrainerRecorder(TrainerCallback):  # type: ignore[misc]  # untyped
     ) -> None:
         """Write what is left."""
         self._write_step()
-        self._end()
+        self.end()
 
     def _write_step(self) -> None:
         metrics, self._metrics = self._metrics, {}
         if self._step_ended and self._recorder is not None:
             self._recorder.step(**metrics)
         self._step_ended = False
-
-    def _end(self) -> None:
-        recorder, self._recorder = self._recorder, None
-        if recorder is not None:
-            recorder.__exit__(None, None, None)

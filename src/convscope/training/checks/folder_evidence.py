@@ -1,4 +1,4 @@
-"""What the checks of a folder of images look at: small grey copies, hashes of the pixels, classes and parts."""
+"""What the checks of a folder of images look at: brightness, hashes of the pixels, classes and parts."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from convscope.engine.data.sources import FolderSource
+from convscope.engine.inputs.image_io import convert_mode
 from convscope.errors import ConvScopeError, InputError
 
-SIDE = 32
 TRAINING_PARTS, VALIDATION_PARTS = ("train", "training"), ("val", "valid", "validation", "test")
 
 
@@ -32,7 +32,6 @@ class ImageFile:
     part: str
     label: str
     digest: str
-    size: tuple[int, int]
     brightness: float
     contrast: float
 
@@ -45,7 +44,6 @@ class FolderEvidence:
         unreadable: name → why it cannot be read.
     """
 
-    folder: Path
     images: list[ImageFile] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
 
@@ -59,7 +57,7 @@ def read_folder(folder: str | Path) -> FolderEvidence:
     path = Path(folder).expanduser()
     if not path.is_dir():
         raise InputError(f"there is no folder {str(path)!r}: name a folder of images")
-    source, evidence = FolderSource(path), FolderEvidence(path)
+    source, evidence = FolderSource(path), FolderEvidence()
     for index in range(len(source)):
         name = source.title(index)
         try:
@@ -73,11 +71,10 @@ def _read(name: str, picture: Image.Image) -> ImageFile:
     parts = name.split("/")[:-1]
     part = parts[0].lower() if parts and parts[0].lower() in (*TRAINING_PARTS, *VALIDATION_PARTS) else ""
     labels = parts[1:] if part else parts
-    pixels = np.asarray(picture.convert("RGB"))
+    pixels = np.asarray(convert_mode(picture, 3))
     grey = pixels.mean(2) / 255
     digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
-    size = (pixels.shape[1], pixels.shape[0])
-    return ImageFile(name, part, labels[0] if labels else "", digest, size, float(grey.mean()), float(grey.std()))
+    return ImageFile(name, part, labels[0] if labels else "", digest, float(grey.mean()), float(grey.std()))
 
 
 def groups(images: list[ImageFile], attribute: str) -> Iterator[tuple[Any, list[ImageFile]]]:

@@ -1,12 +1,11 @@
 """Gradients that vanish or explode on their way from the output to the input of a network."""
 
-import math
-
 from convscope.training.checks.declaration import check
 from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.training.checks.quarters import first_and_last_quarter
 from convscope.values.facts import Fact
 
-FACTOR, FEWEST_LAYERS = 1e3, 4
+FACTOR = 1e3
 
 
 @check(
@@ -24,13 +23,10 @@ def gradient_by_depth(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     """Compare layers at the input with layers at the output."""
     kinds = ("Conv", "Linear")
     layers = [s for s in network.gradients.layers if s.kind.startswith(kinds) and s.ratio is not None]
-    if len(layers) < FEWEST_LAYERS:
+    ends = first_and_last_quarter([s.ratio or 0.0 for s in layers])
+    if ends is None or 1 / FACTOR < ends[0] / ends[1] < FACTOR:
         return []
-    part = max(1, len(layers) // 4)
-    logs = [math.log(max(s.ratio or 0.0, 1e-30)) for s in layers]
-    first, last = (math.exp(sum(values) / part) for values in (logs[:part], logs[-part:]))
-    if 1 / FACTOR < first / last < FACTOR:
-        return []
+    first, last = ends
     kind = "vanishes" if first < last else "explodes"
     evidence = Fact(
         "the gradient {kind}: it is {first} of the weights in {first_layer} and {last} in {last_layer}",

@@ -3,6 +3,7 @@
 import numpy as np
 
 from convscope.training.checks.declaration import check
+from convscope.training.checks.quarters import first_and_last_quarter
 from convscope.training.checks.run_evidence import RunEvidence, median_of_later_half
 from convscope.training.store import tags
 from convscope.values.facts import Fact
@@ -29,22 +30,13 @@ def gradient_depth(run: RunEvidence) -> list[tuple[str, Fact]]:
         norm = median_of_later_half(weights[layer]) if layer in weights else 1.0
         value = median_of_later_half(series) / max(norm, 1e-12)
         if np.isfinite(value):
-            relative.append(max(value, 1e-30))
-    if len(relative) < 4:
+            relative.append(value)
+    ends = first_and_last_quarter(relative)
+    if ends is None or 1 / FACTOR < ends[0] / ends[1] < FACTOR:
         return []
-    part = max(1, len(relative) // 4)
-    first, last = float(np.exp(np.log(relative[:part]).mean())), float(np.exp(np.log(relative[-part:]).mean()))
-    if not 1 / FACTOR < first / last < FACTOR:
-        kind = "vanishes" if first < last else "explodes"
-        return [
-            (
-                run.name,
-                Fact(
-                    "the gradient {kind}: {first} of the weights at the input, {last} at the output",
-                    kind=kind,
-                    first=f"{first:.1e}",
-                    last=f"{last:.1e}",
-                ),
-            )
-        ]
-    return []
+    first, last = ends
+    evidence = Fact(
+        "the gradient {kind}: {first} of the weights at the input, {last} at the output",
+        kind="vanishes" if first < last else "explodes", first=f"{first:.1e}", last=f"{last:.1e}",
+    )  # fmt: skip
+    return [(run.name, evidence)]

@@ -3,8 +3,7 @@
 import numpy as np
 
 from convscope.training.checks.declaration import check
-from convscope.training.checks.run_evidence import RunEvidence, median_of_later_half
-from convscope.training.store import tags
+from convscope.training.checks.run_evidence import RunEvidence
 from convscope.values.facts import Fact
 
 RATIO, JUMPS, LEVEL = 0.03, 0.2, 0.5
@@ -14,27 +13,27 @@ RATIO, JUMPS, LEVEL = 0.03, 0.2, 0.5
     "run",
     title="learning rate too high",
     looks_for="In half of the layers a step moves the weights by more than 3 % of their norm, or the mean of the loss "
-    "over twentieths of the training jumps by a fifth while it stays above half of where it began.",
+    "over twentieths of the training, where it is positive, jumps by a fifth while it stays above half of where it "
+    "began.",
     cause="the steps are too large for the loss to follow",
     remedy="for group in optimizer.param_groups: group['lr'] /= 3\n"
     "torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=steps)",
 )
 def high_learning_rate(run: RunEvidence) -> list[tuple[str, Fact]]:
     """Look at the update ratios, and at the jumps of the training loss."""
-    ratios = [median_of_later_half(series) for series in run.layers(tags.UPDATE_RATIO).values()]
-    ratios = [ratio for ratio in ratios if np.isfinite(ratio)]
-    if ratios and float(np.median(ratios)) > RATIO:
+    ratio = run.median_update_ratio()
+    if ratio > RATIO:
         return [
             (
                 run.name,
                 Fact(
                     "a step moves the weights by {ratio} of their norm (median of layers)",
-                    ratio=f"{np.median(ratios):.1%}",
+                    ratio=f"{ratio:.1%}",
                 ),
             )
         ]
     course = run.course()
-    if course is None or len(course) < 8:
+    if course is None or len(course) < 8 or course.min() <= 0:
         return []
     jumps = float(np.abs(np.diff(course)).mean() / course.mean())
     if jumps > JUMPS and course[-4:].mean() > LEVEL * course[0]:

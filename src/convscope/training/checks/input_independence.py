@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from convscope.training.checks.declaration import check
-from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.training.checks.network_evidence import MOST_OBSERVED, NetworkEvidence
 from convscope.values.facts import Fact
 
 TOLERANCE = 1e-5
@@ -23,7 +23,12 @@ def input_independence(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     findings: list[tuple[str, Fact]] = []
 
     def observe(name: str, module: nn.Module, before: Tensor, after: Tensor) -> None:
-        if findings or len(after) < 2 or len(after) != len(network.tensor[:64]) or not bool(after.isfinite().all()):
+        if (
+            findings
+            or len(after) < 2
+            or len(after) != len(network.tensor[:MOST_OBSERVED])
+            or not bool(after.isfinite().all())
+        ):
             return
         apart = float((after - after[:1]).abs().max())
         if apart <= TOLERANCE * float(after.abs().max()):

@@ -3,8 +3,7 @@
 import numpy as np
 
 from convscope.training.checks.declaration import check
-from convscope.training.checks.run_evidence import RunEvidence, median_of_later_half
-from convscope.training.store import tags
+from convscope.training.checks.run_evidence import RunEvidence
 from convscope.values.facts import Fact
 
 RATIO, DROP, STEADY, RISING = 1e-5, 0.3, 0.6, -0.9
@@ -20,15 +19,14 @@ RATIO, DROP, STEADY, RISING = 1e-5, 0.3, 0.6, -0.9
 )
 def low_learning_rate(run: RunEvidence) -> list[tuple[str, Fact]]:
     """Look at the update ratios, and at whether the training loss falls along a line."""
-    ratios = [median_of_later_half(series) for series in run.layers(tags.UPDATE_RATIO).values()]
-    ratios = [ratio for ratio in ratios if np.isfinite(ratio)]
-    if ratios and 0 < float(np.median(ratios)) < RATIO:
+    ratio = run.median_update_ratio()
+    if 0 < ratio < RATIO:
         return [
             (
                 run.name,
                 Fact(
                     "a step moves the weights by {ratio} of their norm (median of layers)",
-                    ratio=f"{np.median(ratios):.1e}",
+                    ratio=f"{ratio:.1e}",
                 ),
             )
         ]

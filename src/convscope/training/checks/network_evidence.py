@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from convscope.catalogue import call
+from convscope.engine.context.chunking import in_chunks, rows_of
 from convscope.engine.data.data_set import as_dataset
 from convscope.engine.layers.kernels import has_kernels, is_convolution
 from convscope.engine.network.hooks import first_tensor
 from convscope.engine.network.model import Model, as_model
 from convscope.values import Distribution
 
-MOST_IMAGES = 256
+MOST_IMAGES, MOST_OBSERVED = 256, 64
+"""So many images are looked at, and of so many the outputs of all layers, in one pass."""
 
 
 class NetworkEvidence:
@@ -29,7 +31,6 @@ class NetworkEvidence:
 
     def __init__(self, model: Any, images: Any) -> None:
         self.model: Model = as_model(model)
-        self.images = images
         dataset = as_dataset(images, self.model, most=MOST_IMAGES)
         chunks = list(dataset.chunks())
         self.tensor: Tensor = torch.cat([chunk.tensor for chunk in chunks])
@@ -44,13 +45,19 @@ class NetworkEvidence:
     @cached_property
     def gradients(self) -> Distribution:
         """The distribution of the gradient of the loss over the parameters of every layer."""
-        values: Distribution = call("parameter-gradients", self.model, self.tensor)
+        values: Distribution = call("parameter-gradients", self.model, _Labelled(self.tensor, self.classes))
         return values
 
     def scores(self, tensor: Tensor) -> Tensor:
-        """The scores of prepared images, float32 on the CPU; nothing of the network changes."""
+        """The scores of prepared images, float32 on the CPU; nothing of the network or the images changes."""
+        scores: list[Tensor] = []
+
+        def step(rows: Tensor) -> None:
+            scores.append(self.model.run(self.model.input_copy(rows_of(tensor, rows))).float().cpu())
+
         with self.model.preserve_state(), torch.no_grad():
-            return torch.cat([self.model.run(part).float().cpu() for part in tensor.split(64)])  # type: ignore[no-untyped-call]
+            in_chunks(len(tensor), tensor[0], step, light=True, quiet=True)
+        return torch.cat(scores)
 
     def convolutions(self) -> Iterator[tuple[str, nn.Module]]:
         """Convolutions with their addresses."""
@@ -59,7 +66,7 @@ class NetworkEvidence:
                 yield name, module
 
     def observe(self, kinds: type[nn.Module] | None, observe: Callable[[str, nn.Module, Tensor, Tensor], None]) -> None:
-        """Run the images once, and call ``observe`` with address, layer, input and output of each layer of a kind."""
+        """Run `MOST_OBSERVED` images; ``observe`` gets address, layer, input and output of each layer of a kind."""
 
         def hook(name: str) -> Any:
             def run(module: nn.Module, inputs: Any, output: Any) -> None:
@@ -74,4 +81,18 @@ class NetworkEvidence:
             for name, module in layers:
                 if (kinds is None or isinstance(module, kinds)) and not isinstance(module, torch.jit.ScriptModule):
                     hooks.callback(module.register_forward_hook(hook(name)).remove)
-            self.model.run(self.tensor[:64])
+            self.model.run(self.model.input_copy(self.tensor[:MOST_OBSERVED]))
+
+
+class _Labelled(torch.utils.data.Dataset[Any]):
+    """Prepared images, with their classes where they are known."""
+
+    def __init__(self, tensor: Tensor, classes: list[int | None]) -> None:
+        self.tensor, self.classes = tensor, classes
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def __getitem__(self, index: int) -> Tensor | tuple[Tensor, int]:
+        row, label = self.tensor[index], self.classes[index]
+        return row if label is None else (row, label)

@@ -1,10 +1,12 @@
 """Images that are nearly black, nearly white, or of a single color."""
 
+from collections.abc import Callable
+
 from convscope.training.checks.declaration import check
-from convscope.training.checks.folder_evidence import FolderEvidence
+from convscope.training.checks.folder_evidence import FolderEvidence, ImageFile, groups
 from convscope.values.facts import Fact
 
-DARK, BRIGHT, BLANK = 0.04, 0.96, 0.01
+DARK, BRIGHT, BLANK, SHARE = 0.04, 0.96, 0.01, 1 / 3
 
 
 @check(
@@ -17,22 +19,24 @@ DARK, BRIGHT, BLANK = 0.04, 0.96, 0.01
     severity="note",
 )
 def unusual_images(folder: FolderEvidence) -> list[tuple[str, Fact]]:
-    """Look at brightness and contrast; a data set that is mostly dark, as of digits, is not unusual."""
-    kinds = {
-        "dark": [image for image in folder.images if image.brightness < DARK],
-        "bright": [image for image in folder.images if image.brightness > BRIGHT],
-        "blank": [image for image in folder.images if image.contrast < BLANK],
+    """Look at brightness and contrast; in a class that is often dark, as of photographs at night, it is not unusual."""
+    kinds: dict[str, Callable[[ImageFile], bool]] = {
+        "dark": lambda image: image.brightness < DARK,
+        "bright": lambda image: image.brightness > BRIGHT,
+        "blank": lambda image: image.contrast < BLANK,
     }
-    return [
-        (
-            "",
-            Fact(
-                "{count} images are {kind}; for example {names}",
-                count=len(images),
-                kind=kind,
-                names=[i.name for i in images[:3]],
-            ),
-        )
-        for kind, images in kinds.items()
-        if images and len(images) < len(folder.images) / 3
-    ]
+    findings = []
+    for kind, is_of_kind in kinds.items():
+        names = [image.name for _, members in groups(folder.images, "label") for image in _rare(members, is_of_kind)]
+        if names:
+            evidence = Fact(
+                "{count} images are {kind}; for example {names}", count=len(names), kind=kind, names=names[:3]
+            )
+            findings.append(("", evidence))
+    return findings
+
+
+def _rare(members: list[ImageFile], is_of_kind: Callable[[ImageFile], bool]) -> list[ImageFile]:
+    """The images of a kind among those of a class; none if a third of the class is like that."""
+    images = [image for image in members if is_of_kind(image)]
+    return images if len(images) < SHARE * len(members) else []

@@ -74,10 +74,11 @@ def train(
 
     Args:
         data: ``digits``, ``shapes``, ``mnist``, ``fashion``, ``cifar``, a folder with a folder per class, or NPZ file.
+            CIFAR is read from NPZ files, not from its own Python or binary files.
         folder: where the log, the weights and the checkpoint are written.
         arch: ``lenet``, ``vgg``, ``resnet``, or ``net.py:make``, a function that makes the network.
         epochs: how often every image is used, at most.
-        images: use so many training images only.
+        images: use so many training images only, chosen by chance; all of them where there are no more.
         data_folder: where the files of ``mnist``, ``fashion`` or ``cifar`` lie.
         augment: move images by up to two pixels, and mirror them where that does not change the class.
         patience: end after so many epochs without a better accuracy on validation images.
@@ -101,7 +102,7 @@ def train(
         if not isinstance(number, int) or number < 1:
             raise ParameterError(f"{name} must be a whole number from 1 on, got {number!r}")
     image_set = open_image_set(data, data_folder)
-    training = image_set.training if images is None else image_set.training.part(torch.arange(images, device="cpu"))
+    training = image_set.training if images is None else _some(image_set.training, images, seed)
     path = Path(folder).expanduser()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -196,7 +197,7 @@ class _Loop:
         state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
+            "generator": self.generator.get_state(), "random": torch.get_rng_state(),
             "best_weights": self.best_weights,
             "epoch": self.epoch, "step": self.step, "best": self.best, "best_epoch": self.best_epoch,
         }  # fmt: skip
@@ -215,16 +216,28 @@ class _Loop:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.generator.set_state(state["generator"])
+            torch.set_rng_state(state["random"])  # of dropout
             self.epoch, self.step, self.best = state["epoch"], state["step"], state["best"]
             self.best_epoch, self.best_weights = state["best_epoch"], state["best_weights"]
         except Exception as error:  # torch raises many kinds for a damaged or a foreign file
             raise InputError(f"{str(path)!r} does not fit this network ({type(error).__name__}: {error})") from error
 
 
+def _some(labelled: Labelled, count: int, seed: int) -> Labelled:
+    """So many images by chance: those of a folder are sorted by class."""
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    return labelled.part(torch.randperm(len(labelled), generator=generator, device="cpu")[:count])
+
+
 def _model(arch: str, images: ImageSet) -> Model:
     """The network with the preprocessing that the training uses."""
     channels, height, width = images.training.images.shape[1:]
     mean, std = images.statistics()
+    if ":" in arch and not arch.rpartition(":")[0].endswith(".py"):
+        raise ParameterError(
+            f"a training begins with a network of its own, and {arch!r} is not made by a function: name "
+            f"{', '.join(ARCHITECTURES)}, or net.py:make"
+        )
     if ":" in arch:
         network: nn.Module = load(arch).module.train()
     elif arch in ARCHITECTURES:

@@ -46,7 +46,7 @@ class Recorder:
         self, model: Any, folder: Path, *, every: int, probes: Any, probe_every: int | None, first_step: int
     ) -> None:
         self.folder, self.steps = folder, first_step
-        self._every = every
+        self._first_step, self._every = first_step, every
         module = model.module if isinstance(model, Model) else model
         if not isinstance(module, nn.Module):
             raise InputError(f"cs.record takes a torch module or a cs.Model, got {type(model).__name__}")
@@ -66,13 +66,15 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._layers.remove()
-        self._optimizer.remove()
-        if self._probes is not None and error is None and self.steps and self.steps % self._probe_every:
-            self._written(lambda writer: self._record_probes(writer, self.steps))
-        self._written(self._write_pending)
-        self._written(EventWriter.close)
-        self._writer = None
+        self._remove_hooks()
+        last = self.steps - 1
+        try:
+            self._written(self._write_pending)
+            if self._probes is not None and error is None and last >= self._first_step and last % self._probe_every:
+                self._written(lambda writer: self._record_probes(writer, last))
+        finally:
+            self._written(EventWriter.close)
+            self._writer = None
 
     def step(self, **metrics: float | Tensor) -> None:
         """End a training step: its loss and other metrics of the batch, as numbers or as tensors of one number.
@@ -80,6 +82,9 @@ class Recorder:
         A tensor is fetched from its device later, so that the step does not wait for it.
         """
         step, self.steps = self.steps, self.steps + 1
+        if self._writer is None:
+            return
+        due = self._writer.flush_is_due
         numbers = {f"{tags.TRAIN}/{name}": _number(name, value) for name, value in metrics.items()}
         rate = self._optimizer.learning_rate()
         if rate is not None:
@@ -88,10 +93,12 @@ class Recorder:
         if self._layers.armed:
             self._optimizer.measure_rest()
             self._written(lambda writer: self._write_measures(writer, step))
-        elif len(self._pending) >= PENDING:
+        elif due or len(self._pending) >= PENDING:
             self._written(self._write_pending)
         if self._probes is not None and step % self._probe_every == 0:
             self._written(lambda writer: self._record_probes(writer, step))
+        if due:
+            self._written(EventWriter.flush)
         self._arm()
 
     def before_update(self, learning_rate: float) -> None:
@@ -103,9 +110,12 @@ class Recorder:
 
     def validation(self, **metrics: float | Tensor) -> None:
         """Record metrics on data that the network is not trained on, at the last step."""
+        if self._writer is None:
+            return
         numbers = {f"{tags.VALIDATION}/{name}": _number(name, value) for name, value in metrics.items()}
         self._pending.append((max(0, self.steps - 1), time.time(), numbers))
         self._written(self._write_pending)
+        self._written(EventWriter.flush)  # the next step may be far away
 
     def text(self, name: str, text: str) -> None:
         """Record a text in Markdown, such as the settings of the training."""
@@ -118,7 +128,7 @@ class Recorder:
 
     def _arm(self) -> None:
         """Decide whether the next step is measured."""
-        armed = self.steps % self._every == 0
+        armed = self._writer is not None and self.steps % self._every == 0
         self._layers.armed = self._optimizer.armed = armed
         self._layers.measured, self._optimizer.measured = {}, {}
 
@@ -131,11 +141,17 @@ class Recorder:
         except OSError as error:
             self._writer.abandon()
             self._writer = None
+            self._pending.clear()
+            self._remove_hooks()
             warnings.warn(
                 f"recording to {str(self.folder)!r} ended at step {self.steps}: {error.strerror or error}; the "
                 "training goes on, and what was recorded so far is kept",
                 stacklevel=3,
             )
+
+    def _remove_hooks(self) -> None:
+        self._layers.remove()
+        self._optimizer.remove()
 
     def _write_pending(self, writer: EventWriter) -> None:
         """Write the numbers of the last steps, fetched from the device at once."""

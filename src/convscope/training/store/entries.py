@@ -70,7 +70,7 @@ def _tensor_entry(value: Any, index: int, kinds: dict[str, Kind]) -> Iterator[En
 
 
 def _tag_of(value: Any, plugin: str) -> str:
-    """The tag, without what writers append: ``/image/0`` of TensorFlow 1, ``/text_summary`` of PyTorch."""
+    """The tag, without the ``/text_summary`` that PyTorch appends to that of a text."""
     return re.sub(r"/text_summary$", "", value.tag) if plugin == "text" else str(value.tag)
 
 

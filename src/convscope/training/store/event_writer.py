@@ -17,7 +17,7 @@ from convscope.errors import CannotWrite, MissingExtra
 from convscope.training.store.extra import messages
 
 FLUSH_SECONDS = 5.0
-"""A process that is killed loses at most so many seconds of its log."""
+"""What was written longer ago is on the disk; a process that is killed loses at most so many seconds of its log."""
 
 _numbers = itertools.count(1)
 
@@ -93,8 +93,13 @@ class EventWriter:
         event.summary.value.extend(self._values)
         self._values.clear()
         self._file.write_event(event)
-        if time.monotonic() - self._flushed >= FLUSH_SECONDS:
+        if self.flush_is_due:
             self.flush()
+
+    @property
+    def flush_is_due(self) -> bool:
+        """Whether `FLUSH_SECONDS` have passed since what was written was put on the disk."""
+        return time.monotonic() - self._flushed >= FLUSH_SECONDS
 
     def flush(self) -> None:
         """Hand everything that was written to the operating system."""

@@ -56,10 +56,6 @@ class Series:
         """The numbers, NaN and infinite ones too."""
         return np.array(self._values, np.float64)
 
-    def elapsed(self) -> Floats:
-        """Seconds of training before each number: pauses where the clock was set back count as nothing."""
-        return np.concatenate([[0.0], np.diff(self.times).clip(0).cumsum()]) if len(self) else np.zeros(0)
-
     def _thin(self) -> None:
         """Keep of every four neighbors the smallest and the largest, in their order; NaN counts as either."""
         values = self.values

@@ -3,6 +3,7 @@
 url_state.py           the state in a link: model, image, lens, target, layer, unit, parameters
 models_and_images.py   the models and images that the server offers
 uploads.py             uploaded files, kept in memory: pictures and numbers
+upload_checks.py       uploads that would read other files, or unpack without a limit
 temporary_files.py     a folder for what must be a file for a moment
 run_request.py         how a view becomes a value
 services.py            what pages and API share: the models and images, and the jobs

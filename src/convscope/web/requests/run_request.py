@@ -38,9 +38,11 @@ class LibraryOpener(Opener):
             return [self._library.image(key, measured=measured) for key in address]
         return self._library.image(address, measured=measured)
 
-    def data(self, kind: InputKind, address: Any) -> Any:
+    def data(self, kind: InputKind, address: Any, model: Any) -> Any:
         """The images of a collection; a tuple names a single image in place of one."""
-        return self._library.image(*address) if isinstance(address, tuple) else self._library.collection(address)
+        if not isinstance(address, tuple):
+            return self._library.collection(address)
+        return self._library.image(*address, measured=takes_measurements(model))
 
 
 def request_of(library: Library, view: View) -> Request:
