@@ -219,6 +219,72 @@ def parameter_gradients(model: Model | Module | Callable[..., Any], images: Any)
     """Compute the distribution of the loss gradient over the parameters of every layer."""
 
 @overload
+def similarity(
+    model: Model | Module | Callable[..., Any],
+    image: OneImage,
+    *,
+    guide: OneImage | Tensor | None = None,
+    layer: LayerAddress = ...,
+    place: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution:
+    """Compare the features of one place with those of all places, by the cosine of the angle between them."""
+
+@overload
+def similarity(
+    model: Model | Module | Callable[..., Any],
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    guide: OneImage | Tensor | None = None,
+    layer: LayerAddress = ...,
+    place: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Attribution]:
+    """Compare the features of one place with those of all places, by the cosine of the angle between them."""
+
+@overload
+def similarity(
+    model: Model | Module | Callable[..., Any],
+    image: Tensor,
+    *,
+    guide: OneImage | Tensor | None = None,
+    layer: LayerAddress = ...,
+    place: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution | list[Attribution]:
+    """Compare the features of one place with those of all places, by the cosine of the angle between them."""
+
+@overload
+def similarity(
+    model: Model | Module | Callable[..., Any],
+    image: DataSet,
+    *,
+    guide: OneImage | Tensor | None = None,
+    layer: LayerAddress = ...,
+    place: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> ValueStream[Attribution]:
+    """Compare the features of one place with those of all places, by the cosine of the angle between them."""
+
+@overload
+def similarity(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    guide: OneImage | Tensor | None = None,
+    layer: LayerAddress = ...,
+    place: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Compare the features of one place with those of all places, by the cosine of the angle between them."""
+
+@overload
 def step_through(model: Model | Module | Callable[..., Any], image: OneImage, *, unit: Any | None = None) -> Arithmetic:
     """Compute one number of a layer's output step by step: the operands, the operation, and the operations after it."""
 

@@ -1,5 +1,7 @@
 """Plots of a training: axes with round numbers, lines that stop where there is no number, heat maps with names."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -52,9 +54,12 @@ def test_a_spike_in_a_long_line_is_drawn() -> None:
 def test_a_single_step_is_one_tick(step: float, monkeypatch: pytest.MonkeyPatch) -> None:
     words: list[str] = []
     text = Canvas.text
-    monkeypatch.setattr(
-        Canvas, "text", lambda self, x, y, shown, **style: words.append(shown) or text(self, x, y, shown, **style)
-    )
+
+    def written(self: Canvas, x: float, y: float, shown: str, **style: Any) -> float:
+        words.append(shown)
+        return text(self, x, y, shown, **style)
+
+    monkeypatch.setattr(Canvas, "text", written)
     draw_lines([PlotLine("loss", np.array([step]), np.array([0.5]), "#ff0000")], title="t", x_label="step")
     assert words.count(f"{step:,g}") == 1
     assert words[words.index(f"{step:,g}") :] == [f"{step:,g}", "step", "loss"]

@@ -172,12 +172,13 @@ def _score_of_row(output: Tensor, rows: Tensor) -> Tensor:
 @pytest.mark.parametrize("target", [[2, 0], torch.tensor([2, 0]), np.array([2, 0]), _score_of_row])
 def test_each_sample_has_its_own_target(target: Any) -> None:
     model, samples = image_and_table(), [photo_and_row(seed) for seed in (0, 1)]
-    values: Any = cs.saliency(model, samples, target=target)
+    saliency: Any = cs.saliency
+    values = saliency(model, samples, target=target)
     for value, sample, own in zip(values, samples, (2, 0), strict=True):
-        alone: Any = cs.saliency(model, sample, target=own)
+        alone = saliency(model, sample, target=own)
         torch.testing.assert_close(value["table"].channels, alone["table"].channels)
     with pytest.raises(ConvScopeError, match="3 targets for 2 samples"):
-        cs.saliency(model, samples, target=torch.tensor([2, 0, 1]))
+        saliency(model, samples, target=torch.tensor([2, 0, 1]))
 
 
 @pytest.mark.parametrize(
@@ -258,8 +259,8 @@ def test_comparisons_and_recommendations_look_at_one_input() -> None:
 def test_the_record_of_several_maps_gives_all_of_them_again(lens: str, options: Any, names: list[str] | None) -> None:
     model, sample = linear_in_each(), full_sample()
     value: Any = getattr(cs, lens)(model, sample, explain=names, **options)
-    again: Any = getattr(cs, lens)(model, sample, **request_of(value.record).parameters)
-    assert list(again) == list(value)
+    repeated: Any = getattr(cs, lens)(model, sample, **request_of(value.record).parameters)
+    assert list(repeated) == list(value)
     written = recipe(value.record).call
     assert f"explain={names!r}" in written if names else "explain" not in written
     if lens == "integrated_gradients":  # a part of one map comes with the others
@@ -281,8 +282,8 @@ def test_attributions_to_a_layer_name_the_input_whose_path_they_follow() -> None
     assert not torch.allclose(of_photo.values, of_table.values)
     for value, name, held in ((of_photo, "photo", "table"), (of_table, "table", "photo")):
         assert (value.record.parameters["explain"], value.notes["held"]) == (name, held)
-        again: Any = cs.layer_conductance(model, sample, **request_of(value.record).parameters, layer="head")
-        torch.testing.assert_close(again.values, value.values)
+        repeated: Any = cs.layer_conductance(model, sample, **request_of(value.record).parameters, layer="head")
+        torch.testing.assert_close(repeated.values, value.values)
     prediction: Any = cs.predict(model, sample)
     assert "explain" not in prediction.record.parameters
     assert "held" not in prediction.notes

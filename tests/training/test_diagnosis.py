@@ -56,11 +56,11 @@ def test_losses_below_zero_are_judged_by_how_far_they_fell() -> None:
         "healthy": (falling + noise, falling + 0.1), "level": (noise - 2, None), "around zero": (50 * noise, None),
         "diverging": (falling + np.exp(12 * (t - 0.7)), None), "overfitting": (falling - 0.5 * t, falling + late),
     }  # fmt: skip
-    found = {
+    findings = {
         name: [check.name for check in CHECK.values() if check.subject == "run" and check.run(run_cases.evidence(*run))]
         for name, run in runs.items()
     }
-    assert found == {
+    assert findings == {
         "healthy": [], "level": [], "around zero": [], "diverging": ["divergence"], "overfitting": ["overfitting"]
     }  # fmt: skip
 

@@ -180,7 +180,7 @@ def test_an_equation_without_a_query_is_a_pooling() -> None:
     net = Pooled().eval()
     with torch.no_grad():
         expected = softmax(net.net.heads(net.net.tokens(PICTURES))[0].sum(-1))
-    values = cs.attention(cs.Model(net), PICTURES)
+    values: Any = cs.attention(cs.Model(net), PICTURES)
     for number, value in enumerate(values):
         torch.testing.assert_close(value.maps["forward"], expected[number].reshape(HEADS, 4, 4), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(_from_weights(net, PICTURES), net(PICTURES).detach(), rtol=1e-4, atol=1e-6)
@@ -202,7 +202,7 @@ class WithMemory(torch.nn.Module):
 
 def test_a_softmax_over_images_is_named_and_the_attention_before_it_is_read() -> None:
     net = WithMemory().eval()
-    (value, _) = cs.attention(cs.Model(net), PICTURES)
-    (alone, _) = cs.attention(cs.Model(net.net), PICTURES)
-    torch.testing.assert_close(value.maps["net"], alone.maps["forward"])
-    assert str(value.notes["not read"]).startswith("forward: its weights have two dimensions")
+    values: Any = cs.attention(cs.Model(net), PICTURES)
+    alone: Any = cs.attention(cs.Model(net.net), PICTURES)
+    torch.testing.assert_close(values[0].maps["net"], alone[0].maps["forward"])
+    assert str(values[0].notes["not read"]).startswith("forward: its weights have two dimensions")

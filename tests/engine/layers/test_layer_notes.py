@@ -1,10 +1,13 @@
 """Notes on layers: a layer that runs several times is shown at its last call, and why a default was chosen."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import convscope as cs
+from convscope.engine.layers.default_layer import score_maps
 from convscope.engine.targets.tasks import segmentation
 from tests.engine.networks import SIDE, seeded, tensor
 
@@ -58,8 +61,12 @@ class SkipInTheMiddle(nn.Module):
 
 def test_the_layer_of_the_task_is_found_once_and_its_reason_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[str] = []
-    original = segmentation.score_maps
-    monkeypatch.setattr(segmentation, "score_maps", lambda *given: (runs.append("run"), original(*given))[1])
+
+    def counted(*arguments: Any) -> Any:
+        runs.append("run")
+        return score_maps(*arguments)
+
+    monkeypatch.setattr(segmentation, "score_maps", counted)
     model, x = cs.Model(seeded(SkipInTheMiddle), task="segmentation"), tensor(1, 3, SIDE, SIDE)
     for _ in range(2):
         note = cs.grad_cam(model, x, target="1 everywhere").notes["default layer"]

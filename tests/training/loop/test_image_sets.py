@@ -73,7 +73,7 @@ def test_the_network_file_prepares_the_same_pixels_as_the_training(tmp_path: Pat
     clear = np.random.default_rng(0).integers(0, 256, (120, 80, 4)).astype(np.uint8)
     Image.fromarray(clear).save(tmp_path / "train/dog/clear.png")
     images = open_image_set(str(tmp_path)).training.images
-    spec = cs.ImageInput(size=images.shape[-2:])
+    spec = cs.ImageInput(size=(images.shape[-2], images.shape[-1]))
     for row, file in zip(images, ("cat/grey.png", "dog/clear.png"), strict=True):
         assert torch.equal(row, (spec.prepare(open_image(tmp_path / "train" / file)) * 255).round().byte())
 
@@ -82,7 +82,7 @@ def test_bundled_images_are_trained_on_as_their_samples_are_prepared(monkeypatch
     monkeypatch.setattr("convscope.training.loop.image_sets.SHAPES_FOR_TRAINING", 2)
     for name in ("shapes", "digits"):
         images = open_image_set(name).validation.images
-        spec = cs.ImageInput(size=images.shape[-2:], mean=(0.0,) * images.shape[1])
+        spec = cs.ImageInput(size=(images.shape[-2], images.shape[-1]), mean=(0.0,) * images.shape[1])
         prepared = spec.prepare(open_image(f"sample:{name}/0")) * 255
         assert torch.equal(images[0], prepared.round().byte()), name
 

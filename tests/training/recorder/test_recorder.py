@@ -263,7 +263,12 @@ def test_slow_steps_are_on_the_disk_when_they_end(tmp_path: Path, monkeypatch: p
 def test_the_log_is_closed_where_its_last_pictures_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[Path] = []
     close = EventWriter.close
-    monkeypatch.setattr(EventWriter, "close", lambda self: (closed.append(self.folder), close(self)))
+
+    def closing(self: EventWriter) -> None:
+        closed.append(self.folder)
+        close(self)
+
+    monkeypatch.setattr(EventWriter, "close", closing)
     net = seeded(SmallNet).train()
 
     def record_steps() -> None:

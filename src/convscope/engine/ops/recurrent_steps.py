@@ -49,7 +49,7 @@ def steps_of_run(kind: str, x: Tensor, state: State, weights: RunWeights, *, rev
 def step(kind: str, from_input: Tensor, state: State, weights: RunWeights) -> dict[str, Tensor]:
     """Gates and next state by name, from the input's contribution to the gates and the current state."""
     from_hidden = F.linear(state[0], weights.hidden, weights.hidden_bias)
-    series = _STEPS[kind](from_input, from_hidden, state)
+    series: dict[str, Tensor] = _STEPS[kind](from_input, from_hidden, state)
     if weights.projection is not None:
         series[HIDDEN] = F.linear(series[HIDDEN], weights.projection)
     return series

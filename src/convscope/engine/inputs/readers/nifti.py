@@ -5,7 +5,7 @@ import io
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -64,7 +64,8 @@ def _by_content(path: Path, nibabel: Any) -> Any:
     is_packed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
     if is_packed:
-        file = gzip.GzipFile(fileobj=file)  # only the numbers that its header declares are unpacked, once counted
+        # Only the numbers that its header declares are unpacked, once counted.
+        file = cast(IO[bytes], gzip.GzipFile(fileobj=file))
     kind = nibabel.Nifti2Image if file.read(8)[4:] in _MAGIC else nibabel.Nifti1Image
     file.seek(0)
     return kind.from_stream(file)
