@@ -109,7 +109,7 @@ def unusual_sizes(seed: int, path: Path) -> FolderEvidence:
     def change(rng: Random, path: Path) -> None:
         factor = rng.uniform(3.5, 5)
         scale = ((1 / factor, 1 / factor), (factor, factor), (factor, 1.0), (1.0, factor))[seed % 4]
-        size = tuple(round(SIDE * part) for part in scale)
+        size = round(SIDE * scale[0]), round(SIDE * scale[1])
         Image.open(path / "train/cat/0.png").resize(size).save(path / "train/cat/odd.png")
 
     return folder(seed, path, change)
@@ -120,8 +120,8 @@ def various_sizes(seed: int, path: Path) -> FolderEvidence:
 
     def change(rng: Random, path: Path) -> None:
         for file in path.rglob("*.png"):
-            size = tuple(rng.integers(SIDE, SIDE * 3 // 2 + 1, 2))
-            Image.open(file).resize(size).save(file)
+            width, height = rng.integers(SIDE, SIDE * 3 // 2 + 1, 2)
+            Image.open(file).resize((int(width), int(height))).save(file)
 
     return folder(seed, path, change)
 
