@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import convscope as cs
-from tests.training.checks import cases, folder_cases, run_cases
+from tests.training.checks import cases, explanation_cases, folder_cases, run_cases
 from tests.training.logs import write_scalars
 from tests.warm_processes import run_command
 
@@ -100,8 +100,7 @@ def test_what_cannot_be_checked_is_one_sentence(call: Callable[[], object], sent
 def test_why_a_map_is_blank_or_of_one_color() -> None:
     """The same map is checked with and without the network that it explains; a network is not checked beside it."""
     model, image = cs.load("bundled:shapes"), "sample:shapes/7"
-    of_classes = [cs.grad_cam(model, image, target=target, relu=True) for target in range(10)]
-    diagnosis = cs.diagnose(explanation=next(value for value in of_classes if value.blank))
+    diagnosis = cs.diagnose(explanation=explanation_cases.removed_by_relu(0).attribution)
     assert [finding.check for finding in diagnosis.findings] == ["removed_by_relu"]
     assert {CHECK[name].subject for name in diagnosis.checked} == {"explanation"}
     answer = cs.grad_cam(model, image)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +73,7 @@ def picture() -> Tensor:
     return image
 
 
-def explained(seed: int, net: Callable[[], nn.Module], explain: Callable[[cs.Model, Tensor], cs.Attribution],
+def explained(seed: int, net: Callable[[], nn.Module], explain: Callable[[cs.Model, Tensor], Any],
               image: Callable[[], Tensor] = picture) -> ExplanationEvidence:  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -80,7 +81,7 @@ def explained(seed: int, net: Callable[[], nn.Module], explain: Callable[[cs.Mod
         return ExplanationEvidence(explain(model, tensor), model, tensor)
 
 
-def cam(model: cs.Model, image: Tensor, **options: object) -> cs.Attribution:
+def cam(model: cs.Model, image: Tensor, **options: Any) -> cs.Attribution:
     value = cs.grad_cam(model, image, **options)
     return value[0] if isinstance(value, list) else value
 

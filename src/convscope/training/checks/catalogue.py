@@ -34,6 +34,7 @@ from convscope.training.checks.stopped_gradient import stopped_gradient
 from convscope.training.checks.underfitting import underfitting
 from convscope.training.checks.unreadable_images import unreadable_images
 from convscope.training.checks.unusual_images import unusual_images
+from convscope.training.checks.unusual_sizes import unusual_sizes
 from convscope.training.checks.weight_spectra import weight_spectra
 from convscope.training.checks.wrong_preprocessing import wrong_preprocessing
 
@@ -44,5 +45,6 @@ CHECKS: tuple[Check[Any], ...] = (
     saturated_units, gradient_by_depth, duplicate_kernels, noise_kernels, weight_spectra,
     removed_by_relu, stopped_gradient, class_token_only, saturated_score, blank_map, nonfinite_map, flat_map,
     inverted_map, same_for_classes,
-    split_leak, exact_duplicates, unreadable_images, unusual_images, class_imbalance,
+    split_leak, exact_duplicates, unreadable_images, unusual_images, unusual_sizes,
+    class_imbalance,
 )  # fmt: skip

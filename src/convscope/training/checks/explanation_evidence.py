@@ -54,7 +54,7 @@ class ExplanationEvidence:
         if self.model is None:
             return None
         with self.model.preserve_state(), torch.no_grad():
-            scores: Tensor = self.model.run(tensor).float().cpu()  # type: ignore[no-untyped-call]
+            scores: Tensor = self.model.run(tensor).float().cpu()
         return scores if scores.ndim == 2 and scores.shape[1] > 1 else None
 
     def map_for(self, target: int) -> Attribution:
@@ -84,7 +84,7 @@ class ExplanationEvidence:
         with self.model.preserve_state(), torch.enable_grad():
             handle = module.register_forward_hook(cut)
             try:
-                score = self.model.run(self.tensor)[0, target]  # type: ignore[no-untyped-call]
+                score = self.model.run(self.tensor)[0, target]
             finally:
                 handle.remove()
             (gradient,) = torch.autograd.grad(score, outputs[-1], allow_unused=True)
