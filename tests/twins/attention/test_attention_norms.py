@@ -62,8 +62,8 @@ class ChannelsByHead(nn.Module):
 
 
 def test_the_order_in_which_heads_are_joined_makes_no_difference() -> None:
-    plain = cs.attention_norms(cs.Model(ChannelsByHead().net), PICTURES)
-    joined = cs.attention_norms(cs.Model(ChannelsByHead()), PICTURES)
+    plain: Any = cs.attention_norms(cs.Model(ChannelsByHead().net), PICTURES)
+    joined: Any = cs.attention_norms(cs.Model(ChannelsByHead()), PICTURES)
     for first, second in zip(plain, joined, strict=True):
         torch.testing.assert_close(first.values, second.values)
 
@@ -84,7 +84,7 @@ def test_multihead_attention_is_that_of_its_separate_operations() -> None:
             scores: Tensor = self.net.head((tokens + self.attend(tokens, tokens, tokens)[0])[:, 0])
             return scores
 
-    plain = cs.attention_norms(cs.Model(network(F.scaled_dot_product_attention)), PICTURES)
+    plain: Any = cs.attention_norms(cs.Model(network(F.scaled_dot_product_attention)), PICTURES)
     whole = cs.attention_norms(cs.Model(Whole().eval()), PICTURES)
     torch.testing.assert_close(plain[1].values, whole[1].values, rtol=1e-4, atol=1e-6)
 

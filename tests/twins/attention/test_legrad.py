@@ -55,8 +55,8 @@ def test_a_rest_that_takes_no_more_rows_runs_for_each_block() -> None:
             return scores
 
     images = by_hand.model().prepare(by_hand.names()).tensor
-    expected = cs.legrad(by_hand.model(), images, target=1)
-    actual = cs.legrad(cs.Model(FixedBatch()), images, target=1)
+    expected: Any = cs.legrad(by_hand.model(), images, target=1)
+    actual: Any = cs.legrad(cs.Model(FixedBatch()), images, target=1)
     assert actual[0].record.cost.forwards > expected[0].record.cost.forwards
     for first, second in zip(actual, expected, strict=True):
         torch.testing.assert_close(first.values, second.values, rtol=1e-4, atol=1e-9)

@@ -95,7 +95,8 @@ class _Added:
         """The norms (images, 1, windows, queries, keys), for a projection (outputs, heads, channels)."""
         vectors = torch.einsum("nhwkc,ohc->nhwko", self.values, upcast(projection))
         if not summed:
-            return (self.weights * vectors.norm(dim=4)[:, :, :, None]).mean(1, keepdim=True)
+            lengths = torch.linalg.vector_norm(vectors, dim=4)[:, :, :, None]
+            return (self.weights * lengths).mean(1, keepdim=True)
         products = torch.einsum("nhwko,ngwko->nwkhg", vectors, vectors)
         mixed = torch.einsum("nhwqk,nwkhg->ngwqk", self.weights, products)
         return (mixed * self.weights).sum(1, keepdim=True).clamp_min(0).sqrt()
@@ -149,7 +150,7 @@ class _ChannelFollower(TorchFunctionMode):
             heads, channels = self._added[0].values.shape[1], self._added[0].values.shape[4]
             values = self._added[0].values
             identity = torch.eye(heads * channels, dtype=values.dtype, device=values.device)
-            self._hand_over(self._added[0], identity.unflatten(1, (heads, channels)))
+            self._hand_over(self._added[0], identity.view(-1, heads, channels))
 
     def _read_by(self, columns: tuple[Tensor, int]) -> None:
         """A linear layer of weights (outputs, inputs) reads dimension ``dim`` of what was followed."""
@@ -160,7 +161,7 @@ class _ChannelFollower(TorchFunctionMode):
         if numbers.shape[1] != heads * channels or not bool((numbers == numbers[0]).all()):
             return
         order = numbers[0].argsort().to(weight.device)
-        self._hand_over(added, weight[:, order].unflatten(1, (heads, channels)))
+        self._hand_over(added, weight[:, order].reshape(-1, heads, channels))
 
 
 def _weight_columns(call: Call, followed: Tensor | None) -> tuple[Tensor, int] | None:
