@@ -95,12 +95,11 @@ class _Added:
         """The norms (images, 1, windows, queries, keys), for a projection (outputs, heads, channels)."""
         vectors = torch.einsum("nhwkc,ohc->nhwko", self.values, upcast(projection))
         if not summed:
-            each: Tensor = (self.weights * vectors.norm(dim=4)[:, :, :, None]).mean(1, keepdim=True)
-            return each
+            lengths = torch.linalg.vector_norm(vectors, dim=4)[:, :, :, None]
+            return (self.weights * lengths).mean(1, keepdim=True)
         products = torch.einsum("nhwko,ngwko->nwkhg", vectors, vectors)
         mixed = torch.einsum("nhwqk,nwkhg->ngwqk", self.weights, products)
-        norms: Tensor = (mixed * self.weights).sum(1, keepdim=True).clamp_min(0).sqrt()
-        return norms
+        return (mixed * self.weights).sum(1, keepdim=True).clamp_min(0).sqrt()
 
 
 def _channel_numbers(operation: AttentionOperation, site: AttentionSite, output: Tensor) -> Tensor:
@@ -151,7 +150,7 @@ class _ChannelFollower(TorchFunctionMode):
             heads, channels = self._added[0].values.shape[1], self._added[0].values.shape[4]
             values = self._added[0].values
             identity = torch.eye(heads * channels, dtype=values.dtype, device=values.device)
-            self._hand_over(self._added[0], identity.unflatten(1, (heads, channels)))
+            self._hand_over(self._added[0], identity.view(-1, heads, channels))
 
     def _read_by(self, columns: tuple[Tensor, int]) -> None:
         """A linear layer of weights (outputs, inputs) reads dimension ``dim`` of what was followed."""
