@@ -3,6 +3,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
+from convscope.engine.attention.matrices import check_matrices_fit, matrix_of
 from convscope.engine.attention.one_token import cell_of_patch, weights_of_token
 from convscope.engine.attention.reading import read_weights
 from convscope.engine.attention.sites import AttentionSite, find_attention
@@ -49,6 +50,9 @@ def attention(
         "each"
     ),
     within: Annotated[str, Param(help="addresses of layers, joined by spaces, to which to keep; empty: all")] = "",
+    matrix: Annotated[
+        bool, Param(help="keep the weights between all tokens too, the whole matrix of every head")
+    ] = False,
 ) -> list[AttentionMaps]:
     """Show the attention weights of every layer and head, from or to one token.
 
@@ -64,6 +68,7 @@ def attention(
         direction: whether the token attends, or is attended to.
         heads: every head, or their mean, maximum or minimum.
         within: the layers to keep to; a layer stands for all that attend within it.
+        matrix: whether ``matrices`` is kept: layer → (heads, tokens that attend, tokens attended to).
 
     Returns:
         Per layer the weights on the grid of tokens (heads, height, width), and beside the grid the weight of class
@@ -73,7 +78,7 @@ def attention(
         CapabilityError: the network has no attention.
         LayerError: the tokens of no layer lie on a grid.
         ParameterError: there is no such patch.
-        TooMuchAttention: the weights of a layer do not fit into memory.
+        TooMuchAttention: the weights of a layer, or the matrices of all layers, do not fit into memory.
 
     Example:
         >>> import convscope as cs
@@ -90,15 +95,22 @@ def attention(
         reason = next((site.no_grid for site in chosen if site.no_grid), "has tokens without a place in the input")
         raise LayerError(f"attention at {chosen[0].name!r} {reason}, so that its weights have no map")
     named_on = sites[0].queries.grid or sites[0].keys.grid
+    if matrix:
+        check_matrices_fit(sites, len(image))
     maps: dict[str, list[Tensor]] = {site.name: [] for site in sites}
+    matrices: dict[str, list[Tensor]] = {site.name: [] for site in sites if matrix}
 
     def visit(site: AttentionSite, weights: Tensor, rows: Tensor) -> None:
         numbers = weights_of_token(site, weights, _token_number(site, patch, direction, named_on), direction)
         numbers = numbers if heads == "each" else fused_heads(numbers, heads)[:, None]
         maps[site.name].append(numbers.cpu())
+        if matrix:
+            whole = matrix_of(site, weights)
+            matrices[site.name].append((whole if heads == "each" else fused_heads(whole, heads)[:, None]).cpu())
 
     read_weights(model, image, sites, visit, copies=2)
     numbers = {site: torch.cat(maps[site.name]) for site in sites}
+    wholes = {name: torch.cat(chunks).float() for name, chunks in matrices.items()}
     notes = attention_notes(attentions)
     left_out = [site.name for site in chosen if site not in sites]
     if left_out:
@@ -111,6 +123,7 @@ def attention(
             beside={
                 s.name: n[row, :, : _shown_tokens(s, direction).unplaced].sum(1).float() for s, n in numbers.items()
             },
+            matrices={name: whole[row].clone() for name, whole in wholes.items()},
             token=token,
             direction=direction,
             heads=heads,
