@@ -2699,6 +2699,7 @@ def attention(
     direction: Literal["from", "to"] = "from",
     heads: Literal["each", "mean", "max", "min"] = "each",
     within: str = "",
+    matrix: bool = False,
 ) -> AttentionMaps:
     """Show the attention weights of every layer and head, from or to one token."""
 
@@ -2711,6 +2712,7 @@ def attention(
     direction: Literal["from", "to"] = "from",
     heads: Literal["each", "mean", "max", "min"] = "each",
     within: str = "",
+    matrix: bool = False,
 ) -> list[AttentionMaps]:
     """Show the attention weights of every layer and head, from or to one token."""
 
@@ -2723,6 +2725,7 @@ def attention(
     direction: Literal["from", "to"] = "from",
     heads: Literal["each", "mean", "max", "min"] = "each",
     within: str = "",
+    matrix: bool = False,
 ) -> AttentionMaps | list[AttentionMaps]:
     """Show the attention weights of every layer and head, from or to one token."""
 
@@ -2735,6 +2738,7 @@ def attention(
     direction: Literal["from", "to"] = "from",
     heads: Literal["each", "mean", "max", "min"] = "each",
     within: str = "",
+    matrix: bool = False,
 ) -> ValueStream[AttentionMaps]:
     """Show the attention weights of every layer and head, from or to one token."""
 
@@ -2747,6 +2751,7 @@ def attention(
     direction: Literal["from", "to"] = "from",
     heads: Literal["each", "mean", "max", "min"] = "each",
     within: str = "",
+    matrix: bool = False,
     explain: str | Sequence[str] | None = None,
 ) -> Any:
     """Show the attention weights of every layer and head, from or to one token."""
