@@ -35,7 +35,7 @@ def test_the_browser_gets_the_weights_between_all_tokens(weights: AttentionMaps)
     for layer, matrix in zip(state["layers"], weights.matrices.values(), strict=True):
         levels = np.frombuffer(base64.b64decode(layer["matrix"]), "<u2").reshape(layer["heads"], 65, layer["tokens"])
         np.testing.assert_allclose(levels * layer["peak"] / 65535, matrix, atol=layer["peak"] / 65535)
-    assert page.count("<button type=\"button\" data-layer") == 12
+    assert page.count('<button type="button" data-layer') == 12
     assert "blocks.1.attn, head 2: what patch 2x6 attends to" in page
 
 

@@ -152,7 +152,7 @@ def test_feature_maps_can_be_downloaded(inside: Any, tmp_path: Any) -> None:
 
 
 def test_a_patch_shows_what_it_attends_to(inside: Any) -> None:
-    """The page draws what the lens gives for the patch under the pointer, and the link keeps the patch that is clicked."""
+    """The page draws what the lens gives for the patch under the pointer; the link keeps the patch that is clicked."""
     page = inside("model=bundled:pairs&image=sample:shapes/7&layer=blocks.1.attn")
     page.get_by_role("tab", name="Attention").click()
     photo = page.locator(".attention-photo")
