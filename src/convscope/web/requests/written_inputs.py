@@ -103,13 +103,12 @@ def preview(library: "Library", key: str) -> Any:
 
 
 def _inputs_by_name(library: "Library", key: str, spec: NamedInputs) -> dict[str, Any]:
-    specs = dict(spec.specs or {})
-    parts = named_keys(key)
+    specs, parts = dict(spec.specs or {}), named_keys(key)
     if not parts:
-        example = write_inputs({name: "text:…" if takes_text(own) else "KEY" for name, own in specs.items()})
+        example = " ".join(f"{name}={'text:…' if takes_text(own) else 'KEY'}" for name, own in specs.items())
         raise InputError(f"this network takes several inputs: name the key of each, {example}")
-    own_specs = {name: specs.get(name) for name in parts}  # an unknown name is refused by the network's specification
-    return {name: opened_input(library, own, own_specs[name]) for name, own in parts.items()}
+    spec.samples(parts)  # raises where their names do not fit
+    return {name: opened_input(library, own, specs[name]) for name, own in parts.items()}
 
 
 def _reads(spec: Any, key: str) -> bool:
