@@ -18,6 +18,6 @@ def refuse_files(target: str) -> None:
             file = task.file_of(part.strip())
             if file and not file.startswith(_SAMPLE):
                 raise ParameterError(
-                    f"the target {target!r} names the file {file!r}, and the server reads none of its files: use Python "
-                    "or the command line for it"
+                    f"the target {target!r} names the file {file!r}, and the server reads none of its files: use "
+                    "Python or the command line for it"
                 )
