@@ -26,6 +26,8 @@ LENSES: Mapping[str, dict[str, Any]] = {
     "gradient-rollout": {},
     "transformer-attribution": {},
     "attention-x-gradient": {},
+    "legrad": {},
+    "attention-norms": {},
     "attn-lrp": {},
     "grad-cam": {},
     "layer-cam": {},
@@ -34,6 +36,9 @@ LENSES: Mapping[str, dict[str, Any]] = {
     "occlusion": {"patch": 8, "stride": 4},
 }
 """The lenses of the table and their parameters; of raw attention, the mean over heads of the last layer."""
+
+UNTARGETED = ("attention", "attention-rollout", "attention-norms")
+"""The lenses of the table whose maps depend on no class."""
 
 
 def measure(lens: str, **options: Any) -> int:
@@ -45,7 +50,7 @@ def measure(lens: str, **options: Any) -> int:
     model = cs.load("bundled:pairs")
     scenes = [pairs.pair(seed) for seed in SCENES]
     addresses = [f"sample:pairs/{seed}" for seed in SCENES]
-    target = {} if lens in ("attention", "attention-rollout") else {"target": [scene.label for scene in scenes]}
+    target = {} if lens in UNTARGETED else {"target": [scene.label for scene in scenes]}
     values = call(lens, model, addresses, **target, **LENSES[lens] | options)
     return sum(
         shows_both(as_map(value), torch.from_numpy(scene.masks)) for value, scene in zip(values, scenes, strict=True)

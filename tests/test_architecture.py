@@ -291,10 +291,10 @@ def test_the_help_of_a_lens_imports_neither_the_lens_nor_torch() -> None:
 
 
 def test_the_first_explanation_does_not_import_a_compiler() -> None:
-    """``torch._dynamo`` and sympy take as long as torch itself; nothing here is compiled."""
+    """``torch._dynamo``, sympy and scikit-learn take as long as torch itself; nothing here is compiled or fitted."""
     code = (
         "import convscope as cs\ncs.grad_cam(cs.load('bundled:digits'), 'sample:digits/3')\n"
-        "names = ('torch._dynamo', 'sympy', 'convscope.lens.perturbation.rise')\n"
+        "names = ('torch._dynamo', 'sympy', 'sklearn', 'convscope.lens.perturbation.rise')\n"
         "said['modules'] = [name for name in names if name in sys.modules]"
     )
     assert _in_a_fresh_process(code)["modules"] == []

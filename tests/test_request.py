@@ -1,16 +1,21 @@
 """A request is one value: equal on every surface, with a key, and run with what stands at its addresses."""
 
+import io
 import pickle
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import convscope as cs
 from convscope.catalogue import find
 from convscope.cli.lens_command import lens_request
+from convscope.engine.inputs.raw_input import RawInput
 from convscope.errors import InputError, ParameterError, UnknownName
 from convscope.reporting.reproduce import request_of
 from convscope.request import Request
+from convscope.spec import INPUT_KINDS
 from convscope.web.requests import run_request
 from convscope.web.requests.models_and_images import Library
 from convscope.web.requests.url_state import View
@@ -65,3 +70,15 @@ def test_what_cannot_be_run_is_refused() -> None:
 def test_a_view_refuses_what_is_no_input() -> None:
     with pytest.raises(TypeError, match="a view has no input colour"):
         View(colour="red")
+
+
+def test_an_upload_in_place_of_a_data_set_is_read_as_the_network_takes_it() -> None:
+    library = Library([MODEL])
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(file, "PNG")
+    key = library.upload("a.png", file.getvalue())
+    opener, bands = run_request.LibraryOpener(library), cs.BandsInput(shape=(3, 8, 9))
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(216, 2, device="cpu", dtype=torch.float32))
+    for model, kind in ((cs.Model(network, input=bands), RawInput), (cs.load(MODEL), Image.Image)):
+        assert isinstance(opener.image(INPUT_KINDS["image"], key, model), kind)
+        assert isinstance(opener.data(INPUT_KINDS["images"], (key,), model), kind)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch", "convscope.lens.cam.grad_cam", "convscope.render"])
+CONTEXT.set_forkserver_preload(["tests.warm_imports"])
 
 
 @dataclass(frozen=True)

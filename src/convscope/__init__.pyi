@@ -2972,6 +2972,79 @@ def gradient_rollout(
     """Attention rollout of weights that are multiplied by their gradients."""
 
 @overload
+def legrad(
+    model: Model | Module | Callable[..., Any],
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    pool: Literal["mean", "network"] = "mean",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution:
+    """Average the positive gradients of each layer's own score to its attention weights over heads, queries and layers."""
+
+@overload
+def legrad(
+    model: Model | Module | Callable[..., Any],
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    pool: Literal["mean", "network"] = "mean",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Attribution]:
+    """Average the positive gradients of each layer's own score to its attention weights over heads, queries and layers."""
+
+@overload
+def legrad(
+    model: Model | Module | Callable[..., Any],
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    pool: Literal["mean", "network"] = "mean",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution | list[Attribution]:
+    """Average the positive gradients of each layer's own score to its attention weights over heads, queries and layers."""
+
+@overload
+def legrad(
+    model: Model | Module | Callable[..., Any],
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    pool: Literal["mean", "network"] = "mean",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> ValueStream[Attribution]:
+    """Average the positive gradients of each layer's own score to its attention weights over heads, queries and layers."""
+
+@overload
+def legrad(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    pool: Literal["mean", "network"] = "mean",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Average the positive gradients of each layer's own score to its attention weights over heads, queries and layers."""
+
+@overload
+def legrad(
+    model: Model | Module | Callable[..., Any],
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    pool: Literal["mean", "network"] = "mean",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
+    """Average the positive gradients of each layer's own score to its attention weights over heads, queries and layers."""
+
+@overload
 def transformer_attribution(
     model: Model | Module | Callable[..., Any],
     image: OneImage,

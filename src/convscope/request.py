@@ -27,7 +27,7 @@ class Opener(Protocol):
     def image(self, kind: InputKind, address: Any, model: Any) -> Any:
         """The image at an address, or several, as lenses accept them; ``kind`` is an image or a second image."""
 
-    def data(self, kind: InputKind, address: Any) -> Any:
+    def data(self, kind: InputKind, address: Any, model: Any) -> Any:
         """The data set at an address."""
 
 
@@ -40,7 +40,7 @@ class _Python(Opener):
     def image(self, kind: InputKind, address: Any, model: Any) -> Any:
         return address
 
-    def data(self, kind: InputKind, address: Any) -> Any:
+    def data(self, kind: InputKind, address: Any, model: Any) -> Any:
         return address
 
 
@@ -129,7 +129,7 @@ class Request:
             if kind.content == "network":
                 arguments[kind.name] = stack.enter_context(opener.model(address, self.model_options))
             elif kind.content == "data set":
-                arguments[kind.name] = opener.data(kind, address)
+                arguments[kind.name] = opener.data(kind, address, arguments.get("model"))
             elif kind.content == "address":
                 arguments[kind.name] = list(address) if isinstance(address, tuple) else address
             else:

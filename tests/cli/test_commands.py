@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 import convscope as cs
 from convscope.cli import app
+from convscope.samples.bundled import NAMES
 from convscope.spec import FAMILIES
 from tests.lens_calls import assert_same
 
@@ -165,7 +166,7 @@ def test_lenses_and_models_and_layers_are_listed_also_as_json() -> None:
     listed = json.loads(convscope("lenses", "--json").stdout)
     assert {entry["command"] for entry in listed} == set(SPECS)
     models = {entry["scheme"]: entry["names"] for entry in json.loads(convscope("models", "--json").stdout)}
-    assert models["bundled"] == ["digits", "shapes", "detector", "segmenter", "beats", "nodules", "sequence", "pairs"]
+    assert models["bundled"] == NAMES
     assert "resnet50" in models["torchvision"]
     formats = {entry["format"] for entry in json.loads(convscope("models", "--json").stdout) if not entry["scheme"]}
     assert {"onnx", "keras", "exported", "scripted"} <= formats

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from convscope.cli.completion import adapt_bash_completion
+from convscope.samples.bundled import NAMES
 
 
 def complete(process, *words: str) -> list[str]:
@@ -22,18 +23,10 @@ def complete(process, *words: str) -> list[str]:
         (["grad-cam", "-m", ""], ["bundled:", "torchvision:", "net.py:"], ["digits"]),
         (
             ["grad-cam", "-m", "bu"],
-            [
-                "bundled:digits",
-                "bundled:shapes",
-                "bundled:detector",
-                "bundled:segmenter",
-                "bundled:beats",
-                "bundled:nodules",
-                "bundled:sequence",
-            ],
+            [f"bundled:{name}" for name in NAMES],
             ["timm:"],
         ),
-        (["grad-cam", "-m", "bundled:"], ["digits", "shapes", "beats", "nodules", "sequence"], ["bundled:digits"]),
+        (["grad-cam", "-m", "bundled:"], NAMES, ["bundled:digits"]),
         (["grad-cam", "-m", "net.py:"], ["make", "Net"], ["_hidden"]),
         (["serve", "--model=bundled:sh"], ["shapes"], ["digits"]),
         (["grad-cam", "-m", "bundled:shapes", "--layer", "layer3.1"], ["layer3.1.conv1"], ["layer2", "layer1"]),

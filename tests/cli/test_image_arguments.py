@@ -3,14 +3,14 @@
 import io
 import json
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.warm_processes import run_code
 
 SHAPES = ("--model", "bundled:shapes")
 
@@ -230,31 +230,17 @@ def test_an_invalid_output_is_refused_before_a_network_is_opened(run, tmp_path: 
 
 
 @pytest.mark.parametrize("extension", ["png", "npz", "html"])
-def test_a_full_disk_is_reported_in_one_sentence_and_changes_no_file(
-    command: list[str], tmp_path: Path, extension: str
-) -> None:
+@pytest.mark.process
+def test_a_full_disk_is_reported_in_one_sentence_and_changes_no_file(tmp_path: Path, extension: str) -> None:
     """The full disk is simulated by a limit on the file size."""
     (tmp_path / f"old.{extension}").write_text("as it was")
-    limit_file_size = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (800, 800))\n"
     words = ["report", "--lenses", "saliency"] if extension == "html" else ["saliency"]
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            limit_file_size + command[2],
-            *words,
-            "sample:shapes/1",
-            *SHAPES,
-            "--out",
-            f"old.{extension}",
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.splitlines()[-1] == f"convscope: cannot write 'old.{extension}': File too large"
+    words += ["sample:shapes/1", *SHAPES, "--out", f"old.{extension}"]
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (800, 800))\n"
+    code += f"import convscope_start; sys.argv = {['convscope', *words]!r}; convscope_start.main()"
+    done = run_code(code, tmp_path)
+    assert done.status == 2, done.output
+    assert done.output.splitlines()[-1] == f"convscope: cannot write 'old.{extension}': File too large"
     assert files(tmp_path) == [f"old.{extension}"]
     assert (tmp_path / f"old.{extension}").read_text() == "as it was"
 

@@ -47,6 +47,25 @@ def test_each_input_is_named_and_one_can_be_chosen(run: Run) -> None:
     assert "explain='photo'" in lines.call
     assert "--explain photo" in lines.shell
     assert "'photo=a.png table=1,2,-1,0.5'" in lines.shell
+    layer = ("--layer", "head", "--explain", "table", "--json")
+    conductance = json.loads(run("layer-conductance", *named, *layer).stdout)
+    assert conductance["notes"]["held"] == "photo"
+    run("saliency", *named, "--explain", "photo", "--explain", "table", "--out", "two.npz")
+    assert list(cs.JointAttribution.load("two.npz")) == ["photo", "table"]
+
+
+def test_spaces_and_quotes_belong_to_an_input_and_a_file_with_an_equals_sign_is_a_file(run: Run) -> None:
+    Path("a.png").rename("it's my photo.png")
+    named = ("photo=it's my photo.png", "table=1,2,-1,0.5", "--model", "net.py:image_and_table", "--json")
+    manifest = json.loads(run("saliency", *named).stdout)
+    assert run("saliency", manifest["record"]["input"], *named[2:]).returncode == 0
+    Path("it's my photo.png").rename("run=3.png")
+    kept = Path("run=3.png").read_bytes()
+    done = run("saliency", "run=3.png", "--model", "bundled:shapes", "--out", "run=3.png")
+    assert "input" in done.stderr
+    assert Path("run=3.png").read_bytes() == kept, "a result must not overwrite its input"
+    scores = json.loads(run("predict", "photo=run=3.png", *named[1:]).stdout)
+    assert "run=3.png" in scores["record"]["input"]
 
 
 def test_what_a_network_of_several_inputs_takes_is_described(run: Run) -> None:

@@ -4,6 +4,7 @@ A new lens joins by being declared. Nothing here knows a method; where a lens ta
 declaration says so.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -33,6 +34,25 @@ def for_each(lenses: list[LensSpec]) -> pytest.MarkDecorator:
 
 for_every_lens = for_each(LENSES)
 for_every_map = for_each(MAPS)
+
+
+def for_each_in_turn(lenses: list[LensSpec], name: str, settings: Iterable[Any]) -> pytest.MarkDecorator:
+    """Run a test with each of these lenses and one of the settings, so that each setting meets many lenses.
+
+    What the test holds is done by what stands around all lenses; all combinations run by hand.
+    """
+    every = list(settings)
+    cases = [
+        pytest.param(
+            spec,
+            setting,
+            id=f"{setting}-{command_of(spec)}",
+            marks=() if number % len(every) == place else pytest.mark.by_hand,
+        )
+        for number, spec in enumerate(lenses)
+        for place, setting in enumerate(every)
+    ]
+    return pytest.mark.parametrize(("spec", name), cases)
 
 
 def choose_noise(spec: LensSpec) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 from typing import Any
 
 import numpy as np
-import pytest
 from torch import nn
 
 import convscope as cs
 from convscope.spec import LensSpec
-from tests.conformance.selections import for_every_lens
+from tests.conformance.selections import LENSES, for_each_in_turn
 from tests.lens_calls import assert_same, call_lens, call_lens_as_list
 
 CHANGES: dict[str, Any] = {
@@ -21,8 +20,7 @@ CHANGES: dict[str, Any] = {
 }
 
 
-@for_every_lens
-@pytest.mark.parametrize("change", CHANGES)
+@for_each_in_turn(LENSES, "change", CHANGES)
 def test_a_network_changed_between_two_calls_is_explained_as_it_is_now(
     spec: LensSpec, change: str, model: cs.Model, picture: np.ndarray
 ) -> None:

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import pytest
 import torch
 
 from convscope.spec import LensSpec
-from tests.conformance.selections import for_every_lens
+from tests.conformance.selections import LENSES, for_each_in_turn
 from tests.conftest import picture_model
 from tests.lens_calls import assert_same, call_lens
 from tests.nets import ResidualNet, build_for, seeded
@@ -30,8 +29,7 @@ def default_setting(setting: str) -> Iterator[None]:
         torch.set_default_dtype(torch.float32)
 
 
-@for_every_lens
-@pytest.mark.parametrize("setting", ["default device", "within torch.device", "default dtype"])
+@for_each_in_turn(LENSES, "setting", ["default device", "within torch.device", "default dtype"])
 def test_a_default_device_or_precision_does_not_change_the_values(
     spec: LensSpec, pictures: list[np.ndarray], setting: str
 ) -> None:

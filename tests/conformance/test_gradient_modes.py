@@ -3,12 +3,11 @@
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 import convscope as cs
 from convscope.spec import LensSpec
-from tests.conformance.selections import for_every_lens
+from tests.conformance.selections import LENSES, for_each_in_turn
 from tests.lens_calls import assert_same, call_lens_as_list
 
 MODES: dict[str, Any] = {
@@ -18,8 +17,7 @@ MODES: dict[str, Any] = {
 }
 
 
-@for_every_lens
-@pytest.mark.parametrize("mode", MODES)
+@for_each_in_turn(LENSES, "mode", MODES)
 def test_whether_gradients_are_recorded_does_not_change_the_values(
     spec: LensSpec, mode: str, model: cs.Model, picture: np.ndarray
 ) -> None:

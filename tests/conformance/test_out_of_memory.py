@@ -1,18 +1,16 @@
 """Running out of memory costs time, but does not change the values."""
 
 import numpy as np
-import pytest
 import torch
 
 import convscope as cs
 from convscope.spec import LensSpec
-from tests.conformance.selections import WRAPPED, for_each
+from tests.conformance.selections import WRAPPED, for_each_in_turn
 from tests.lens_calls import call_lens_as_list, collect_tensors
 from tests.nets import OutOfMemoryNet
 
 
-@for_each(WRAPPED)
-@pytest.mark.parametrize("allowed_calls", [0, 1, 3])
+@for_each_in_turn(WRAPPED, "allowed_calls", [0, 1, 3])
 def test_running_out_of_memory_does_not_change_the_values(
     spec: LensSpec, allowed_calls: int, model: cs.Model, pictures: list[np.ndarray]
 ) -> None:

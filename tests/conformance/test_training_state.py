@@ -1,16 +1,14 @@
 """The state in which a network was left does not change the values."""
 
 import numpy as np
-import pytest
 
 import convscope as cs
 from convscope.spec import LensSpec
-from tests.conformance.selections import for_every_lens
+from tests.conformance.selections import LENSES, for_each_in_turn
 from tests.lens_calls import assert_same, call_lens_as_list
 
 
-@for_every_lens
-@pytest.mark.parametrize("state", ["training", "frozen", "half in training"])
+@for_each_in_turn(LENSES, "state", ["training", "frozen", "half in training"])
 def test_training_mode_and_frozen_parameters_do_not_change_the_values(
     spec: LensSpec, state: str, model: cs.Model, picture: np.ndarray
 ) -> None:

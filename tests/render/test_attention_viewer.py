@@ -29,12 +29,14 @@ def state_of(page: str) -> dict[str, Any]:
 
 
 def test_the_browser_gets_the_weights_between_all_tokens(weights: AttentionMaps) -> None:
+    by_class_token = cs.attention(cs.load("bundled:pairs"), "sample:pairs/1", direction="to", matrix=True)
     page = viewer_html(weights, chosen=("blocks.1.attn", 2))
     state = state_of(page)
     assert (state["layer"], state["head"], state["grid"], state["place"]) == (1, 2, [8, 8], [2.5 / 8, 6.5 / 8])
     for layer, matrix in zip(state["layers"], weights.matrices.values(), strict=True):
         levels = np.frombuffer(base64.b64decode(layer["matrix"]), "<u2").reshape(layer["heads"], 65, layer["tokens"])
         np.testing.assert_allclose(levels * layer["peak"] / 65535, matrix, atol=layer["peak"] / 65535)
+    assert [layer["answer"] for layer in state_of(viewer_html(by_class_token))["layers"]] == [0, 0, 0]
     assert page.count('<button type="button" data-layer') == 12
     assert "blocks.1.attn, head 2: what patch 2x6 attends to" in page
 

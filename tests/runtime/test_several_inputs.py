@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.errors import ConvScopeError
+from convscope.reporting.reproduce import recipe, request_of
 from tests.networks_of_several_inputs import (
     FEATURES,
     ImageAndTable,
@@ -29,6 +30,47 @@ class WithRow(nn.Module):
 
     def forward(self, photo: Tensor) -> Tensor:
         return self.network(photo, self.row.expand(len(photo), -1))
+
+
+@pytest.mark.parametrize(
+    ("lens", "options", "names"),
+    [
+        ("integrated_gradients", {"steps": 2, "baseline": "mean"}, None),
+        ("integrated_gradients", {"steps": 2, "baseline": "blur"}, ["photo", "series"]),
+        ("expected_gradients", {"samples": 4}, None),
+    ],
+)
+def test_a_baseline_of_several_inputs_is_the_one_of_each(lens: str, options: Any, names: list[str] | None) -> None:
+    model, sample = linear_in_each(), full_sample()
+    joint: Any = getattr(cs, lens)(model, sample, explain=names, **options)
+    assert joint.notes["inputs"].endswith("change together")
+    for name in joint:  # a linear network: what one input adds does not depend on the others
+        alone: Any = getattr(cs, lens)(model, sample, explain=name, **options)
+        torch.testing.assert_close(joint[name].channels, alone.channels, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("lens", "options", "most"),
+    [
+        ("integrated_gradients", {"steps": 2, "smooth": 3}, 0.5),
+        ("integrated_gradients", {"steps": 2, "baseline": "noise"}, 1.0),
+        ("expected_gradients", {"samples": 4, "references": "noise"}, 1.0),
+    ],
+)
+def test_noise_has_the_range_of_the_input_that_it_is_added_to(lens: str, options: Any, most: float) -> None:
+    model, sample = linear_in_each(), {**full_sample(), "table": [0.001, 0.002, 0.003, 0.004]}
+    row = torch.tensor(sample["table"])
+    value: Any = getattr(cs, lens)(model, sample, **options)
+    moved = value["table"].channels / model.module.get_parameter("table").detach()
+    clean = row if "smooth" in options else 0 * row
+    assert 0 < float((moved - clean).abs().max()) <= most * 0.003
+
+
+def test_views_move_each_input_along_its_own_axes() -> None:
+    smooth = cs.Smooth(samples=2, augment="views")
+    value: Any = cs.integrated_gradients(image_and_table(), photo_and_row(), steps=2, smooth=smooth)  # type: ignore[call-arg]
+    assert list(value) == ["photo"]
+    assert value.notes["not explained"].startswith("table (views mirror and shift the input, and this input of shape")
 
 
 @pytest.mark.parametrize("name", ["photo", "table", "series", "words"])
@@ -123,6 +165,21 @@ def test_samples_in_a_list_and_in_batches_give_the_values_of_each() -> None:
     assert list(shown.scores) == pytest.approx(sorted(expected_scores, reverse=True), rel=1e-5)
 
 
+def _score_of_row(output: Tensor, rows: Tensor) -> Tensor:
+    return output[torch.arange(len(rows)), torch.tensor([2, 0])[rows]]
+
+
+@pytest.mark.parametrize("target", [[2, 0], torch.tensor([2, 0]), np.array([2, 0]), _score_of_row])
+def test_each_sample_has_its_own_target(target: Any) -> None:
+    model, samples = image_and_table(), [photo_and_row(seed) for seed in (0, 1)]
+    values: Any = cs.saliency(model, samples, target=target)
+    for value, sample, own in zip(values, samples, (2, 0), strict=True):
+        alone: Any = cs.saliency(model, sample, target=own)
+        torch.testing.assert_close(value["table"].channels, alone["table"].channels)
+    with pytest.raises(ConvScopeError, match="3 targets for 2 samples"):
+        cs.saliency(model, samples, target=torch.tensor([2, 0, 1]))
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -188,3 +245,44 @@ def test_comparisons_and_recommendations_look_at_one_input() -> None:
         cs.compare(model, sample, lenses=["saliency", "lrp"])  # type: ignore[arg-type]
     assert "integrated-gradients" in cs.recommend(model, sample, "shares").best  # type: ignore[arg-type]
     assert "grad-cam" in cs.recommend(word_scorer(), "not very good").best
+
+
+@pytest.mark.parametrize(
+    ("lens", "options", "names"),
+    [
+        ("saliency", {}, None),
+        ("saliency", {}, ["photo", "table", "words"]),
+        ("integrated_gradients", {"steps": 2}, ["photo", "series"]),
+    ],
+)
+def test_the_record_of_several_maps_gives_all_of_them_again(lens: str, options: Any, names: list[str] | None) -> None:
+    model, sample = linear_in_each(), full_sample()
+    value: Any = getattr(cs, lens)(model, sample, explain=names, **options)
+    again: Any = getattr(cs, lens)(model, sample, **request_of(value.record).parameters)
+    assert list(again) == list(value)
+    written = recipe(value.record).call
+    assert f"explain={names!r}" in written if names else "explain" not in written
+    if lens == "integrated_gradients":  # a part of one map comes with the others
+        assert recipe(value["photo"].record) == recipe(value.record)
+
+
+def test_the_record_of_several_maps_names_no_layer_of_one_of_them() -> None:
+    model, sample = image_and_table(), photo_and_row()
+    assert "layer" not in recipe(cs.grad_cam(model, sample).record).call
+    named: Any = cs.grad_cam(model, sample, layer="features.1")
+    assert "layer=['features.1']" in recipe(named.record).call
+
+
+def test_attributions_to_a_layer_name_the_input_whose_path_they_follow() -> None:
+    model, sample = image_and_table(), photo_and_row()
+    options: dict[str, Any] = {"layer": "head", "steps": 4}
+    of_photo: Any = cs.layer_conductance(model, sample, **options)
+    of_table: Any = cs.layer_conductance(model, sample, explain="table", **options)
+    assert not torch.allclose(of_photo.values, of_table.values)
+    for value, name, held in ((of_photo, "photo", "table"), (of_table, "table", "photo")):
+        assert (value.record.parameters["explain"], value.notes["held"]) == (name, held)
+        again: Any = cs.layer_conductance(model, sample, **request_of(value.record).parameters, layer="head")
+        torch.testing.assert_close(again.values, value.values)
+    prediction: Any = cs.predict(model, sample)
+    assert "explain" not in prediction.record.parameters
+    assert "held" not in prediction.notes

@@ -33,3 +33,11 @@ def test_the_digits_cannot_be_changed_for_others() -> None:
 def test_a_digit_that_does_not_exist_is_refused(index: int) -> None:
     with pytest.raises(IndexError, match=f"no held-out digit {index}; there are 400"):
         digits.held_out(index)
+
+
+def test_the_file_holds_the_held_out_digits_of_the_split() -> None:
+    expected, held_out = digits.split()["held out"], digits.held_out_set()
+    assert np.array_equal(held_out.images, expected.images)
+    assert held_out.images.dtype == expected.images.dtype
+    assert np.array_equal(held_out.labels, expected.labels)
+    assert held_out.labels.dtype == expected.labels.dtype

@@ -46,6 +46,24 @@ def test_a_loss_that_is_nan_diverges() -> None:
     assert (finding.evidence, finding.severity) == ("the training loss is nan at step 1", "error")
 
 
+def test_losses_below_zero_are_judged_by_how_far_they_fell() -> None:
+    """Such as the logarithm of a likelihood: multiples of them say nothing."""
+    t, rng = np.linspace(0, 1, 200), np.random.default_rng(0)
+    falling, noise = np.exp(-8 * t) - 3, rng.normal(0, 0.02, 200)
+    late = np.clip(t - 0.3, 0, None)
+    runs = {
+        "healthy": (falling + noise, falling + 0.1), "level": (noise - 2, None), "around zero": (50 * noise, None),
+        "diverging": (falling + np.exp(12 * (t - 0.7)), None), "overfitting": (falling - 0.5 * t, falling + late),
+    }  # fmt: skip
+    found = {
+        name: [check.name for check in CHECK.values() if check.subject == "run" and check.run(run_cases.evidence(*run))]
+        for name, run in runs.items()
+    }
+    assert found == {
+        "healthy": [], "level": [], "around zero": [], "diverging": ["divergence"], "overfitting": ["overfitting"]
+    }  # fmt: skip
+
+
 def test_a_network_whose_images_are_prepared_wrongly() -> None:
     """The bundled digits with a mean and a standard deviation that are not theirs."""
     right = cs.load("bundled:digits")

@@ -74,10 +74,10 @@ def test_inside_shows_the_slices_of_a_volume(visit: Any) -> None:
     page.wait_for_selector(".unit .pair .frame-box >> nth=1")
     page.get_by_text("features.0[3, 7, 8, 14] = ").wait_for()
     assert page.get_by_text("On this volume").is_visible()
-    slider = page.locator(".unit [role=slider][aria-label='Slice 7 of 12']")
+    slider = page.locator(".unit [role=slider][aria-label='Slice 7 (0 to 11)']")
     slider.locator("[tabindex='0']").press("ArrowLeft")
     page.wait_for_url("**unit=features.0%5B3%2C+6%2C**")
-    page.get_by_text("Slice 6 of 12").wait_for()
+    page.get_by_text("Slice 6 (0 to 11)").wait_for()
     page.get_by_text("features.0[3, 6, 8, 14] = ").wait_for()
 
 

@@ -86,6 +86,25 @@ def test_uploads_are_keyed_by_content(library):
     assert "/" not in next(image.name for image in library.images() if image.key == key)
 
 
+def test_uploads_that_are_read_in_another_way_have_another_key(library):
+    file = io.BytesIO()
+    np.savez(file, first=np.ones((1, 5)), second=np.zeros((1, 7)))
+    first, second = (library.upload(f"a.npz?key={name}", file.getvalue()) for name in ("first", "second"))
+    assert library.image(first).values.shape == (1, 5)
+    assert library.image(second).values.shape == (1, 7)
+    numbers = b"1,2\n3,4\n"
+    assert library.upload("a.csv", numbers) == library.upload("b.csv", numbers) != library.upload("a.tsv", numbers)
+
+
+def test_files_of_one_name_keep_their_kinds(library):
+    first, second = (library.upload("a.csv", text) for text in (b"1,2\n3,4\n", b"5,6\n7,8\n"))
+    listed = {image.key: image for image in library.images("vector")}
+    assert first in listed, "a table is also the row of a network that takes one"
+    assert listed[first].name != listed[second].name
+    assert listed[first].kinds == ("signal", "vector")
+    assert first not in {image.key for image in library.images("image")}
+
+
 def eps() -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(file, "EPS")

@@ -1,14 +1,17 @@
 """Training, in a real browser: a log is drawn, and drawn again when a training writes to it."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 
 import convscope as cs
 from convscope.render.raster import png
+from convscope.training.run import TrainingLog
 from convscope.training.store.event_writer import EventWriter
 from convscope.web.i18n import translate
 from convscope.web.server.app import log_folders
@@ -71,6 +74,31 @@ def test_a_log_that_is_empty_is_followed_in_chinese(visit: Any, runs: Path) -> N
     page.wait_for_selector(f"text={translate('Learning curves', 'zh')}")
     page.get_by_role("button", name=translate("Distributions over time", "zh")).click()
     page.wait_for_selector("[aria-pressed=true]")
+
+
+def test_updates_of_a_page_follow_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As when a log grows while a button is pressed: both would read the log at the same time."""
+    from convscope.web.pages.training import page
+    from convscope.web.pages.training.run_drawing import Drawing
+
+    moments: list[str] = []
+
+    async def run(*_arguments: Any, slow: bool) -> Drawing:
+        moments.append(f"begin {slow}")
+        await asyncio.sleep(0)
+        moments.append(f"end {slow}")
+        return Drawing()
+
+    for name in ("ui", "toggle"):
+        monkeypatch.setattr(page, name, MagicMock())
+    monkeypatch.setattr(page, "run_in_thread", run)
+
+    async def grow_and_press() -> None:
+        shown = page.TrainingPage(TrainingLog(tmp_path), MagicMock(**{"client.is_deleted": False}))
+        await asyncio.gather(shown.update(), shown._toggle_slow())
+
+    asyncio.run(grow_and_press())
+    assert moments == ["begin False", "end False", "begin True", "end True"]
 
 
 def test_a_log_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def complete_choices(choices: Sequence[str]) -> Callable[[str], list[str]]:
 def complete_model_addresses(incomplete: str) -> list[str]:
     """Addresses of models: the prefixes first, then the names for a prefix."""
     prefixes: dict[str, Callable[[], list[str]]] = {
-        "bundled:": lambda: ["digits", "shapes", "detector", "segmenter", "beats", "nodules", "sequence", "pairs"],
+        "bundled:": _bundled,
         "timm:": lambda: _registered("timm.models"),
         "torchvision:": lambda: _registered("torchvision.models"),
     }
@@ -46,6 +46,12 @@ def complete_model_addresses(incomplete: str) -> list[str]:
     if len(matching) != 1:  # a single prefix is expanded, or bash would append a space to it
         return matching
     return [matching[0] + name for name in prefixes[matching[0]]() if (matching[0] + name).startswith(incomplete)]
+
+
+def _bundled() -> list[str]:
+    from convscope.samples.bundled import NAMES
+
+    return NAMES
 
 
 def complete_layers(ctx: typer.Context, incomplete: str) -> list[str]:

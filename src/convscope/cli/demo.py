@@ -7,6 +7,7 @@ from typing import Any
 from convscope.cli.console import print_message, print_result, progress_bar
 from convscope.cli.result_paths import image_stem
 from convscope.errors import CannotWrite
+from convscope.samples.bundled import sample_of
 from convscope.spec import InputKind, LensSpec
 from convscope.values import Prediction, Value, check_writable
 
@@ -22,21 +23,18 @@ INPUTS = {
 }
 """Bundled network → its inputs in the demo, which were not in its training set."""
 
-SHORT = {"detector": "scenes", "segmenter": "scenes"} | {
-    name: name for name in ("beats", "nodules", "sequence", "pairs")
-}
-"""The networks that are explained by the lenses with few passes only, of other inputs or tasks, and their samples."""
+SHORT = tuple(name for name in INPUTS if name not in ("shapes", "digits"))
+"""The networks that are explained by the lenses with few passes only, of other inputs or tasks."""
 
 ATTENDING = ("pairs",)
 """The networks that lenses of attention explain."""
 
-DATA_SETS = {name: f"sample:{name}/0-119" for name in ("shapes", "digits")} | {
-    name: f"sample:{samples}/0-31" for name, samples in SHORT.items()
-}
+DATA_SETS = {name: f"sample:{sample_of(name)}/0-{31 if name in SHORT else 119}" for name in INPUTS}
 """Bundled network → the data set for lenses that take one."""
 
-STYLES = {"shapes": "sample:shapes/12", "digits": "sample:digits/5"} | {
-    name: f"sample:{samples}/2" for name, samples in SHORT.items()
+STYLES = {name: f"sample:{sample_of(name)}/2" for name in INPUTS} | {
+    "shapes": "sample:shapes/12",
+    "digits": "sample:digits/5",
 }
 """Bundled network → the style image for lenses that take one."""
 

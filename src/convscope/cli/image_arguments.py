@@ -41,9 +41,7 @@ class ImageArguments:
     @property
     def inputs_by_name(self) -> Mapping[str, str]:
         """The inputs of one sample of a network that takes several, where they are named; empty otherwise."""
-        from convscope.engine.inputs.named_inputs import written_inputs
-
-        return written_inputs(self.members[0]) if len(self.members) == 1 else {}
+        return _names_inputs(self.members[0]) if len(self.members) == 1 else {}
 
     @property
     def files(self) -> list[str]:
@@ -122,15 +120,25 @@ def _inputs_by_name(arguments: Sequence[str]) -> str:
     Raises:
         InputError: an input is named twice.
     """
-    from convscope.engine.inputs.named_inputs import write_inputs, written_inputs
+    from convscope.engine.inputs.named_inputs import write_inputs
 
-    if not arguments or any(_is_file(argument) or not written_inputs(argument) for argument in arguments):
+    if not arguments or not all(_names_inputs(argument) for argument in arguments):
         return ""
-    pairs = [pair for argument in arguments for pair in written_inputs(argument).items()]
+    if len(arguments) == 1:
+        return arguments[0]  # as typed: a network of tokens may take it as a text
+    pairs = [pair for argument in arguments for pair in _names_inputs(argument).items()]
     for name, address in pairs:
         if [other for other, _ in pairs].count(name) > 1:
             raise InputError(f"the input {name!r} is named twice, as {address!r} too: name each input once")
     return write_inputs(dict(pairs))
+
+
+def _names_inputs(argument: Any) -> Mapping[str, str]:
+    """The inputs that an argument names; empty if it is a file or folder whose name holds an equals sign."""
+    from convscope.engine.inputs.named_inputs import written_inputs
+
+    named = written_inputs(argument)
+    return {} if named and any(_exists(path) for path in (argument, argument.rpartition("?")[0])) else named
 
 
 def _is_text(argument: str) -> bool:
@@ -172,6 +180,13 @@ def _members_of_folder(argument: str, folder: Path) -> list[Any]:
         return [argument]
     extensions = () if has_pictures(folder) else input_extensions()
     return [str(file) for file in FolderSource(folder, extensions=extensions).paths]
+
+
+def _exists(path: str) -> bool:
+    try:
+        return bool(path) and Path(path).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 def _is_file(argument: str) -> bool:

@@ -50,7 +50,7 @@ def lens_command(spec: LensSpec) -> Command:
         *inputs,
         *[_option(parameter, positional=parameter.name in spec.positional) for parameter in spec.parameters.values()],
         *([_keyword("smooth", options.Smooth, None), _option(SMOOTH_OF)] if spec.can_average else []),
-        *([_keyword("explain", options.Explain, None)] if spec.each_image and spec.gives_map else []),
+        *([_keyword("explain", options.Explain, None)] if spec.each_image and spec.depends_on_explained else []),
         _keyword("out", options.Out, None),
         _keyword("as_json", options.Json, False),
         _keyword("debug", options.Debug, False),
@@ -88,6 +88,8 @@ def lens_request(spec: LensSpec, arguments: Mapping[str, Any]) -> Request:
     """The request that the arguments of a lens's command make."""
     given = {name: value for name, value in arguments.items() if value not in (None, [])}
     own = {*spec.inputs, *spec.options}
+    if len(given.get("explain", ())) == 1:  # one name gives the map of one input, a list those of several
+        given["explain"] = given["explain"][0]
     return Request(
         spec.name,
         inputs={kind.name: given[kind.name] for kind in spec.input_kinds if kind.name in given},

@@ -137,7 +137,7 @@ class CommandLineOpener(Opener):
             return images.members[0]
         return images.dataset(model) if kind.content == "image" and self._spec.each_image else images.members[0]
 
-    def data(self, kind: InputKind, address: Any) -> Any:
+    def data(self, kind: InputKind, address: Any, model: Any) -> Any:
         """The arguments, with pipes replaced by the pictures read from them."""
         return self._images[kind.name].as_data()
 

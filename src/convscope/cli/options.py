@@ -132,10 +132,11 @@ Smooth = Annotated[
     ),
 ]
 Explain = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--explain",
-        help="of a network that takes several inputs, the one to explain; the others are held",
+        help="of a network that takes several inputs, the one to explain, or several, each with its own --explain; "
+        "the others are held",
         metavar="NAME",
     ),
 ]

@@ -110,6 +110,6 @@ def _baseline(model: Model, address: str, spec: TokenInput, vectors: Tensor) -> 
         return [0.0] * vectors.shape[2]
     layer = model.module.get_submodule(address)
     padding = torch.full((1, 1), int(spec.padding), dtype=torch.long, device=vectors.device)
-    with torch.no_grad():
+    with model.preserve_state(), torch.no_grad():  # a layer with max_norm writes to its weight
         padded: list[float] = layer(padding)[0, 0].double().cpu().tolist()
     return padded

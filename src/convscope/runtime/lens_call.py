@@ -25,6 +25,7 @@ from convscope.engine.layers.layer_notes import layer_notes
 from convscope.engine.layers.layer_trace import call_count, trace_layers
 from convscope.engine.network.assumption_checks import BACKWARD, BATCH, check_backward_pass, check_independence
 from convscope.engine.network.cache import CacheEntry
+from convscope.engine.network.forward_memory import require_memory_of_forward
 from convscope.engine.network.model import Model, as_model
 from convscope.engine.network.torch_context import TorchSettings, without_caller_settings
 from convscope.engine.run.determinism import scored_again
@@ -97,6 +98,9 @@ def _call_with_network(
     prepared = prepare_arguments(declaration, arguments, functools.partial(_default, declaration))
     model, input_facts = prepared.model, prepared.input_facts()
     with model.preserve_state(frozen=not keep_graph), metered() as meter, keeping_graph(keep_graph):
+        if prepared.images is not None:
+            down_to_input = "gradients" in declaration.needs and not declaration.takes_layer
+            require_memory_of_forward(model, prepared.images.tensor, gradients=down_to_input)
         if declaration.takes_layer:
             set_layers(declaration, prepared, arguments.get("layer", _default(declaration, "layer")))
         if prepared.images is not None or prepared.data is not None:

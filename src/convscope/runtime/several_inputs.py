@@ -21,7 +21,8 @@ from convscope.engine.inputs.token_input import TokenInput
 from convscope.engine.network.binding import Unbound
 from convscope.engine.network.cache import NetworkCache
 from convscope.engine.network.model import Model
-from convscope.engine.targets.target import Target
+from convscope.engine.targets.function_targets import takes_rows
+from convscope.engine.targets.target import Target, resolve_target
 from convscope.errors import (
     CapabilityError,
     ConvScopeError,
@@ -34,7 +35,7 @@ from convscope.errors import (
     did_you_mean,
 )
 from convscope.runtime.bound_sample import ONLY, BoundSample
-from convscope.runtime.value_stream import stream_of
+from convscope.runtime.value_stream import stream_of, targets_per_image
 from convscope.spec import LensSpec
 from convscope.values import INPUT_KINDS, Attribution, JointAttribution, Value
 from convscope.values.facts import Fact
@@ -91,7 +92,7 @@ def for_each_input(declaration: LensSpec, arguments: Mapping[str, Any], call: Ca
     others = {name: argument for name, argument in arguments.items() if name not in ("image", "explain", "model")}
     results = []
     for row in range(len(samples)):
-        own_target = _target_of(others.get("target"), row, len(samples))
+        own_target = _target_of(others.get("target"), model, row, len(samples))
         own = {**others, **({} if own_target is None else {"target": own_target})}
         results.append(_Sample(model, samples.sample(row)).explain(declaration, chosen, own, call))
     return results[0] if samples.single else results
@@ -163,15 +164,20 @@ def _explained(explain: Any, samples: NamedImages, model: Model) -> str | tuple[
     return explain if isinstance(explain, str) else chosen
 
 
-def _target_of(target: Any, row: int, count: int) -> Any:
+def _target_of(target: Any, model: Model, row: int, count: int) -> Any:
     """The target of one of several samples."""
+    if count == 1:
+        return target
+    if callable(target) and takes_rows(target):
+        target = resolve_target(target, model, count)
     if isinstance(target, Target):
-        return target if count == 1 else target.for_copies(torch.tensor([row], device="cpu"))
-    if isinstance(target, (list, tuple)) and count > 1:
-        if len(target) != count:
-            raise OutputError(f"{len(target)} targets for {count} samples: give one each, or one for all")
-        return target[row]
-    return target
+        return target.for_copies(torch.tensor([row], device="cpu"))
+    targets = targets_per_image(target)
+    if targets is None:
+        return target
+    if len(targets) != count:
+        raise OutputError(f"{len(targets)} targets for {count} samples: give one each, or one for all")
+    return targets[row]
 
 
 class _Sample(BoundSample):
@@ -221,7 +227,8 @@ class _Sample(BoundSample):
         if refusals:
             reasons = [Fact("{name} ({why})", name=name, why=_clause(error)) for name, error in refusals.items()]
             notes["not explained"] = Fact("{reasons}", reasons=reasons)
-        return self._joined(parts, notes, one_scale=len(kinds) == 1)
+        parameters = self._joint_parameters(parts, names, arguments.get("layer"))
+        return self._joined(parts, notes, parameters, one_scale=len(kinds) == 1)
 
     def _changed_together(
         self, declaration: LensSpec, names: tuple[str, ...], arguments: Mapping[str, Any], call: Call
@@ -244,12 +251,15 @@ class _Sample(BoundSample):
         if whole.channels is None:
             return None
         pieces = packed.unpack(whole.channels[None])
+        if len(names) < len(self.inputs):
+            parameters = {**whole.record.parameters, "explain": list(names)}
+            whole = replace(whole, record=replace(whole.record, parameters=parameters))
         parts = {name: self._part(whole, images[name], pieces[name][0], names) for name in names}
         notes: dict[str, Any] = {**whole.notes, "inputs": Fact("{names} change together", names=list(names))}
         held = [name for name in self.inputs if name not in names]
         if held:
             notes["held"] = Fact("{inputs}", inputs=held)
-        return self._joined(parts, notes, one_scale=True, whole=whole)
+        return self._joined(parts, notes, whole.record.parameters, one_scale=True, whole=whole)
 
     def _part(self, whole: Attribution, images: Images, contributions: Tensor, names: Sequence[str]) -> Attribution:
         """The part of a joint map that belongs to one input."""
@@ -264,11 +274,32 @@ class _Sample(BoundSample):
             photo=images.photo(0),  # type: ignore[arg-type]
             uncertainty={},
             notes={"held": Fact("{inputs}", inputs=others)} if others else {},
-            record=replace(whole.record, input=images.names[0], **facts),
+            record=replace(whole.record, input=self.name, **facts),
         )
 
+    def _joint_parameters(
+        self, parts: Mapping[str, Attribution], names: Sequence[str], layer: Any
+    ) -> Mapping[str, Any]:
+        """The parameters that give all parts again: without the layer of some of them, unless the caller named it."""
+        of_parts = [parts[name].record.parameters if name in parts else {} for name in names]
+        parameters = {**next(iter(parts.values())).record.parameters}
+        parameters.pop("explain", None)
+        if any(each.get("layer") != parameters.get("layer") for each in of_parts):
+            parameters.pop("layer", None)
+            if layer is not None:
+                parameters["layer"] = list(layer) if isinstance(layer, (list, tuple)) else [str(layer)]
+        if len(names) < len(self.inputs):
+            parameters["explain"] = list(names)
+        return parameters
+
     def _joined(
-        self, parts: Mapping[str, Attribution], notes: Mapping[str, Any], *, one_scale: bool, whole: Value | None = None
+        self,
+        parts: Mapping[str, Attribution],
+        notes: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+        *,
+        one_scale: bool,
+        whole: Value | None = None,
     ) -> JointAttribution:
         first = next(iter(parts.values()))
         record = (whole or first).record
@@ -293,6 +324,7 @@ class _Sample(BoundSample):
             notes=notes,
             record=replace(
                 record,
+                parameters=parameters,
                 input=self.name,
                 cost=cost,
                 caveats=caveats,
@@ -309,19 +341,15 @@ class _Sample(BoundSample):
         """The value of a lens that sees one input, with the others held."""
         bound, images = self.bound_to(name)
         value: Value = call(declaration, {**arguments, "model": bound, "image": images})
+        record = replace(value.record, model=self.model.description())
         others = [other for other in self.inputs if other != name]
         if not others:
-            return replace(value, record=replace(value.record, model=self.model.description()))
-        notes = {**value.notes, "held": Fact("{inputs}", inputs=others)}
-        if not value.is_map:
-            notes = dict(value.notes)
-        record = replace(
-            value.record,
-            model=self.model.description(),
-            input=self.name,
-            parameters={**value.record.parameters, **({"explain": name} if value.is_map else {})},
-        )
-        return replace(value, notes=notes, record=record)
+            return replace(value, record=record)
+        record = replace(record, input=self.name)
+        if not declaration.depends_on_explained:
+            return replace(value, record=record)
+        record = replace(record, parameters={**record.parameters, "explain": name})
+        return replace(value, notes={**value.notes, "held": Fact("{inputs}", inputs=others)}, record=record)
 
 
 def _clause(error: ConvScopeError) -> str:

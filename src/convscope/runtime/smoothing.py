@@ -111,6 +111,7 @@ class _Views:
     """Copies that are mirrored along the last axis and shifted along all axes, wrapping around."""
 
     def __init__(self, images: Images, smooth: Smooth) -> None:
+        images.require_spatial_axes("views mirror and shift the input")
         self.images = images
         generator = torch.Generator().manual_seed(smooth.seed)
         chances = torch.rand(smooth.samples, generator=generator, dtype=torch.float32, device="cpu")

@@ -79,7 +79,7 @@ def stream_of(
         return None
     data = as_dataset(arguments["image"], model)
     target = arguments.get("target", TOP1)
-    targets = _targets_per_image(target)
+    targets = targets_per_image(target)
     if targets is not None and data.size is not None and len(targets) != data.size:
         raise OutputError(f"{len(targets)} targets for {data.size} images: give one each, or one for all")
     if callable(target) and takes_rows(target):
@@ -99,7 +99,7 @@ def stream_of(
     return ValueStream(data, explain)
 
 
-def _targets_per_image(target: Any) -> Sequence[Any] | None:
+def targets_per_image(target: Any) -> Sequence[Any] | None:
     """The targets, if each image has its own."""
     targets = target.tolist() if getattr(target, "ndim", 0) else target
     return targets if isinstance(targets, (list, tuple)) else None

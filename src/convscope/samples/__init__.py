@@ -137,31 +137,54 @@ def _parse_index(key: str, name: str, count: int) -> int:
     return int(key)
 
 
-SAMPLES.add("digits", SampleSpec("digits", "handwritten digits, 8×8", _digit, ("3", "8", "14"), count=400))
-SAMPLES.add(
-    "shapes", SampleSpec("shapes", "color scenes with one object and its mask", _scene, ("7", "12", "25"), count=200)
-)
-SAMPLES.add(
-    "scenes",
+for spec in (
+    SampleSpec("digits", "handwritten digits, 8×8", _digit, ("3", "8", "14"), count=400, networks=("digits",)),
     SampleSpec(
-        "scenes", "scenes with several objects, their boxes and masks", _several_objects, ("1", "2", "4"), count=200
+        "shapes",
+        "color scenes with one object and its mask",
+        _scene,
+        ("7", "12", "25"),
+        count=200,
+        networks=("shapes",),
     ),
-)
-SAMPLES.add(
-    "beats",
-    SampleSpec("beats", "heartbeats, of which one may be abnormal", _beats, ("1", "2", "3"), count=200, kind="signal"),
-)
-SAMPLES.add(
-    "nodules",
     SampleSpec(
-        "nodules", "volumes, in which there may be a nodule", _nodules, ("1", "2", "4"), count=200, kind="volume"
+        "scenes",
+        "scenes with several objects, their boxes and masks",
+        _several_objects,
+        ("1", "2", "4"),
+        count=200,
+        networks=("detector", "segmenter"),
     ),
-)
-SAMPLES.add(
-    "sequence",
-    SampleSpec("sequence", "messages in which one order counts", _sequence, ("1", "2", "3"), count=200, kind="tokens"),
-)
-SAMPLES.add("pairs", SampleSpec("pairs", "two objects: the same shape or not?", _pair, ("1", "2", "3"), count=200))
-SAMPLES.add("photo", SampleSpec("photo", "two photographs", _photo, ("china", "flower")))
+    SampleSpec(
+        "beats",
+        "heartbeats, of which one may be abnormal",
+        _beats,
+        ("1", "2", "3"),
+        count=200,
+        kind="signal",
+        networks=("beats",),
+    ),
+    SampleSpec(
+        "nodules",
+        "volumes, in which there may be a nodule",
+        _nodules,
+        ("1", "2", "4"),
+        count=200,
+        kind="volume",
+        networks=("nodules",),
+    ),
+    SampleSpec(
+        "sequence",
+        "messages in which one order counts",
+        _sequence,
+        ("1", "2", "3"),
+        count=200,
+        kind="tokens",
+        networks=("sequence",),
+    ),
+    SampleSpec("pairs", "two objects: the same shape or not?", _pair, ("1", "2", "3"), count=200, networks=("pairs",)),
+    SampleSpec("photo", "two photographs", _photo, ("china", "flower")),
+):
+    SAMPLES.add(spec.name, spec)
 
 from convscope.samples import bundled  # noqa: E402, F401 - declares the loader 'bundled'

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope.errors import LoadError, UnknownName, did_you_mean
-from convscope.spec import loader
+from convscope.spec import SAMPLES, loader
 
 if TYPE_CHECKING:
     from torch import nn
@@ -142,6 +142,11 @@ def bundled(name: str, *, chosen: str | None = None, weights: Any = None, trust:
         source=f"bundled:{name}" + ("?weights=none" if chosen else ""),
         caveats=RANDOM_WEIGHTS if chosen else (),
     )
+
+
+def sample_of(network: str) -> str:
+    """The name of the samples on which a bundled network was trained."""
+    return next(spec.name for spec in SAMPLES.values() if network in spec.networks)
 
 
 def facts(name: str) -> dict[str, str]:

@@ -97,6 +97,11 @@ class LensSpec:
         return self.returns.is_map
 
     @property
+    def depends_on_explained(self) -> bool:
+        """Whether its value depends on which of several inputs it is given, since it explains or changes that one."""
+        return self.returns.attributes or self.returns.is_optimized
+
+    @property
     def can_average(self) -> bool:
         """Whether its maps can be averaged over copies: not those of a unit, whose strongest position moves."""
         return self.gives_map and "unit" not in self.inputs

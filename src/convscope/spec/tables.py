@@ -90,6 +90,8 @@ class SampleSpec:
     """The size of the collection ``sample:NAME``, numbered from 0; 0 where it has only ``keys``."""
     kind: str = "image"
     """The kind of input."""
+    networks: tuple[str, ...] = ()
+    """The bundled networks that were trained on such inputs."""
 
 
 Spec = TypeVar("Spec")

@@ -47,20 +47,19 @@ def curves(log: TrainingLog) -> dict[str, list[Curve]]:
     return {metric: sorted(group, key=lambda c: (c.run, c.role)) for metric, group in by_metric.items()}
 
 
-def pairs(log: TrainingLog, metric: str) -> list[tuple[str, Series, Series]]:
-    """For each run, its numbers of a metric on training and on validation data, where it has both."""
-    of_run: dict[str, dict[Role, Series]] = {}
-    for curve in curves(log).get(metric, ()):
-        of_run.setdefault(curve.run, {})[curve.role] = curve.series
-    return [(run, s["train"], s["validation"]) for run, s in of_run.items() if {"train", "validation"} <= s.keys()]
-
-
 def _curve(run: Run, tag: str) -> Curve:
     metric, role = split_role(tag)
-    parts = run.name.split("/")
-    if not role and parts[-1].lower() in _WORDS:
-        role = _WORDS[parts.pop().lower()]
-    return Curve("/".join(parts), metric, role, run.series(tag))
+    name = run.name
+    if not role:
+        name, role = training_of(name)
+    return Curve(name, metric, role, run.series(tag))
+
+
+def training_of(run: str) -> tuple[str, Role]:
+    """The training that a run is part of, and the role of its folder: ``first/validation`` belongs to ``first``."""
+    name, _, last = run.rpartition("/")
+    role = _WORDS.get(last.lower(), "")
+    return (name, role) if role else (run, "")
 
 
 def split_role(tag: str) -> tuple[str, Role]:

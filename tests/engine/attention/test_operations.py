@@ -110,6 +110,14 @@ SPELLINGS: dict[str, tuple[Attend, Callable[[Tensor, Tensor], Tensor]]] = {
         lambda q, k: softmax(largest_only(products(q, k))),
     ),
     "a sink": (with_a_sink, sink_weights),
+    "einsum": (
+        lambda q, k, v: torch.einsum("bhij,bhjd->bhid", torch.einsum("bhid,bhjd->bhij", q * SCALE, k).softmax(-1), v),
+        lambda q, k: softmax(products(q, k)),
+    ),
+    "einsum, values first, keys before queries": (
+        lambda q, k, v: torch.einsum("...jd,...ji->...id", v, products(k, q).softmax(-2)),
+        lambda q, k: softmax(products(q, k)),
+    ),
 }
 
 
@@ -151,3 +159,50 @@ def test_a_query_of_which_every_key_is_masked_has_no_weights() -> None:
         cs.Model(network(lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask))), PICTURES
     )[:1]
     assert float(next(iter(value.maps.values())).abs().max()) == 0
+
+
+class Pooled(torch.nn.Module):
+    """Values of all tokens are summed by weights of which each image has one per head and token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = network(lambda q, k, v: v, class_token=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scores, of an equation that names no query."""
+        q, _, v = self.net.heads(self.net.tokens(x))
+        pooled = torch.einsum("bhk,bhkc->bhc", q.sum(-1).softmax(-1), v)
+        scores: Tensor = self.net.head(pooled.flatten(1))
+        return scores
+
+
+def test_an_equation_without_a_query_is_a_pooling() -> None:
+    net = Pooled().eval()
+    with torch.no_grad():
+        expected = softmax(net.net.heads(net.net.tokens(PICTURES))[0].sum(-1))
+    values = cs.attention(cs.Model(net), PICTURES)
+    for number, value in enumerate(values):
+        torch.testing.assert_close(value.maps["forward"], expected[number].reshape(HEADS, 4, 4), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(_from_weights(net, PICTURES), net(PICTURES).detach(), rtol=1e-4, atol=1e-6)
+
+
+class WithMemory(torch.nn.Module):
+    """Attends, and then looks each image up among five stored vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = network(lambda q, k, v: F.scaled_dot_product_attention(q, k, v))
+        self.memory = torch.nn.Parameter(torch.randn(5, 3, generator=torch.Generator().manual_seed(4)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The scores."""
+        scores: Tensor = self.net(x)
+        return (scores @ self.memory.T).softmax(-1) @ self.memory
+
+
+def test_a_softmax_over_images_is_named_and_the_attention_before_it_is_read() -> None:
+    net = WithMemory().eval()
+    (value, _) = cs.attention(cs.Model(net), PICTURES)
+    (alone, _) = cs.attention(cs.Model(net.net), PICTURES)
+    torch.testing.assert_close(value.maps["net"], alone.maps["forward"])
+    assert str(value.notes["not read"]).startswith("forward: its weights have two dimensions")

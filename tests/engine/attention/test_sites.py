@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 import convscope as cs
 from convscope.errors import CapabilityError, LayerError
 from tests.engine.attention.networks import SIDE, WIDTH, network
+from tests.nets import seeded
 
 PICTURES = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
 MAPS = [
@@ -132,3 +134,72 @@ def test_flexible_attention_is_named() -> None:
     flex = pytest.importorskip("torch.nn.attention.flex_attention").flex_attention
     with pytest.raises(CapabilityError, match="the operation 'flex_attention' returns no weights"):
         cs.attention(cs.Model(network(flex)), PICTURES)
+
+
+class TwoRounds(nn.Module):
+    """Attends twice in its own forward, to a score that attention does not raise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = network(fused)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A score that is lower, the more is gathered."""
+        tokens = self.net.tokens(x)
+        for _ in range(2):
+            weights = torch.ones(1, 1, tokens.shape[1]).softmax(-1).expand(len(x), tokens.shape[1], -1)
+            tokens = tokens + weights @ (tokens.square() + 1)
+        return -tokens[:, 0].mean(1, keepdim=True).expand(-1, 3)
+
+
+@pytest.mark.parametrize("lens", [cs.transformer_attribution, cs.attention_x_gradient], ids=lambda lens: lens.__name__)
+def test_a_map_of_which_nothing_raises_the_score_says_so(lens: Callable[..., Any]) -> None:
+    value = lens(cs.Model(TwoRounds().eval()), PICTURES[:1], target=0)
+    assert not value.values.any()
+    assert value.notes["blank"] == "no attention that is kept leads to a patch and raises the score"
+
+
+class Words(nn.Module):
+    """Words that attend to each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = network(fused, class_token=False)
+        self.embed = seeded(lambda: nn.Embedding(6, WIDTH))
+
+    def forward(self, words: Tensor) -> Tensor:
+        """The scores."""
+        mixed = fused(*self.net.heads(self.embed(words))).transpose(1, 2).flatten(2)
+        scores: Tensor = self.net.head(mixed.mean(1))
+        return scores
+
+
+def test_words_are_the_places_of_their_tokens() -> None:
+    net = Words().eval()
+    value = cs.attention(cs.Model(net, input=cs.TokenInput(vocabulary=6)), [1, 5, 2, 2])
+    with torch.no_grad():
+        q, k, _ = net.net.heads(net.embed(torch.tensor([[1, 5, 2, 2]])))
+    expected = (q @ k.mT / 8**0.5).softmax(-1)[0].mean(1)
+    torch.testing.assert_close(value.maps["forward"], expected, rtol=1e-4, atol=1e-6)
+
+
+class RowAndPhoto(nn.Module):
+    """The scores of a photo, multiplied by the row of a table that the network takes first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = network(fused)
+
+    def forward(self, row: Tensor, photo: Tensor) -> Tensor:
+        """The scores."""
+        scores: Tensor = self.net(photo) * row
+        return scores
+
+
+@pytest.mark.parametrize("lens", MAPS[1:], ids=lambda lens: lens.__name__)
+def test_a_photo_beside_another_input_is_explained_as_by_itself(lens: Callable[..., Any]) -> None:
+    inputs: dict[str, Any] = {"row": cs.TableInput(features=("a", "b", "c")), "photo": cs.ImageInput(size=SIDE)}
+    photo = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    both = lens(cs.Model(RowAndPhoto().eval(), inputs=inputs), {"row": [1.0] * 3, "photo": photo}, explain="photo")
+    alone = lens(cs.Model(network(fused), input=cs.ImageInput(size=SIDE)), photo)
+    torch.testing.assert_close(both.values, alone.values, rtol=1e-4, atol=1e-6)

@@ -30,6 +30,13 @@ def test_a_row_in_any_form_is_the_same_row(tmp_path: Path) -> None:
     assert prepared(torch.tensor([[0.5, 1.0]])).grids[0].channel_names == ("age", "pulse")
 
 
+@pytest.mark.parametrize("row", [[0.123456789, 123456.789], [1e-7, -1e20], [-0.0, 16777216]])
+def test_the_name_of_a_row_gives_its_numbers_again(row: list[float]) -> None:
+    (name,) = prepared(row).names
+    assert torch.equal(prepared(name).tensor, prepared(row).tensor)
+    assert len(name) < 32
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -37,6 +44,7 @@ def test_a_row_in_any_form_is_the_same_row(tmp_path: Path) -> None:
         ({"age": 1, "puls": 2}, "the row has no feature 'pulse'; did you mean 'puls'"),
         ({"age": 1, "pulse": 2, "sex": 0}, "the table has no feature 'sex'"),
         ([1, float("nan")], "the row holds NaN or infinite numbers"),
+        (np.array(["60", "90"]), "the row holds <U2, not numbers"),
     ],
 )
 def test_a_row_that_does_not_fit_is_refused(given: Any, message: str) -> None:

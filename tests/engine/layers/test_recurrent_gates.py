@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
+from convscope.engine.layers.recurrent_gates import read_gates
 from convscope.errors import LayerError
 from tests.nets import seeded
 
@@ -85,6 +86,29 @@ def test_a_first_state_and_a_projection_are_part_of_it() -> None:
     order = list(value.channels["recurrent: hidden state"])
     torch.testing.assert_close(value.maps["recurrent: hidden state"], own[order])
     assert value.maps["recurrent: input gate"].shape == (UNITS, STEPS)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_a_layer_in_low_precision_may_differ_by_its_rounding(kind: type[nn.RNNBase], dtype: torch.dtype) -> None:
+    network = seeded(lambda: Recurrent(kind, batch_first=True, num_layers=2)).eval().to(dtype)
+    value: Any = cs.feature_maps(network, 3 * signals(1), layer="recurrent", gates=True, channels=0)
+    key = "recurrent: layer 1, hidden state"
+    own = network.recurrent((3 * signals(1)).to(dtype).transpose(1, 2))[0][0].T.float().detach()
+    torch.testing.assert_close(
+        value.maps[key], own[list(value.channels[key])], atol=16 * torch.finfo(dtype).eps, rtol=0
+    )
+
+
+def test_inputs_in_a_list_have_the_difference_that_each_has_alone() -> None:
+    network = seeded(lambda: Recurrent(nn.GRU, batch_first=True)).eval()
+    inputs = torch.cat([signals(1), 0 * signals(1), 30 * signals(1)])
+    model = cs.Model(network, input=cs.SignalInput(shape=(3, STEPS)))
+    differences = read_gates(model, inputs, ["recurrent"])["recurrent"].differences
+    for row, difference in enumerate(differences):
+        alone = read_gates(model, inputs[row : row + 1], ["recurrent"])["recurrent"].differences
+        torch.testing.assert_close(difference, alone[0], atol=1e-9, rtol=0.5)
+    assert len(set(differences.tolist())) == 3
 
 
 class Halved(nn.GRU):

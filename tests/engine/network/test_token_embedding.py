@@ -78,3 +78,24 @@ def test_the_embedding_is_a_layer_between_the_tokens_and_the_rest() -> None:
     by_module = {operation.module: operation for operation in structure.operations if -1 in operation.parents}
     assert list(by_module) == ["words"]
     assert structure.operations[-1].parents, "the output is computed from the input"
+
+
+class NamedArgument(nn.Module):
+    """An embedding that is called by the name of its argument, with a largest length to which it cuts its vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(5, 4, max_norm=0.5)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.words(input=tokens).mean(1)
+
+
+def test_an_embedding_may_be_called_by_the_name_of_its_argument_and_keeps_its_weight() -> None:
+    network = NamedArgument()
+    before = network.words.weight.detach().clone()
+    model = cs.Model(network, input=cs.TokenInput(vocabulary=5, padding=0))
+    value: Any = cs.integrated_gradients(model, [3, 1, 4], target=0, steps=2)
+    assert torch.equal(network.words.weight, before)
+    cut = torch.nn.functional.normalize(before, dim=1) * before.norm(dim=1, keepdim=True).clamp(max=0.5)
+    torch.testing.assert_close(value.values, (cut[[3, 1, 4], 0] - cut[0, 0]) / 3)

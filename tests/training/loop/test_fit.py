@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import convscope as cs
+from convscope.training.loop import fit
 from convscope.training.loop.architectures import ARCHITECTURES, shift_and_mirror
 from convscope.training.loop.fit import CHECKPOINT, Epoch, one_cycle
 from convscope.training.run import open_log
@@ -42,6 +44,29 @@ def test_a_training_that_was_interrupted_and_resumed_ends_with_the_same_bits(tmp
     assert first == second
     (run,) = open_log(tmp_path / "resumed")
     assert run.series("train/loss").steps.tolist() == [0, 1, 2, 3]
+
+
+def test_some_images_of_a_folder_are_of_all_classes_and_at_most_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder with its own validation part is sorted by class; its images differ by their level."""
+    for part, count in (("train", 10), ("val", 1)):
+        for number, name in enumerate(("cat", "dog")):
+            (tmp_path / part / name).mkdir(parents=True)
+            for level in range(count):
+                Image.new("RGB", (4, 4), (100 * number + level,) * 3).save(tmp_path / part / name / f"{level}.png")
+    trained: list[list[int]] = []
+    run = fit._Loop.run
+
+    def keep_labels(loop: fit._Loop, *arguments: Any) -> fit.Training:
+        trained.append(sorted(loop.training.labels.tolist()))
+        return run(loop, *arguments)
+
+    monkeypatch.setattr(fit._Loop, "run", keep_labels)
+    for images in (8, 1000):
+        cs.train(str(tmp_path), tmp_path / str(images), epochs=1, images=images)
+    assert set(trained[0]) == {0, 1}
+    assert [len(trained[0]), trained[1]] == [8, [0] * 10 + [1] * 10]
 
 
 def test_it_ends_early_without_progress(tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import convscope as cs
+from convscope.engine.inputs.image_io import open_image
 from convscope.training.loop.image_sets import SHAPES_SIDE, open_image_set
 
 
@@ -59,6 +61,30 @@ def test_a_folder_with_a_validation_part(tmp_path: Path) -> None:
     write_classes(tmp_path / "val", {"cat": 1, "dog": 2})
     images = open_image_set(str(tmp_path))
     assert (len(images.training), images.validation.labels.tolist()) == (6, [0, 1, 1])
+
+
+def test_the_network_file_prepares_the_same_pixels_as_the_training(tmp_path: Path) -> None:
+    """Images that are not square, of 16-bit grey, and with transparent pixels; the shapes, which are reduced."""
+    write_classes(tmp_path / "val", {"cat": 1, "dog": 1})
+    (tmp_path / "train" / "cat").mkdir(parents=True)
+    (tmp_path / "train" / "dog").mkdir()
+    grey = np.linspace(0, 65535, 90 * 70).reshape(70, 90).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / "train/cat/grey.png")
+    clear = np.random.default_rng(0).integers(0, 256, (120, 80, 4)).astype(np.uint8)
+    Image.fromarray(clear).save(tmp_path / "train/dog/clear.png")
+    images = open_image_set(str(tmp_path)).training.images
+    spec = cs.ImageInput(size=images.shape[-2:])
+    for row, file in zip(images, ("cat/grey.png", "dog/clear.png"), strict=True):
+        assert torch.equal(row, (spec.prepare(open_image(tmp_path / "train" / file)) * 255).round().byte())
+
+
+def test_bundled_images_are_trained_on_as_their_samples_are_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convscope.training.loop.image_sets.SHAPES_FOR_TRAINING", 2)
+    for name in ("shapes", "digits"):
+        images = open_image_set(name).validation.images
+        spec = cs.ImageInput(size=images.shape[-2:], mean=(0.0,) * images.shape[1])
+        prepared = spec.prepare(open_image(f"sample:{name}/0")) * 255
+        assert torch.equal(images[0], prepared.round().byte()), name
 
 
 def test_shapes_for_training_are_no_bundled_samples(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,33 @@ def run_of(folder: Path) -> Run:
     return run
 
 
+def test_a_functional_relu_is_credited_to_the_layer_that_it_reads(tmp_path: Path) -> None:
+    """Two branches from one input: the dead one is measured first; their sum belongs to neither."""
+
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dead, self.alive = nn.Linear(3, 8), nn.Linear(3, 8)
+            self.after_dead, self.after_alive, self.last = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+            nn.init.constant_(self.dead.bias, -100.0)
+            nn.init.constant_(self.alive.bias, 100.0)
+            nn.init.constant_(self.alive.bias[:2], -100.0)
+
+        def forward(self, x: Tensor) -> Tensor:
+            dead, alive = self.dead(x), self.alive(x)
+            return self.last(F.relu(self.after_dead(F.relu(dead)) + self.after_alive(F.relu(alive))))
+
+    net = Branches()
+    with cs.record(net, tmp_path, every=1) as recorder:
+        for _ in range(2):
+            net(torch.rand(4, 3)).sum().backward()
+            recorder.step()
+    run = run_of(tmp_path)
+    assert run.series("dead/dead").values.tolist() == [1.0, 1.0]
+    assert run.series("dead/alive").values.tolist() == [0.25, 0.25]
+    assert {tag for tag in run.tags if tag.startswith("dead/")} == {"dead/dead", "dead/alive"}
+
+
 def test_a_training_gives_the_same_bits_with_and_without_a_recorder(tmp_path: Path) -> None:
     """With probe images at every third step, which run the network in evaluation mode and draw random numbers."""
     plain, recorded = seeded(SmallNet).train(), seeded(SmallNet).train()
@@ -73,7 +100,7 @@ def test_a_training_gives_the_same_bits_with_and_without_a_recorder(tmp_path: Pa
     assert recorded.training
     assert not any(module._forward_hooks for module in recorded.modules())
     run = run_of(tmp_path)
-    assert [item.step for item in run.items("image")["kernels/conv"]] == [0, 3, 6, 7]
+    assert [item.step for item in run.items("image")["kernels/conv"]] == [0, 3, 6]
 
 
 def test_numbers_of_every_step_and_measures_of_some(tmp_path: Path) -> None:
@@ -126,6 +153,26 @@ def test_measures_are_those_of_their_formulas(tmp_path: Path) -> None:
     assert histogram.edges[[0, -1]] == pytest.approx([float(outputs["conv"].min()), float(outputs["conv"].max())])
 
 
+def test_channels_of_tokens_are_the_last_axis(tmp_path: Path) -> None:
+    """(N, T, C): three of eight channels are dead, on all five tokens; the features are means over tokens."""
+    net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.LayerNorm(8), nn.Linear(8, 4), nn.Sigmoid())
+    with torch.no_grad():
+        net[0].bias.fill_(1.0)[:3] = -100.0
+        net[3].bias[0] = 200.0
+    outputs: list[Tensor] = []
+    net[0].register_forward_hook(lambda _m, _i, out: outputs.append(out.detach()))
+    with cs.record(net, tmp_path) as recorder:
+        net(torch.rand(6, 5, 3)).sum().backward()
+        recorder.step()
+    run = run_of(tmp_path)
+    assert run.series("dead/1").values.tolist() == [pytest.approx(3 / 8)]
+    assert run.series("saturated/4").values.tolist() == [0.25]
+    rows = outputs[0].mean(1).double()
+    values = torch.linalg.svdvals(rows - rows.mean(0)).square()
+    rank = float(torch.exp(-(values / values.sum() * (values / values.sum()).log()).nan_to_num().sum()))
+    assert run.series("effective_rank/0").values.tolist() == [pytest.approx(rank, rel=1e-3)]
+
+
 def test_dead_units_are_noticed_where_relu_is_a_function(tmp_path: Path) -> None:
     class FunctionalNet(nn.Module):
         def __init__(self) -> None:
@@ -146,12 +193,13 @@ def test_probe_images_have_pictures_predictions_and_arrays(
 ) -> None:
     with cs.record(model, tmp_path, probes=pictures[:2]) as recorder:
         recorder.step(loss=1.0)
+        recorder.step(loss=1.0)
     run = run_of(tmp_path)
     names = {tag.split("/")[1] for tag in run.items("image") if tag.startswith("probes/")}
     assert len(names) == 2
     assert any("grad_cam" in tag for tag in run.items("image"))
     assert any("feature_maps" in tag for tag in run.items("image"))
-    assert [stored.step for stored in run.arrays("probes")] == [0, 1]
+    assert [stored.step for stored in run.arrays("probes")] == [0, 1]  # the last step of two
     arrays = run.arrays("probes")[0].load()
     cam = cs.grad_cam(model, pictures[0])
     ((layer, values),) = cam.layer_values.items()

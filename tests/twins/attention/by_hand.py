@@ -25,11 +25,8 @@ def names() -> list[str]:
 
 def weights_and_scores(number: int) -> tuple[list[Tensor], Tensor]:
     """Of one sample: per layer the weights (heads, tokens, tokens), which have a graph, and the scores."""
-    net = copy.deepcopy(model().module).double()
-    assert isinstance(net, PairsNet)
-    image = model().prepare(names()[number]).tensor.double()
-    x = net.stem(image)[0].flatten(1).T
-    x = torch.cat([net.cls_token[0], x]) + net.pos_embed[0]
+    net = in_double()
+    x = embedded(net, number)
     layers = []
     for block in net.blocks:
         q, k, v = block.attn.qkv(block.norm1(x)).chunk(3, 1)  # type: ignore[union-attr, operator]
@@ -44,6 +41,18 @@ def weights_and_scores(number: int) -> tuple[list[Tensor], Tensor]:
         x = x + block.attn.proj(torch.cat(mixed, 1))  # type: ignore[union-attr, operator]
         x = x + block.mlp(block.norm2(x))  # type: ignore[operator]
     return layers, net.head(net.norm(x[0]))
+
+
+def in_double() -> PairsNet:
+    net = copy.deepcopy(model().module).double()
+    assert isinstance(net, PairsNet)
+    return net.eval()
+
+
+def embedded(net: PairsNet, number: int) -> Tensor:
+    """The tokens (tokens, channels) of one sample before the first block."""
+    patches = net.stem(model().prepare(names()[number]).tensor.double())[0].flatten(1).T
+    return torch.cat([net.cls_token[0], patches]) + net.pos_embed[0]
 
 
 def softmax_rows(logits: Tensor) -> Tensor:

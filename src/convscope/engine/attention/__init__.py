@@ -7,5 +7,8 @@ sites.py             the places of a network where it attends, found by one reco
 token_grid.py        which position of the input each query and each key has
 memory.py            what fits into memory, before anything is computed
 reading.py           attention weights, and the gradient of a score with respect to them
+answering_token.py   the token from which the network reads its answer
+layer_scores.py      the score that each layer has by itself, and its gradient with respect to the layer's weights
+value_vectors.py     norms of what each token adds to another, after the projection that follows
 token_flow.py        matrices of tokens against the first tokens, carried from one site to the next
 """

@@ -47,12 +47,12 @@ class AttentionMode(TorchFunctionMode):
                 return _multi_head_operations(*args, **(kwargs or {}))
         func, args = torch_spelling(func, args, kwargs or {})
         call = Call(func, args, kwargs or {}, self._where)
-        if call.name == _FUSED:
-            return self.reader(FusedAttention(call))
-        operation = self._softmaxes.weighted_sum(call)
-        if isinstance(operation, WeightedSum):
-            return self.reader(operation)
-        if operation is not None:
+        operation = FusedAttention(call) if call.name == _FUSED else self._softmaxes.weighted_sum(call)
+        if isinstance(operation, FusedAttention | WeightedSum):
+            if len(operation.shape) > 2:
+                return self.reader(operation)
+            self.unread[call.address] = "its weights have two dimensions, of which none is known to be that of images"
+        elif operation is not None:
             self.unread[call.address] = operation
         elif "attention" in call.name or "attn" in call.name:
             self.unread[call.address] = f"the operation {call.name!r} returns no weights"

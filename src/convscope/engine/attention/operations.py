@@ -225,9 +225,9 @@ def arrange_einsum(equation: str, operands: tuple[Tensor, Tensor], position: int
 
     def ordered(tensor: Tensor, own: str, tokens: str, rest: list[str]) -> Tensor:
         """Permute to rows, tokens, rest; rows that the tensor lacks are repeated, and so is a missing query."""
-        order = [name for name in (*rows, tokens, *rest) if name in own]
+        order = [name for name in (*rows, tokens, *rest) if name and name in own]
         permuted = tensor.permute([own.index(name) for name in order])
-        index = tuple(slice(None) if name in own else None for name in (*rows, tokens, *rest))
+        index = tuple(slice(None) if name and name in own else None for name in (*rows, tokens, *rest))
         shape = [sizes.get(name, 1) for name in (*rows, tokens, *rest)]
         return permuted[index].expand(shape)
 

@@ -6,7 +6,7 @@ One recorded forward pass finds them, once per shape of the input.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,11 +60,6 @@ class AttentionSite:
         """How many weights it has for one image."""
         return self.heads * self.windows * self.queries.index.shape[1] * self.keys.index.shape[1]
 
-    @property
-    def is_self_attention(self) -> bool:
-        """Whether its tokens attend to each other."""
-        return self.queries.same_as(self.keys)
-
     def by_image(self, weights: Tensor) -> Tensor:
         """Weights by rows (rows …, queries, keys) as (images, heads, windows, queries, keys)."""
         outer, inner = self.fold
@@ -82,10 +77,12 @@ class Attentions:
 
     Attributes:
         unread: by address, why.
+        images: how many images the recorded pass had: two, or one where the network takes no pair.
     """
 
     sites: tuple[AttentionSite, ...]
     unread: dict[str, str]
+    images: int = 1
 
     def named(self, addresses: Sequence[str]) -> tuple[AttentionSite, ...]:
         """The sites in these modules, or in modules within them.
@@ -157,7 +154,7 @@ def _find(model: Model, image: Tensor) -> Attentions:
         name = (observation.address or OWN_FORWARD) + (f"#{number}" if number > 1 else "")
         sites.append(_to_site(name, observation, images))
     inside = {site.address for site in sites}
-    return Attentions(tuple(sites), {**_silent_modules(model.module, inside), **unread})
+    return Attentions(tuple(sites), {**_silent_modules(model.module, inside), **unread}, images)
 
 
 def _observe(model: Model, tensor: Tensor) -> tuple[list[_Observation], dict[str, str]]:
@@ -184,7 +181,12 @@ def _observe(model: Model, tensor: Tensor) -> tuple[list[_Observation], dict[str
         observations.clear()
 
     tensor = model.input_copy(tensor)
-    with torch.no_grad(), _on_start(model.module, restart), reading_attention(model.module, observe) as mode:
+    recorder.start(tensor)
+    with ExitStack() as stack:
+        if model.binding is None:  # else the tensor is no argument of the module, but is turned into some
+            stack.enter_context(_on_start(model.module, restart))
+        stack.enter_context(torch.no_grad())
+        mode = stack.enter_context(reading_attention(model.module, observe))
         model.run_recorded(tensor, recorder)
     return observations, mode.unread
 

@@ -65,28 +65,19 @@ class TokenFlow:
         """The rows of these tokens."""
         return self.matrix[:, numbers]
 
-    def answer(self, token: str) -> Tensor:
-        """One row (images, first tokens): of the class token, or the mean over the tokens.
-
-        Args:
-            token: ``class``, ``mean``, or ``auto`` for the class token where there is one.
-
-        Raises:
-            LayerError: there is no class token.
-        """
-        if token == "class" and not self.tokens.unplaced:
-            raise LayerError("the network has no class token at its last attention: choose token='mean'")
-        if token != "mean" and self.tokens.unplaced:
-            return self.matrix[:, 0]
+    def answer(self, number: int | None) -> Tensor:
+        """One row (images, first tokens): of the token of this number, or the mean over those with a place."""
+        if number is not None:
+            return self.matrix[:, number]
         return self.matrix[:, self.tokens.unplaced :].mean(1)
 
-    def identity(self, token: str) -> Tensor:
+    def identity(self, number: int | None) -> Tensor:
         """What the identity alone would have contributed to `answer`, (first tokens,)."""
         row = torch.zeros_like(self.matrix[0, 0])
-        if token != "mean" and self.tokens.unplaced:
-            row[0] = float(self.first.unplaced > 0)
-        else:
+        if number is None:
             row[self.first.unplaced :] = 1 / self.first.cells
+        elif number < self.first.unplaced:
+            row[number] = 1
         return row
 
     def _at(self, tokens: Tokens, site: AttentionSite) -> Tensor:

@@ -86,11 +86,21 @@ class NamedInputs(TensorInput):
 
 
 def written_inputs(text: Any) -> dict[str, str]:
-    """Inputs written as text, ``photo=a.jpg table=row.csv``, by name; empty for anything else."""
+    """Inputs written as text, ``photo=a.jpg table=row.csv``, by name; empty for anything else.
+
+    Where the words are not all inputs, it is one input with spaces, ``photo=my photo.jpg`` or ``words=it's good``.
+    """
     if not isinstance(text, str) or "=" not in text:
         return {}
-    pairs = [word.partition("=") for word in shlex.split(text)]
-    return {name: address for name, _, address in pairs} if all(n and e and a for n, e, a in pairs) else {}
+    try:
+        words = shlex.split(text)
+    except ValueError:  # quotes that belong to the input
+        words = []
+    for parts in (words, [text]):
+        pairs = [part.partition("=") for part in parts]
+        if pairs and all(name.strip() and address.strip() for name, _, address in pairs):
+            return {name: address for name, _, address in pairs}
+    return {}
 
 
 def write_inputs(addresses: Mapping[str, str]) -> str:
@@ -210,6 +220,25 @@ class PackedInput(TensorInput):
         raise InputError("several inputs are named one by one, not by a file")
 
 
+def packed_images(images: Images) -> list[Images]:
+    """The batches of each input of which a batch of vectors consists; of any other batch itself alone."""
+    packed = images.spec
+    if not isinstance(packed, PackedInput) or packed.specs is None:
+        return [images]
+    return [
+        Images(tensor, images.names, images.single, packed.specs[name])
+        for name, tensor in packed.unpack(images.tensor).items()
+    ]
+
+
+def of_each_input(images: Images, compute: Callable[[Images], Tensor]) -> Tensor:
+    """What ``compute`` gives for a batch; of packed inputs for the batch of each, spread over its numbers."""
+    packed = images.spec
+    if not isinstance(packed, PackedInput):
+        return compute(images)
+    return packed.pack([compute(each).expand_as(each.tensor) for each in packed_images(images)])
+
+
 def named_inputs(given: Any) -> NamedInputs:
     """The specification of several inputs from what a caller passes as ``inputs``.
 
@@ -225,4 +254,7 @@ def named_inputs(given: Any) -> NamedInputs:
             "inputs is a dict {name: input} or a list of inputs, such as cs.ImageInput and cs.TableInput, "
             f"got {given!r}"
         )
+    for name in specs:
+        if "=" in name or not name.strip():
+            raise InputError(f"inputs has the name {name!r}: a name holds text without '=', as in 'photo=a.jpg'")
     return NamedInputs(specs=dict(specs), positional=not isinstance(given, Mapping))

@@ -34,6 +34,11 @@ def value_range(images: Tensor) -> Tensor:
     return spread.view(-1, *[1] * (images.ndim - 1))
 
 
+def smallest(images: Tensor) -> Tensor:
+    """The smallest number of each image, shaped to be added to it."""
+    return images.flatten(1).amin(1).view(-1, *[1] * (images.ndim - 1))
+
+
 def _generator(seed: int, copy: int) -> torch.Generator:
     # A CPU generator uses 32 bits of its seed: the sequence mixes both numbers into them.
     return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, copy]).generate_state(1)[0]))

@@ -98,8 +98,11 @@ class TableInput(TensorInput):
 
     def address_of(self, member: Any) -> str:
         """A row in memory as text that `open` reads, ``63,88,1.5``; empty for a long one."""
-        known = isinstance(member, np.ndarray) and member.ndim == 1 and len(member) <= _LONGEST_NAME
-        return ",".join(f"{number:g}" for number in member.tolist()) if known else ""
+        known = isinstance(member, np.ndarray) and member.ndim == 1 and member.dtype.kind in "biuf"
+        if not known or len(member) > _LONGEST_NAME:
+            return ""
+        # a network receives float32: the shortest text that gives the same number again
+        return ",".join(str(number).removesuffix(".0") for number in member.astype(np.float32))
 
     def open(self, address: str | Path) -> Any:
         """Read a file of numbers, or numbers that are written out, ``63,88,1.5``, without preparing them."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from convscope.engine.context.free_memory import require_memory
 from convscope.engine.layers.component_signs import align_signs
 from convscope.engine.layers.layer_trace import require_all_images, traced_layer
 from convscope.engine.layers.traced_layer import TracedLayer
@@ -31,6 +32,8 @@ Side = Literal["as it is", "before", "after"]
 
 _ACTIVATIONS = POINTWISE_ACTIVATIONS | {"prelu", "softmax"}
 _MOST_AXES = 3
+_BYTES = 4
+"""Of a number of a map, which is kept in single precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +87,25 @@ def read_maps(
             raise LayerError(_not_read_message(model, address, blocking_operations))
     _check_finite(readings)
     return readings
+
+
+def require_memory_of_maps(model: Model, tensor: Tensor, layers: Sequence[str], *, keep: int) -> None:
+    """Refuse maps of layers for inputs (N, C, …) that need more memory than is free.
+
+    Raises:
+        TooLittleMemory: the message says how much is needed, and for which layers.
+    """
+    sizes: dict[str, int] = {}
+    for address in layers:
+        layout = traced_layer(model, address, tensor).layout
+        if layout is not None:
+            channels = min(keep or layout.channel_count, layout.channel_count)
+            sizes[address] = _BYTES * len(tensor) * channels * math.prod(layout.extent)
+    if sizes:
+        largest = max(sizes, key=lambda address: sizes[address])
+        subject = f"keeping the feature maps of {len(sizes)} layers (most of them of {largest!r})"
+        remedy = "choose fewer layers with layer=, fewer channels with channels=, or smaller or fewer inputs"
+        require_memory(sum(sizes.values()), torch.device("cpu"), subject, remedy)
 
 
 def _units(output: Any, address: str, layer: TracedLayer, images: int) -> Tensor:

@@ -1,8 +1,7 @@
 """Every gate and state of LSTM, GRU and plain recurrent layers at each step, recomputed from the weights.
 
-PyTorch computes a recurrent layer in one operation that returns its states alone. The equations of its documentation
-are therefore written out here, in double precision, for every stacked layer and both directions, and the states are
-compared with what the layer itself gave.
+The steps run in double precision for every stacked layer and both directions, and the states are compared with what
+the layer itself gave.
 """
 
 from collections.abc import Sequence
@@ -14,10 +13,14 @@ from torch import Tensor, nn
 
 from convscope.engine.network.hooks import first_tensor
 from convscope.engine.network.model import Model
+from convscope.engine.ops.recurrent_steps import HIDDEN, RunWeights, State, steps_of_run
 from convscope.errors import LayerError
 
 _TOLERANCE = 1e-3
 """How far the recomputed states may be from the layer's own, relative to the largest: rounding of single precision."""
+
+_ROUNDINGS = 16
+"""How many roundings of the layer's own precision they may be apart, where that is coarser: half and bfloat16."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +29,11 @@ class GateReading:
 
     Attributes:
         series: what they are → the numbers (N, units, steps): ``update gate``, or ``layer 1 backward, hidden state``.
-        difference: the largest difference of the states from the layer's own output.
+        differences: for each input (N,) the largest difference of the states from the layer's own output.
     """
 
     series: dict[str, Tensor]
-    difference: float
+    differences: Tensor
 
 
 def read_gates(model: Model, tensor: Tensor, layers: Sequence[str]) -> dict[str, GateReading]:
@@ -67,16 +70,17 @@ def _reading(layer: nn.RNNBase, address: str, args: Any, kwargs: Any, output: An
         raise LayerError(f"layer {address!r} reads a packed sequence, whose gates are not shown: pass padded sequences")
     if x.ndim != 3 or x.shape[0 if layer.batch_first else 1] != images:
         raise LayerError(f"layer {address!r} reads {tuple(x.shape)}, which is not one sequence for each input")
+    tolerance = max(_TOLERANCE, _ROUNDINGS * torch.finfo(own.dtype).eps)
     x = (x if layer.batch_first else x.transpose(0, 1)).double()
     own = (own if layer.batch_first else own.transpose(0, 1)).double()
     series, states = _unrolled(layer, x, given.get("hx"))
-    difference = float((states - own).abs().max())
-    if not difference <= _TOLERANCE * max(1.0, float(own.abs().max())):
+    differences = (states - own).abs().flatten(1).amax(1)
+    if not bool((differences <= tolerance * own.abs().flatten(1).amax(1).clamp_min(1)).all()):
         raise LayerError(
             f"the gates of layer {address!r} recomputed from its weights give states that differ from its own by "
-            f"{difference:.2g}: its forward is not that of a {type(layer).__name__}"
+            f"{float(differences.max()):.2g}: its forward is not that of a {type(layer).__name__}"
         )
-    return GateReading({name: numbers.transpose(1, 2) for name, numbers in series.items()}, difference)
+    return GateReading({name: numbers.transpose(1, 2) for name, numbers in series.items()}, differences)
 
 
 def _unrolled(layer: nn.RNNBase, x: Tensor, hx: Any) -> tuple[dict[str, Tensor], Tensor]:
@@ -87,79 +91,23 @@ def _unrolled(layer: nn.RNNBase, x: Tensor, hx: Any) -> tuple[dict[str, Tensor],
         outputs = []
         for direction in range(directions):
             run = level * directions + direction
-            steps = _run(layer, f"l{level}{'_reverse' if direction else ''}", x, _initial(layer, hx, run, x), direction)
+            weights = RunWeights([weight.detach().double() for weight in layer.all_weights[run]], layer.bias)
+            initial = _initial(layer, hx, run, x)
+            rows = steps_of_run(layer.mode.lower(), x, initial, weights, reverse=direction == 1)
+            ordered = rows[::-1] if direction else rows
+            steps = {name: torch.stack([row[name] for row in ordered], 1) for name in ordered[0]}
             parts = [f"layer {level}"] if layer.num_layers > 1 else []
             parts += [("forward", "backward")[direction]] if layer.bidirectional else []
             prefix = f"{' '.join(parts)}, " if parts else ""
             series |= {f"{prefix}{name}": numbers for name, numbers in steps.items()}
-            outputs.append(steps["hidden state"])
+            outputs.append(steps[HIDDEN])
         x = torch.cat(outputs, -1)
     return series, x
 
 
-def _initial(layer: nn.RNNBase, hx: Any, run: int, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The first hidden state and cell state of one run; zero where the caller gave none."""
-    states = hx if isinstance(hx, tuple) else (hx,) if isinstance(hx, Tensor) else ()
+def _initial(layer: nn.RNNBase, hx: Any, run: int, x: Tensor) -> State:
+    """The first hidden state (and cell state) of one run; zero where the caller gave none."""
+    if hx is not None:
+        return tuple(state[run].double() for state in (hx if isinstance(hx, tuple) else (hx,)))
     sizes = (layer.proj_size or layer.hidden_size, layer.hidden_size)
-    zeros = [x.new_zeros(len(x), size) for size in sizes]
-    given = [state[run].double() for state in states] + zeros[len(states) :]
-    return given[0], given[1]
-
-
-def _run(
-    layer: nn.RNNBase, suffix: str, x: Tensor, initial: tuple[Tensor, Tensor], direction: int
-) -> dict[str, Tensor]:
-    """The series of one stacked layer in one direction, in the order of the steps of the input."""
-
-    def weight(name: str) -> Tensor | None:
-        parameter = getattr(layer, f"{name}_{suffix}", None)
-        return None if parameter is None else parameter.detach().double()
-
-    hidden, cell = initial
-    from_input = nn.functional.linear(x, _required(weight("weight_ih")), weight("bias_ih"))
-    rows: list[dict[str, Tensor]] = []
-    steps = range(x.shape[1])
-    for step in reversed(steps) if direction else steps:
-        from_hidden = nn.functional.linear(hidden, _required(weight("weight_hh")), weight("bias_hh"))
-        row = _STEPS[layer.mode](from_input[:, step], from_hidden, hidden, cell)
-        cell = row.get("cell state", cell)
-        projection = weight("weight_hr")
-        if projection is not None:
-            row["hidden state"] = nn.functional.linear(row["hidden state"], projection)
-        hidden = row["hidden state"]
-        rows.append(row)
-    ordered = rows[::-1] if direction else rows
-    return {name: torch.stack([row[name] for row in ordered], 1) for name in ordered[0]}
-
-
-def _required(weight: Tensor | None) -> Tensor:
-    assert weight is not None, "a recurrent layer has these weights"
-    return weight
-
-
-def _lstm_step(from_input: Tensor, from_hidden: Tensor, hidden: Tensor, cell: Tensor) -> dict[str, Tensor]:
-    i, f, g, o = (from_input + from_hidden).chunk(4, -1)
-    gates = {"input gate": i.sigmoid(), "forget gate": f.sigmoid(), "candidate": g.tanh(), "output gate": o.sigmoid()}
-    cell = gates["forget gate"] * cell + gates["input gate"] * gates["candidate"]
-    return {**gates, "cell state": cell, "hidden state": gates["output gate"] * cell.tanh()}
-
-
-def _gru_step(from_input: Tensor, from_hidden: Tensor, hidden: Tensor, cell: Tensor) -> dict[str, Tensor]:
-    reset_x, update_x, new_x = from_input.chunk(3, -1)
-    reset_h, update_h, new_h = from_hidden.chunk(3, -1)
-    reset, update = (reset_x + reset_h).sigmoid(), (update_x + update_h).sigmoid()
-    new = (new_x + reset * new_h).tanh()
-    state = (1 - update) * new + update * hidden
-    return {"reset gate": reset, "update gate": update, "candidate": new, "hidden state": state}
-
-
-def _tanh_step(from_input: Tensor, from_hidden: Tensor, hidden: Tensor, cell: Tensor) -> dict[str, Tensor]:
-    return {"hidden state": (from_input + from_hidden).tanh()}
-
-
-def _relu_step(from_input: Tensor, from_hidden: Tensor, hidden: Tensor, cell: Tensor) -> dict[str, Tensor]:
-    return {"hidden state": (from_input + from_hidden).relu()}
-
-
-_STEPS = {"LSTM": _lstm_step, "GRU": _gru_step, "RNN_TANH": _tanh_step, "RNN_RELU": _relu_step}
-"""One step of each kind of recurrent layer, as its documentation in PyTorch writes it."""
+    return tuple(x.new_zeros(len(x), size) for size in sizes[: 2 if layer.mode == "LSTM" else 1])

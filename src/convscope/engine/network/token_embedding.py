@@ -25,7 +25,8 @@ class EmbeddingCall:
 @dataclass(frozen=True, eq=False)
 class _ObservedCall:
     at: EmbeddingCall
-    numbers: Tensor
+    read: list[Tensor]
+    """Its first argument, or where all are named each of them."""
     vectors: Tensor
 
 
@@ -48,17 +49,17 @@ def embedding_calls(
     def hook_for(address: str) -> Any:
         count = 0
 
-        def hook(_module: nn.Module, inputs: Any, output: Any) -> None:
+        def hook(_module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             nonlocal count
             count += 1
-            if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
-                at = EmbeddingCall(address, count)
-                calls.append(_ObservedCall(at, inputs[0].detach().clone(), output.detach().clone()))
+            read = [given.detach().clone() for given in args[:1] or kwargs.values() if isinstance(given, Tensor)]
+            if read and isinstance(output, Tensor):
+                calls.append(_ObservedCall(EmbeddingCall(address, count), read, output.detach().clone()))
 
         return hook
 
     candidates = {a: m for a, m in module.named_modules() if a in named or isinstance(m, nn.Embedding)}
-    handles = [layer.register_forward_hook(hook_for(address)) for address, layer in candidates.items()]
+    handles = [layer.register_forward_hook(hook_for(a), with_kwargs=True) for a, layer in candidates.items()]
     try:
         with torch.no_grad():
             run()
@@ -76,7 +77,7 @@ def embedding_calls(
 
 def _reads(call: _ObservedCall, numbers: Tensor, chosen: str | None) -> bool:
     named = chosen in (None, call.at.address)
-    return named and call.numbers.shape == numbers.shape and bool((call.numbers == numbers).all())
+    return named and any(read.shape == numbers.shape and bool((read == numbers).all()) for read in call.read)
 
 
 def check_embedding(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.inputs import noise
+from convscope.engine.inputs.named_inputs import PackedInput, of_each_input, packed_images
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.paths.baselines import make_baseline
@@ -24,12 +25,16 @@ def make_references(references: ReferenceName | Tensor | Any, images: Images, co
     """A function that gives reference number ``copies[i]`` for image ``rows[i]``."""
     if isinstance(references, Tensor):
         return _from_tensor(references, images)
+    packed = images.spec
+    if references == "blank" and isinstance(packed, PackedInput):
+        blanks_of = [make_references(references, each, copies, seed=seed) for each in packed_images(images)]
+        return lambda rows, copies: packed.pack([draw(rows, copies) for draw in blanks_of])
     if references == "blank":
         names = ("black", "white", "mean", "blur") if images.extent else ("black", "white")  # vectors: no spatial axes
         blanks = torch.stack([make_baseline(name, images) for name in names])
         return lambda rows, copies: blanks[copies % len(blanks), rows]
-    low = images.tensor.flatten(1).amin(1).view(-1, *[1] * (images.tensor.ndim - 1))
-    spread = noise.value_range(images.tensor)
+    low = of_each_input(images, lambda part: noise.smallest(part.tensor))
+    spread = of_each_input(images, lambda part: noise.value_range(part.tensor))
 
     def draw(rows: Tensor, copies: Tensor) -> Tensor:
         uniform = noise.uniform(images.tensor.shape[1:], seed=seed, copies=copies, like=images.tensor)

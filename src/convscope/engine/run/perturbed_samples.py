@@ -11,6 +11,7 @@ from torch import Tensor
 
 from convscope.engine.context.chunking import in_chunks
 from convscope.engine.inputs import noise
+from convscope.engine.inputs.named_inputs import of_each_input
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.accumulation_dtype import accumulator_like
 from convscope.engine.network.batchnorm_folding import folded_batchnorms
@@ -51,8 +52,11 @@ def each_copy(
 
 
 def noisy(images: Images, *, sigma: float, seed: int) -> Draw:
-    """Draw x + ε with ε ~ N(0, (sigma · range(x))²); copy ``k`` of every image has the same ε up to its range."""
-    spread = sigma * noise.value_range(images.tensor)
+    """Draw x + ε with ε ~ N(0, (sigma · range(x))²); copy ``k`` of every image has the same ε up to its range.
+
+    Packed inputs have each its own range.
+    """
+    spread = sigma * of_each_input(images, lambda part: noise.value_range(part.tensor))
 
     def draw(rows: Tensor, copies: Tensor) -> Tensor:
         clean = images.tensor[rows]

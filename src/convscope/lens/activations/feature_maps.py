@@ -5,7 +5,7 @@ from torch import Tensor
 from convscope.engine.context.chunking import in_chunks, rows_of
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import FIRST_CONVOLUTION, Layers
-from convscope.engine.layers.feature_maps import MapReading, read_maps, series_as_maps
+from convscope.engine.layers.feature_maps import MapReading, read_maps, require_memory_of_maps, series_as_maps
 from convscope.engine.layers.recurrent_gates import GateReading, read_gates
 from convscope.engine.network.model import Model
 from convscope.runtime.declaration import lens
@@ -81,6 +81,7 @@ def feature_maps(
     Raises:
         LayerError: the layer never ran, its output is empty or not a map, or no activation function follows it.
         NotFinite: a layer's output is NaN or infinite; the message says where in the network this begins.
+        TooLittleMemory: the maps that are kept do not fit into memory.
 
     Example:
         >>> import convscope as cs
@@ -102,6 +103,7 @@ def feature_maps(
             _of_image(image, int(row), index, readings, gate_readings, scale, view) for index, row in enumerate(rows)
         )
 
+    require_memory_of_maps(model, image.tensor, layer, keep=channels)
     in_chunks(len(image), image.tensor[0], step, light=True)
     return results
 
@@ -127,7 +129,7 @@ def _of_image(
     for address, gate_reading in gate_readings.items():
         notes[Fact("gates of {layer}", layer=address)] = Fact(
             "recomputed from the weights; the states differ from the layer's own by {difference} at most",
-            difference=f"{gate_reading.difference:.1g}",
+            difference=f"{float(gate_reading.differences[index]):.1g}",
         )
     return FeatureMaps(
         maps={address: r.maps[index] for address, r in readings.items()},

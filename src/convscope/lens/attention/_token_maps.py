@@ -1,14 +1,16 @@
 """Parameters and helpers shared by the lenses of attention: from numbers per token to maps in the input's extent."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
 
+from convscope.engine.attention.answering_token import answering_token
 from convscope.engine.attention.one_token import scattered
 from convscope.engine.attention.reading import SiteEvidence, read_gradients
-from convscope.engine.attention.sites import Attentions, AttentionSite, find_attention
+from convscope.engine.attention.sites import OWN_FORWARD, Attentions, AttentionSite, find_attention
 from convscope.engine.attention.token_flow import TokenFlow, require_grid
 from convscope.engine.attention.token_grid import Tokens
 from convscope.engine.inputs.specs import Images
@@ -23,7 +25,10 @@ from convscope.values.facts import Fact
 
 Token = Annotated[
     Literal["auto", "class", "mean"],
-    Param(help="whose row becomes the map: that of the class token, or the mean over all; auto takes the class token"),
+    Param(
+        help="whose row becomes the map: that of the class token, or the mean over all tokens with a place; auto takes "
+        "the class token where the answer is read from it"
+    ),
 ]
 Fusion = Annotated[
     Literal["mean", "max", "min"],
@@ -32,6 +37,9 @@ Fusion = Annotated[
 Discard = Annotated[
     float, Param(help="the share of the smallest weights of each layer that is set to zero", min=0, max=0.99)
 ]
+
+NO_WEIGHT = Fact("no weight that is kept leads to a patch")
+NO_WEIGHT_RAISES = Fact("no attention that is kept leads to a patch and raises the score")
 
 Step = Callable[[TokenFlow, SiteEvidence], None]
 """Updates the product of layers by one of them."""
@@ -46,14 +54,18 @@ def token_maps_to_values(
     *,
     site: AttentionSite,
     signed: bool = False,
+    noted: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Attribution]:
     """Values from one number per token (N, tokens): a map over the grid of tokens, resized to the input.
 
     What lies on class tokens and registers has no place in the map, and is noted.
+
+    Args:
+        noted: further notes of every value.
     """
     maps = tokens.to_map(numbers)
     beside = numbers[:, : tokens.unplaced].sum(1)
-    notes = [dict(attention_notes(find_attention(model, images.tensor))) for _ in range(len(images))]
+    notes = [{**attention_notes(find_attention(model, images.tensor)), **noted} for _ in range(len(images))]
     if tokens.unplaced:
         for row, note in enumerate(notes):
             note["beside the map"] = float(beside[row])
@@ -65,6 +77,7 @@ def token_maps_to_values(
         layer_values={site.name: maps},
         signed=signed,
         notes=notes,
+        why_blank=NO_WEIGHT if target is None else NO_WEIGHT_RAISES,
     )
 
 
@@ -72,8 +85,22 @@ def attention_notes(attentions: Attentions) -> dict[str, Any]:
     """What of the network looks like attention and was not read."""
     if not attentions.unread:
         return {}
-    unread = "; ".join(f"{address}: {why}" for address, why in sorted(attentions.unread.items()))
+    unread = "; ".join(f"{address or OWN_FORWARD}: {why}" for address, why in sorted(attentions.unread.items()))
     return {"not read": Fact("{unread}", unread=unread)}
+
+
+def chosen_token(model: Model, images: Images, token: str) -> int | None:
+    """The number of the token whose row becomes the map; None for the mean over those with a place.
+
+    Raises:
+        LayerError: the class token is wanted, and there is none.
+    """
+    if token == "mean":
+        return None
+    last, answering = find_attention(model, images.tensor).sites[-1], answering_token(model, images.tensor)
+    if token == "class" and not last.queries.unplaced:
+        raise LayerError("the network has no class token at its last attention: choose token='mean'")
+    return 0 if token == "class" and answering is None else answering
 
 
 def product_of_layers(
@@ -84,7 +111,7 @@ def product_of_layers(
     Args:
         through_attention: leave out the identity from which the product started.
     """
-    sites = find_attention(model, images.tensor).sites
+    sites, number = find_attention(model, images.tensor).sites, chosen_token(model, images, token)
     rows_of_images: list[Tensor] = []
     first: list[Tokens] = []
 
@@ -93,7 +120,7 @@ def product_of_layers(
         for layer in evidence:
             flow.enter(layer.site)
             step(flow, layer)
-        rows_of_images.append(flow.answer(token) - (flow.identity(token) if through_attention else 0))
+        rows_of_images.append(flow.answer(number) - (flow.identity(number) if through_attention else 0))
         first[:] = [flow.first]
 
     read_gradients(model, images, target, sites, visit)

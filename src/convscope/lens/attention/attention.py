@@ -3,6 +3,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
+from convscope.engine.attention.answering_token import answering_token
 from convscope.engine.attention.matrices import check_matrices_fit, matrix_of
 from convscope.engine.attention.one_token import cell_of_patch, weights_of_token
 from convscope.engine.attention.reading import read_weights
@@ -37,7 +38,7 @@ def attention(
         str,
         Param(
             help="the patch from which or to which weights are shown, as '3x4' on the grid of tokens; empty: the class "
-            "token, or the mean over all tokens where there is none",
+            "token, or the mean over all tokens where the answer is read from none",
             joined="x",
             min=0,
             max=4096,
@@ -97,11 +98,15 @@ def attention(
     named_on = sites[0].queries.grid or sites[0].keys.grid
     if matrix:
         check_matrices_fit(sites, len(image))
+    answering = None if patch else answering_token(model, image.tensor)
     maps: dict[str, list[Tensor]] = {site.name: [] for site in sites}
     matrices: dict[str, list[Tensor]] = {site.name: [] for site in sites if matrix}
 
+    def number_at(site: AttentionSite) -> int | None:
+        return _patch_number(site, patch, direction, named_on) if patch else _answering_at(site, answering, direction)
+
     def visit(site: AttentionSite, weights: Tensor, rows: Tensor) -> None:
-        numbers = weights_of_token(site, weights, _token_number(site, patch, direction, named_on), direction)
+        numbers = weights_of_token(site, weights, number_at(site), direction)
         numbers = numbers if heads == "each" else fused_heads(numbers, heads)[:, None]
         maps[site.name].append(numbers.cpu())
         if matrix:
@@ -115,7 +120,7 @@ def attention(
     left_out = [site.name for site in chosen if site not in sites]
     if left_out:
         notes["without a map"] = Fact("{layers}: their tokens lie on no grid", layers=", ".join(left_out))
-    token = _describe_token(sites[0], patch, direction)
+    token = f"patch {patch}" if patch else _described(_answering_at(sites[0], answering, direction))
     place = tuple((p + 0.5) / n for p, n in zip(_numbers(patch), named_on, strict=True)) if patch else ()
     return [
         AttentionMaps(
@@ -140,11 +145,24 @@ def _shown_tokens(site: AttentionSite, direction: str) -> Tokens:
     return site.keys if direction == "from" else site.queries
 
 
-def _token_number(site: AttentionSite, patch: str, direction: str, named_on: tuple[int, ...]) -> int | None:
-    """The number of the token whose weights are shown; None for the mean over all."""
-    tokens = site.queries if direction == "from" else site.keys
-    if not patch:
-        return 0 if tokens.unplaced else None
+def _showing_tokens(site: AttentionSite, direction: str) -> Tokens:
+    """The tokens to which the chosen one belongs."""
+    return site.queries if direction == "from" else site.keys
+
+
+def _answering_at(site: AttentionSite, answering: int | None, direction: str) -> int | None:
+    """The number of the class token; None for the mean over all, where the answer is read from none, or here is none.
+
+    Where all tokens are without a place, as the queries of a decoder, it is the first of them.
+    """
+    tokens = _showing_tokens(site, direction)
+    if not tokens.cells:
+        return answering or 0
+    return answering if answering is not None and answering < tokens.unplaced else None
+
+
+def _patch_number(site: AttentionSite, patch: str, direction: str, named_on: tuple[int, ...]) -> int:
+    tokens = _showing_tokens(site, direction)
     if not tokens.grid:
         return 0
     number = 0
@@ -157,8 +175,5 @@ def _numbers(patch: str) -> tuple[int, ...]:
     return tuple(int(part) for part in patch.lower().replace("×", "x").split("x"))
 
 
-def _describe_token(site: AttentionSite, patch: str, direction: str) -> str:
-    if patch:
-        return f"patch {patch}"
-    tokens = site.queries if direction == "from" else site.keys
-    return "class token" if tokens.unplaced else "mean over all tokens"
+def _described(number: int | None) -> str:
+    return "mean over all tokens" if number is None else "class token"

@@ -6,7 +6,7 @@ from convscope.engine.attention.sites import AttentionSite, find_attention
 from convscope.engine.attention.token_flow import TokenFlow, add_rolled, fused_heads, keep_largest
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
-from convscope.lens.attention._token_maps import Discard, Fusion, Token, token_maps_to_values
+from convscope.lens.attention._token_maps import Discard, Fusion, Token, chosen_token, token_maps_to_values
 from convscope.runtime.declaration import lens
 from convscope.values import Attribution
 
@@ -57,7 +57,7 @@ def attention_rollout(
 
     Source: :cite:`abnar2020quantifying`, section 3; fusion and discarding of :cite:`gildenblat2020vitexplain`.
     """
-    sites = find_attention(model, image.tensor).sites
+    sites, number = find_attention(model, image.tensor).sites, chosen_token(model, image, token)
     flows: list[TokenFlow] = []
     parts: list[Tensor] = []
 
@@ -67,7 +67,7 @@ def attention_rollout(
         flows[0].enter(site)
         add_rolled(flows[0], site, keep_largest(fused_heads(weights, heads), discard))
         if site is sites[-1]:
-            parts.append(flows[0].answer(token))
+            parts.append(flows[0].answer(number))
 
     read_weights(model, image, sites, visit, copies=2)
     return token_maps_to_values(model, image, None, flows[0].first, torch.cat(parts), site=sites[-1])

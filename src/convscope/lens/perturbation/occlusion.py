@@ -1,8 +1,10 @@
+import math
 from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
+from convscope.engine.context.free_memory import require_memory
 from convscope.engine.incremental import (
     Extent,
     PatchContent,
@@ -118,6 +120,7 @@ def occlusion(
     Raises:
         UnknownName: no such class or label.
         ParameterError: the patch is larger than the image.
+        TooLittleMemory: there are more patches than fit into memory.
         InputError: the input has no spatial axes, or ``value`` has the wrong shape.
 
     Differs from the paper: the map shows the drop of the score before softmax instead of the probability of the class,
@@ -157,6 +160,10 @@ def occlusion(
         model, image, target, maps.sum(1), channels=maps if channels == "apart" else None, notes=notes,
         why_blank=Fact("covering any patch leaves the score unchanged"),
     )  # fmt: skip
+
+
+_BYTES_PER_PATCH = 80
+"""At least, for its position as a tuple and as a row of an array."""
 
 
 def _per_axis(text: str, name: str, default: int, extent: Extent) -> Extent:
@@ -201,6 +208,12 @@ def _patch_grid(extent: Extent, patch: Extent, stride: Extent, parameter: str) -
     default_side = max(2, round(max(extent) / 14))
     size = tuple(min(side or default_side, length) for side, length in zip(patch, extent, strict=True))
     steps = tuple(step or max(1, (side or default_side) // 2) for step, side in zip(stride, patch, strict=True))
+    counts = [-(-(length - side) // step) + 1 for length, side, step in zip(extent, size, steps, strict=True)]
+    sides = " × ".join(map(str, extent))
+    subject = f"occlusion at {math.prod(counts):,} places of {sides} with a stride of {' × '.join(map(str, steps))}"
+    require_memory(
+        _BYTES_PER_PATCH * math.prod(counts), torch.device("cpu"), subject, "use a larger stride= or smaller inputs"
+    )
     return WindowPositions(window_starts(extent, size, steps), size, extent)
 
 
@@ -230,7 +243,7 @@ def _fill_images(images: Images, fill: str, value: float | Tensor, seed: int, dr
     """The images (N, C, …) whose pixels replace those under the patches."""
     x = images.tensor
     if fill == "noise":
-        low = x.flatten(1).amin(1).view(-1, *[1] * (x.ndim - 1))
+        low = noise.smallest(x)
         return low + noise.value_range(x) * noise.uniform(
             x.shape[1:], seed=seed, copies=torch.tensor([draw], device="cpu"), like=x
         )

@@ -117,7 +117,12 @@ def _state(
             numbers = np.asarray(matrix, np.float32)
             peak, left = float(numbers.max(initial=0)) or 1.0, left - numbers.size
             levels = (numbers / peak * 65535).round().astype("<u2")
-            entry |= {"tokens": numbers.shape[2], "peak": peak, "matrix": base64.b64encode(levels.tobytes()).decode()}
+            entry |= {
+                "tokens": numbers.shape[2],
+                "answer": _token_number(value, name),
+                "peak": peak,
+                "matrix": base64.b64encode(levels.tobytes()).decode(),
+            }
         layers.append({**entry, "grid": list(grid if len(grid) == 2 else (1, *grid[-1:]))})
     first = next(iter(value.maps.values())).shape[1:]
     return {
@@ -132,6 +137,16 @@ def _state(
         "fused": words["mean"] if value.heads == "mean" else value.heads.replace("each", ""),
         "words": words,
     }
+
+
+def _token_number(value: AttentionMaps, layer: str) -> int | None:
+    """The number of the token without a position whose weights a value has; None for the mean over all tokens."""
+    maps = np.asarray(value.maps[layer], np.float32).reshape(len(value.maps[layer]), -1)
+    matrix = np.asarray(value.matrices[layer], np.float32)
+    by_token = matrix if value.direction == "from" else matrix.swapaxes(1, 2)
+    unplaced = matrix.shape[2] - maps.shape[1]
+    same = (n for n in range(unplaced) if np.allclose(by_token[:, n, unplaced:], maps, rtol=1e-4, atol=1e-7))
+    return next(same, None)
 
 
 def _caption(value: AttentionMaps, layer: str, head: int, words: dict[str, str]) -> str:

@@ -22,7 +22,7 @@
   // The number of the token at a place, given as shares of the axes; null for the mean over all tokens.
   const tokenAt = (layer, place) => {
     const cells = layer.grid[0] * layer.grid[1], unplaced = layer.tokens - cells;
-    if (!place.length) return unplaced ? 0 : null;
+    if (!place.length) return layer.answer;
     const [down, across] = place.length === 1 ? [0, place[0]] : place;
     const row = Math.min(layer.grid[0] - 1, Math.floor(down * layer.grid[0]));
     const column = Math.min(layer.grid[1] - 1, Math.floor(across * layer.grid[1]));
@@ -64,8 +64,7 @@
   const caption = (state) => {
     const layer = state.layers[state.layer], shown = layer.levels ? state : { ...state, ...state.initial };
     const cell = shown.place.map((share, axis) => Math.floor(share * state.grid[state.grid.length - shown.place.length + axis]));
-    const unpatched = state.token.startsWith("patch") ? "class token" : state.token;
-    const token = shown.place.length ? state.words.patch.replace("{place}", cell.join("x")) : state.words[unpatched];
+    const token = shown.place.length ? state.words.patch.replace("{place}", cell.join("x")) : state.words[state.token];
     const head = state.fused || state.head;
     return state.words[shown.direction].replace("{layer}", layer.name).replace("{head}", head).replace("{token}", token);
   };
@@ -171,7 +170,7 @@
     event.preventDefault();
     const { state } = on, counts = state.grid.slice(2 - state.axes);
     const from = state.place.length ? state.place : counts.map(() => 0.5);
-    state.kept = !step ? [] : counts.map((count, axis) => {
+    state.kept = !step ? state.initial.place : counts.map((count, axis) => {
       const cell = Math.floor(from[axis] * count) + step[2 - state.axes + axis];
       return (Math.min(count - 1, Math.max(0, cell)) + 0.5) / count;
     });

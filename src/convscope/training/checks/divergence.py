@@ -12,7 +12,8 @@ GROWTH = 2.0
 @check(
     "run",
     title="divergence",
-    looks_for="The training loss is NaN or infinite, or ends above twice its smallest value and above where it began.",
+    looks_for="The training loss is NaN or infinite, or ends above twice its smallest value and above where it began; "
+    "one that is not always positive, above twice the largest magnitude of its first half.",
     cause="steps that are too large: a learning rate that is too high, no warm-up, exploding gradients, or half "
     "precision without a scaled loss",
     remedy="torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # before optimizer.step()\n"
@@ -42,7 +43,11 @@ def divergence(run: RunEvidence) -> list[tuple[str, Fact]]:
     if course is None or len(course) < 4:
         return []
     end, least = float(course[-1]), float(course.min())
-    if end > GROWTH * least and end > 1.1 * course[0]:
+    if least > 0:
+        diverged = end > GROWTH * least and end > 1.1 * course[0]
+    else:  # multiples of a loss whose zero means nothing say nothing
+        diverged = end > GROWTH * float(np.abs(course[: len(course) // 2]).max())
+    if diverged:
         evidence = Fact(
             "training loss {start} at first, {least} at its smallest, {end} at the end",
             start=f"{course[0]:.3g}", least=f"{least:.3g}", end=f"{end:.3g}",

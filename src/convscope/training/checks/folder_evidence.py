@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from convscope.engine.data.sources import FolderSource
+from convscope.engine.inputs.image_io import convert_mode
 from convscope.errors import ConvScopeError, InputError
 
 SIDE = 32
@@ -73,7 +74,7 @@ def _read(name: str, picture: Image.Image) -> ImageFile:
     parts = name.split("/")[:-1]
     part = parts[0].lower() if parts and parts[0].lower() in (*TRAINING_PARTS, *VALIDATION_PARTS) else ""
     labels = parts[1:] if part else parts
-    pixels = np.asarray(picture.convert("RGB"))
+    pixels = np.asarray(convert_mode(picture, 3))
     grey = pixels.mean(2) / 255
     digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
     size = (pixels.shape[1], pixels.shape[0])

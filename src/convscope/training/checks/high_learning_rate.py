@@ -14,7 +14,8 @@ RATIO, JUMPS, LEVEL = 0.03, 0.2, 0.5
     "run",
     title="learning rate too high",
     looks_for="In half of the layers a step moves the weights by more than 3 % of their norm, or the mean of the loss "
-    "over twentieths of the training jumps by a fifth while it stays above half of where it began.",
+    "over twentieths of the training, where it is positive, jumps by a fifth while it stays above half of where it "
+    "began.",
     cause="the steps are too large for the loss to follow",
     remedy="for group in optimizer.param_groups: group['lr'] /= 3\n"
     "torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=steps)",
@@ -34,7 +35,7 @@ def high_learning_rate(run: RunEvidence) -> list[tuple[str, Fact]]:
             )
         ]
     course = run.course()
-    if course is None or len(course) < 8:
+    if course is None or len(course) < 8 or course.min() <= 0:
         return []
     jumps = float(np.abs(np.diff(course)).mean() / course.mean())
     if jumps > JUMPS and course[-4:].mean() > LEVEL * course[0]:

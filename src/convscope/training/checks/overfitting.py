@@ -6,14 +6,14 @@ from convscope.training.checks.declaration import check
 from convscope.training.checks.run_evidence import RunEvidence
 from convscope.values.facts import Fact
 
-RISE, FALL, FEWEST = 0.15, 0.9, 4
+RISE, FALL, FEWEST = 0.15, 0.1, 4
 
 
 @check(
     "run",
     title="overfitting",
     looks_for="The loss on validation data ends 15 % above its minimum, while that on training data fell by 10 % "
-    "since.",
+    "since; of losses that are not always positive, by such shares of what they fell in all.",
     cause="the network learns the training images by heart: it is large for so few images, or is trained for too long",
     remedy="# more varied images, less capacity, or an earlier end:\n"
     "transforms.RandomResizedCrop(size); transforms.RandomHorizontalFlip()\n"
@@ -29,7 +29,13 @@ def overfitting(run: RunEvidence) -> list[tuple[str, Fact]]:
         return []
     best, end = int(losses.argmin()), float(losses[-2:].mean())
     training = _at(run, int(steps[best])), _at(run, int(steps[-1]))
-    if end <= (1 + RISE) * losses[best] or not training[1] < FALL * training[0]:
+    rise, fall = end - losses[best], training[0] - training[1]
+    if losses[best] > 0 and training[1] > 0:
+        overfits = rise > RISE * losses[best] and fall > FALL * training[0]
+    else:  # multiples of a loss whose zero means nothing say nothing
+        span = max(float(np.ptp(losses)), float(np.ptp(run.training.values[np.isfinite(run.training.values)])))
+        overfits = rise > RISE * span and fall > FALL * span
+    if not overfits:
         return []
     evidence = Fact(
         "validation loss {best} at step {step}, {end} at the end; training loss {before} and {after}",

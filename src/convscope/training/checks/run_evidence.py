@@ -1,18 +1,22 @@
 """What the checks of a run look at: its losses, and the measurements of its layers."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from convscope.training.roles import Curve, curves
+from convscope.training.roles import Role, curves, training_of
 from convscope.training.run import Run, TrainingLog
 from convscope.training.store.series import Series
 from convscope.training.views.layer_numbers import layer_series
 
 WINDOWS, FEWEST_NUMBERS = 20, 8
 """A course has so many windows; shorter losses than this say too little."""
+
+_ENDINGS = re.compile(r"[/_ ](step|epoch)$")
+"""What Lightning appends to a metric that it logs both ways."""
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -47,18 +51,31 @@ class RunEvidence:
 
 def evidence_of(log: TrainingLog) -> Iterator[RunEvidence]:
     """The trainings of a log: folders that hold the training and the validation part of one training are one."""
-    losses = {m: group for m, group in curves(log).items() if "loss" in m.lower()}
-    groups: dict[str, dict[str, Curve]] = {}
-    for group in losses.values():
-        for curve in group:
-            groups.setdefault(curve.run, {}).setdefault(curve.role or "train", curve)
+    losses: dict[str, dict[str, dict[Role, Series]]] = {}
+    for metric, group in curves(log).items():
+        if "loss" in metric.lower():
+            for curve in group:
+                by_role = losses.setdefault(curve.run, {}).setdefault(_ENDINGS.sub("", metric), {})
+                role = curve.role or "train"
+                if role not in by_role or len(curve.series) > len(by_role[role]):
+                    by_role[role] = curve.series
+    trainings: dict[str, list[Run]] = {}
     for run in log:
-        if not any(run.name == name or run.name.rpartition("/")[0] == name for name in groups):
-            groups[run.name] = {}
-    for name, by_role in groups.items():
-        runs = tuple(run for run in log if run.name == name or run.name.rpartition("/")[0] == name)
-        series = {role: curve.series for role, curve in by_role.items()}
-        yield RunEvidence(name or log.folder.name, series.get("train"), series.get("validation"), runs)
+        name = run.name if run.name in losses else training_of(run.name)[0]
+        trainings.setdefault(name, []).append(run)
+    for name, runs in trainings.items():
+        by_role = _main_loss(losses.get(name, {}))
+        yield RunEvidence(name or log.folder.name, by_role.get("train"), by_role.get("validation"), tuple(runs))
+
+
+def _main_loss(by_metric: dict[str, dict[Role, Series]]) -> dict[Role, Series]:
+    """Both roles of one metric: of ``loss`` rather than of its parts, as ``box_loss``, and of one that has both."""
+
+    def rank(metric: str) -> tuple[bool, bool, bool, int]:
+        roles, name = by_metric[metric].keys(), metric.lower()
+        return "train" not in roles, name != "loss", len(roles) < 2, len(name)
+
+    return by_metric[min(by_metric, key=rank)] if by_metric else {}
 
 
 def median_of_later_half(series: Series) -> float:

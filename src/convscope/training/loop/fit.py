@@ -77,7 +77,7 @@ def train(
         folder: where the log, the weights and the checkpoint are written.
         arch: ``lenet``, ``vgg``, ``resnet``, or ``net.py:make``, a function that makes the network.
         epochs: how often every image is used, at most.
-        images: use so many training images only.
+        images: use so many training images only, chosen by chance; all of them where there are no more.
         data_folder: where the files of ``mnist``, ``fashion`` or ``cifar`` lie.
         augment: move images by up to two pixels, and mirror them where that does not change the class.
         patience: end after so many epochs without a better accuracy on validation images.
@@ -101,7 +101,7 @@ def train(
         if not isinstance(number, int) or number < 1:
             raise ParameterError(f"{name} must be a whole number from 1 on, got {number!r}")
     image_set = open_image_set(data, data_folder)
-    training = image_set.training if images is None else image_set.training.part(torch.arange(images, device="cpu"))
+    training = image_set.training if images is None else _some(image_set.training, images, seed)
     path = Path(folder).expanduser()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -219,6 +219,12 @@ class _Loop:
             self.best_epoch, self.best_weights = state["best_epoch"], state["best_weights"]
         except Exception as error:  # torch raises many kinds for a damaged or a foreign file
             raise InputError(f"{str(path)!r} does not fit this network ({type(error).__name__}: {error})") from error
+
+
+def _some(labelled: Labelled, count: int, seed: int) -> Labelled:
+    """So many images by chance: those of a folder are sorted by class."""
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    return labelled.part(torch.randperm(len(labelled), generator=generator, device="cpu")[:count])
 
 
 def _model(arch: str, images: ImageSet) -> Model:

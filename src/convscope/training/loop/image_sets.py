@@ -15,12 +15,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from convscope.engine.inputs.image_io import image_extensions, open_image
+from convscope.engine.inputs.image_io import convert_mode, image_extensions, open_image
+from convscope.engine.inputs.specs import ImageInput
 from convscope.errors import ConvScopeError, InputError
 from convscope.samples import digits, shapes
 
 NAMES = ("digits", "shapes", "mnist", "fashion", "cifar")
-SHAPES_FOR_TRAINING, SHAPES_SIDE, FOLDER_SIDE = 2000, 48, 64
+SHAPES_FOR_TRAINING, SHAPES_SIDE, DIGITS_SIDE, FOLDER_SIDE = 2000, 48, 32, 64
 HELD_OUT_SHARE, SPLIT_SEED = 0.15, 0
 """The share of the images that a data set without a validation part holds out, and the seed of their choice."""
 
@@ -93,9 +94,8 @@ def open_image_set(address: str, folder: str | Path | None = None) -> ImageSet:
 
 def _digits() -> ImageSet:
     def labelled(part: digits.Digits) -> Labelled:
-        images = torch.from_numpy(part.images.copy())[:, None]
-        large = torch.nn.functional.interpolate(images.float(), size=(32, 32), mode="bilinear", align_corners=False)
-        return Labelled(large.round().byte(), torch.from_numpy(part.labels.copy()))
+        images = torch.stack([_pixels(Image.fromarray(image), DIGITS_SIDE) for image in part.images])
+        return Labelled(images, torch.from_numpy(part.labels.copy()))
 
     return ImageSet("digits", labelled(digits.training_set()), labelled(digits.held_out_set()), digits.CLASSES)
 
@@ -105,8 +105,7 @@ def _shapes() -> ImageSet:
 
     def drawn(first: int, count: int) -> Labelled:
         scenes = [shapes.scene(seed) for seed in range(first, first + count)]
-        small = [Image.fromarray(s.image).resize((SHAPES_SIDE, SHAPES_SIDE), Image.Resampling.BOX) for s in scenes]
-        images = torch.from_numpy(np.stack([np.asarray(image) for image in small])).permute(0, 3, 1, 2).contiguous()
+        images = torch.stack([_pixels(Image.fromarray(scene.image), SHAPES_SIDE) for scene in scenes])
         return Labelled(images, torch.tensor([scene.label for scene in scenes], device="cpu"))
 
     return ImageSet("shapes", drawn(1_000_000, SHAPES_FOR_TRAINING), drawn(0, 300), shapes.CLASSES, mirrored=True)
@@ -191,14 +190,18 @@ def _read_classes(root: Path, classes: tuple[str, ...], skipped: list[tuple[str,
             if not file.name.lower().endswith(endings) or file.name.startswith("."):
                 continue
             try:
-                opened = open_image(file).convert("RGB")
-                images.append(np.asarray(opened.resize((FOLDER_SIDE, FOLDER_SIDE), Image.Resampling.BILINEAR)))
+                images.append(_pixels(convert_mode(open_image(file), 3), FOLDER_SIDE))
                 labels.append(index)
             except (ConvScopeError, OSError) as error:
                 skipped.append((str(file.relative_to(root)), str(error)))
-    stacked = np.stack(images) if images else np.zeros((0, FOLDER_SIDE, FOLDER_SIDE, 3), np.uint8)
-    tensor = torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
-    return Labelled(tensor, torch.tensor(labels, dtype=torch.int64, device="cpu"))
+    empty = torch.zeros(0, 3, FOLDER_SIDE, FOLDER_SIDE, dtype=torch.uint8, device="cpu")
+    return Labelled(torch.stack(images) if images else empty, torch.tensor(labels, dtype=torch.int64, device="cpu"))
+
+
+def _pixels(picture: Image.Image, side: int) -> Tensor:
+    """A picture as uint8 (C, side, side), prepared as the network file of the training will prepare it."""
+    spec = ImageInput(size=(side, side), channels=1 if picture.mode == "L" else 3)
+    return (spec.prepare(picture) * 255).round().byte()
 
 
 def _split(

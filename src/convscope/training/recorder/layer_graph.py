@@ -37,6 +37,10 @@ class LayerGraph:
         if output.grad_fn is not None:
             self._layer_of[output.grad_fn] = layer
 
+    def sources(self, layer: str) -> list[LayerNode]:
+        """The layers that the input of a layer comes from."""
+        return [self.nodes[name] for name in self.nodes[layer].inputs]
+
     def forget_operations(self) -> None:
         """Let go of the autograd graph, whose memory is freed with the step."""
         self._layer_of.clear()

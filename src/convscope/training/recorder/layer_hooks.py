@@ -10,7 +10,8 @@ from torch.utils.hooks import RemovableHandle
 from convscope.engine.network.hooks import first_tensor
 from convscope.engine.statistics.channel_statistics import is_rectifier
 from convscope.training.recorder import measures
-from convscope.training.recorder.layer_graph import LayerGraph
+from convscope.training.recorder.channel_axis import channel_axis
+from convscope.training.recorder.layer_graph import LayerGraph, LayerNode
 from convscope.training.recorder.measures import Histogram
 
 
@@ -40,6 +41,7 @@ class LayerHooks:
     graph: LayerGraph = field(default_factory=LayerGraph)
     _handles: list[RemovableHandle] = field(default_factory=list)
     _calls_rectifiers: bool = False
+    _axes: dict[str, int] = field(default_factory=dict)
 
     def attach(self) -> None:
         """Put the hooks on the layers; scripted modules, which take none, are left out."""
@@ -63,30 +65,40 @@ class LayerHooks:
             if tensor is None or not tensor.is_floating_point() or tensor.ndim < 2 or not tensor.numel():
                 return
             with torch.no_grad():
-                if self._calls_rectifiers:
-                    self._measure_dead_inputs(inputs)
-                self.measured[name] = _measure(module, tensor)
                 if name not in self.graph.nodes:
                     self.graph.add(name, module, inputs, tensor)
+                sources = [(node, self._axes[node.layer]) for node in self.graph.sources(name)]
+                if self._calls_rectifiers:
+                    self._measure_dead_inputs(inputs, sources)
+                self._axes[name] = axis = channel_axis(module, tensor, sources)
+                self.measured[name] = _measure(module, tensor, axis)
 
         return measure
 
-    def _measure_dead_inputs(self, inputs: Any) -> None:
-        """Where ReLU is called as a function, what the layer before it gave is read as the input of the next layer."""
-        tensor, before = first_tensor(inputs), next(reversed(self.measured), None)
-        if before is None or tensor is None or not tensor.is_floating_point() or tensor.ndim < 2 or not tensor.numel():
+    def _measure_dead_inputs(self, inputs: Any, sources: list[tuple[LayerNode, int]]) -> None:
+        """Where ReLU is called as a function, what the layer before it gave is read as the input of the next layer.
+
+        An input that comes from several layers, as after a shortcut, says nothing of any of them.
+        """
+        tensor = first_tensor(inputs)
+        if len(sources) != 1 or sources[0][0].layer not in self.measured:
             return
+        if tensor is None or not tensor.is_floating_point() or tensor.ndim < 2 or not tensor.numel():
+            return
+        node, axis = sources[0]
+        before = self.measured[node.layer]
         rectified = tensor.detach().amin() == 0
-        self.measured[before].dead = torch.where(rectified, measures.dead_share(tensor), torch.nan)
+        share = measures.dead_share(tensor, axis if tensor.ndim == len(node.shape) else 1)
+        before.dead = torch.where(rectified, share, torch.nan if before.dead is None else before.dead)
 
 
-def _measure(module: nn.Module, output: Tensor) -> LayerMeasures:
+def _measure(module: nn.Module, output: Tensor, axis: int) -> LayerMeasures:
     rectifier = is_rectifier(module)
     return LayerMeasures(
         activations=measures.histogram(output),
-        features=measures.features(output)
+        features=measures.features(output, axis)
         if len(output) > 2 and next(module.parameters(False), None) is not None
         else None,
-        dead=measures.dead_share(output) if rectifier else None,
-        saturated=measures.saturated_share(module, output),
+        dead=measures.dead_share(output, axis) if rectifier else None,
+        saturated=measures.saturated_share(module, output, axis),
     )

@@ -69,28 +69,28 @@ def norm(tensors: list[Tensor]) -> Tensor:
     return torch.stack(squares).sum().sqrt()
 
 
-def dead_share(output: Tensor) -> Tensor:
-    """The share of channels (axis 1) that are not above zero anywhere in the batch."""
-    return (_by_channel(output).amax(1) <= 0).float().mean()
+def dead_share(output: Tensor, channel_axis: int = 1) -> Tensor:
+    """The share of channels that are not above zero anywhere in the batch."""
+    return (_by_channel(output, channel_axis).amax(1) <= 0).float().mean()
 
 
-def saturated_share(module: nn.Module, output: Tensor) -> Tensor | None:
+def saturated_share(module: nn.Module, output: Tensor, channel_axis: int = 1) -> Tensor | None:
     """The share of channels that are nearly always at a limit of the activation function; None if it has none."""
     limits = saturation_limits(module)
     if limits is None:
         return None
-    return (limits.reached(_by_channel(output)).float().mean(1) >= SATURATED_SHARE).float().mean()
+    return (limits.reached(_by_channel(output, channel_axis)).float().mean(1) >= SATURATED_SHARE).float().mean()
 
 
-def _by_channel(output: Tensor) -> Tensor:
-    """A batch (N, C, …) as (C, numbers)."""
-    output = output.detach()
-    return output.transpose(0, 1).reshape(output.shape[1], -1)
+def _by_channel(output: Tensor, channel_axis: int) -> Tensor:
+    """A batch (N, C, …), or (N, …, C), as (C, numbers)."""
+    output = output.detach().movedim(channel_axis, 0)
+    return output.reshape(len(output), -1)
 
 
-def features(output: Tensor) -> Tensor:
+def features(output: Tensor, channel_axis: int = 1) -> Tensor:
     """The mean of each channel of the first images, (N, C); a copy, since the network may overwrite its output."""
-    rows = output.detach()[:RANK_ROWS].float()
+    rows = output.detach()[:RANK_ROWS].float().movedim(channel_axis, 1)
     return rows.flatten(2).mean(2) if rows.ndim > 2 else rows.clone()
 
 

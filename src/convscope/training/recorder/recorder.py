@@ -46,7 +46,7 @@ class Recorder:
         self, model: Any, folder: Path, *, every: int, probes: Any, probe_every: int | None, first_step: int
     ) -> None:
         self.folder, self.steps = folder, first_step
-        self._every = every
+        self._first_step, self._every = first_step, every
         module = model.module if isinstance(model, Model) else model
         if not isinstance(module, nn.Module):
             raise InputError(f"cs.record takes a torch module or a cs.Model, got {type(model).__name__}")
@@ -68,8 +68,9 @@ class Recorder:
     ) -> None:
         self._layers.remove()
         self._optimizer.remove()
-        if self._probes is not None and error is None and self.steps and self.steps % self._probe_every:
-            self._written(lambda writer: self._record_probes(writer, self.steps))
+        last = self.steps - 1
+        if self._probes is not None and error is None and last >= self._first_step and last % self._probe_every:
+            self._written(lambda writer: self._record_probes(writer, last))
         self._written(self._write_pending)
         self._written(EventWriter.close)
         self._writer = None

@@ -6,14 +6,13 @@ except written inputs (`written_inputs`).
 """
 
 import copy
-import hashlib
 import io
 import re
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -294,7 +293,7 @@ class Library:
         if len(content) > MAX_UPLOAD:
             raise InputError(f"{name!r} has {len(content) / 2**20:.0f} MB, more than {MAX_UPLOAD // 2**20}: shrink it")
         upload = receive(name, content)
-        key = hashlib.sha256(content).hexdigest()[:24]
+        key = upload.key
         with self._lock:
             self._uploads[key] = upload
             self._uploads.move_to_end(key)
@@ -341,7 +340,7 @@ def _with_unique_names(images: list[ImageEntry]) -> list[ImageEntry]:
     """The images with unique names: those that share a name get a part of their key appended."""
     count = Counter(image.name for image in images)
     return [
-        ImageEntry(image.key, f"{image.name} ({_disambiguation(image.key)})") if count[image.name] > 1 else image
+        replace(image, name=f"{image.name} ({_disambiguation(image.key)})") if count[image.name] > 1 else image
         for image in images
     ]
 

@@ -14,7 +14,7 @@ from convscope.web.jobs.job import BatchSpec
 from convscope.web.requests.models_and_images import Library
 from convscope.web.requests.target_files import refuse_files
 from convscope.web.requests.url_state import View
-from convscope.web.requests.written_inputs import opened_input
+from convscope.web.requests.written_inputs import opened_input, takes_numbers
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -40,9 +40,11 @@ class LibraryOpener(Opener):
             return [opened_input(self._library, key, spec) for key in address]
         return opened_input(self._library, address, spec)
 
-    def data(self, kind: InputKind, address: Any) -> Any:
+    def data(self, kind: InputKind, address: Any, model: Any) -> Any:
         """The images of a collection; a tuple names a single image in place of one."""
-        return self._library.image(*address) if isinstance(address, tuple) else self._library.collection(address)
+        if not isinstance(address, tuple):
+            return self._library.collection(address)
+        return self._library.image(*address, measured=takes_numbers(getattr(model, "input", None)))
 
 
 def request_of(library: Library, view: View) -> Request:

@@ -4,21 +4,22 @@ Files come from strangers. A picture is decoded by few decoders; numbers are rea
 number of them is known to be small enough, and by no reader that opens other files.
 """
 
+import hashlib
 import io
 import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image as Pillow
 
 from convscope.engine.inputs.image_io import convert_mode, decode_image
 from convscope.engine.inputs.input_files import find_format, read_input, split_address
 from convscope.engine.inputs.raw_input import RawInput, limited_to
+from convscope.engine.inputs.readers.pictures import picture_numbers
 from convscope.errors import InputError
 from convscope.spec import InputFormat
 from convscope.web.requests.temporary_files import in_temporary_folder
+from convscope.web.requests.upload_checks import check_upload
 
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Formats of pictures that can be uploaded: none whose decoder starts an external program."""
@@ -53,6 +54,12 @@ class Upload:
     is_picture: bool
     is_measured: bool
 
+    @property
+    def key(self) -> str:
+        """What identifies its content: a hash of the bytes, and of the ending and options by which they are read."""
+        reading = "".join([*_ending_and_options(self.name), "\0"]).encode() if self.is_measured else b""
+        return hashlib.sha256(reading + self.content).hexdigest()[:24]
+
     def opened(self, *, measured: bool = False) -> Pillow.Image | RawInput:
         """The file as a picture or as numbers.
 
@@ -65,11 +72,7 @@ class Upload:
         if self.is_measured and (measured or not self.is_picture):
             return _read_numbers(self.name, self.content)
         picture = _decode(self.name, self.content)
-        if not measured:
-            return picture
-        pixels = np.asarray(convert_mode(picture, 1 if picture.mode in ("1", "L") else 3), np.float32)
-        channels = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-        return RawInput(channels, ("height", "width"), title=repr(self.name))
+        return picture_numbers(picture, repr(self.name)) if measured else picture
 
 
 def receive(name: str, content: bytes) -> Upload:
@@ -92,7 +95,7 @@ def receive(name: str, content: bytes) -> Upload:
         try:
             _read_numbers(name, content)
         except InputError as error:
-            if refusal is not None and "image" not in format.kinds:
+            if refusal is not None and format.name != "animation":  # its frames are pictures, refused as such
                 refusal = error
             format = None
     if format is None and refusal is not None:
@@ -112,20 +115,27 @@ def _format_of(path: Path) -> InputFormat | None:
 
 def _stored(folder: Path, name: str, content: bytes) -> Path:
     """The file on disk, with the ending that its format may need and the options of its name."""
+    ending, options = _ending_and_options(name)
+    path = folder / f"uploaded-file{ending}"
+    path.write_bytes(content)
+    return Path(f"{path}{options}")
+
+
+def _ending_and_options(name: str) -> tuple[str, str]:
+    """The ending of a file name, and the options after it with their question mark."""
     head, mark, options = name.partition("?")
     ending = _ENDING.search(head)
-    path = folder / f"upload{ending[0] if ending else ''}"
-    path.write_bytes(content)
-    return Path(f"{path}{mark}{options}")
+    return ending[0] if ending else "", mark + options
 
 
 def _read_numbers(name: str, content: bytes) -> RawInput:
     """The numbers of a file, with its own name in messages."""
-    _refuse_risky(name, content)
 
     def read(folder: Path) -> RawInput:
         path = _stored(folder, name, content)
         try:
+            file = split_address(path)[0]
+            check_upload(find_format(file), file, MAX_NUMBERS)
             with limited_to(MAX_NUMBERS):
                 raw = read_input(path)
         except InputError as error:
@@ -137,42 +147,6 @@ def _read_numbers(name: str, content: bytes) -> RawInput:
         return RawInput(raw.values, raw.axes, raw.spacing, raw.unit, raw.affine, raw.channel_names, title)
 
     return in_temporary_folder(read)
-
-
-def _refuse_risky(name: str, content: bytes) -> None:
-    """Refuse what a reader would decompress without a limit, or look for in another file.
-
-    Raises:
-        InputError: it is such a file.
-    """
-    if content.startswith(b"NRRD0"):
-        header, _, numbers = content.partition(b"\n\n")
-        if re.search(rb"^data ?file:", header, re.MULTILINE | re.IGNORECASE):
-            raise InputError(f"{name!r} keeps its numbers in another file: save it as one file (.nrrd)")
-        encoding = re.search(rb"^encoding: *(\S+)", header, re.MULTILINE | re.IGNORECASE)
-        if encoding and encoding[1].lower() in (b"bzip2", b"bz2"):
-            raise InputError(f"{name!r} is compressed with bzip2: save it with gzip, or as .nii.gz")
-        if encoding and encoding[1].lower() in (b"gzip", b"gz"):
-            _check_unpacked_size(name, numbers)
-    if content[:4] in _TIFF:
-        import tifffile
-
-        with tifffile.TiffFile(io.BytesIO(content)) as file:
-            if any(page.compression not in (1, 5, 32773) for page in file.pages):  # stored, LZW, PackBits
-                raise InputError(f"{name!r} is compressed: save it without compression to upload it as numbers")
-
-
-def _check_unpacked_size(name: str, packed: bytes) -> None:
-    """Refuse gzip data that would take more memory than the largest upload of numbers."""
-    unpacker, size = zlib.decompressobj(wbits=47), 0
-    while packed and size <= 8 * MAX_NUMBERS:
-        try:
-            size += len(unpacker.decompress(packed, 2**20))
-        except zlib.error as error:
-            raise InputError(f"{name!r} is damaged: {error}") from error
-        packed = unpacker.unconsumed_tail
-    if packed:
-        raise InputError(f"{name!r} holds more than {MAX_NUMBERS:,} numbers: crop or shrink it first")
 
 
 def _decode(name: str, content: bytes) -> Pillow.Image:

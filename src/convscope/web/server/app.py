@@ -19,6 +19,8 @@ from starlette.formparsers import MultiPartParser
 from convscope import __version__
 from convscope.errors import InputError, ParameterError
 from convscope.render.slice_viewer import packed_library
+from convscope.samples.bundled import NAMES as BUNDLED
+from convscope.samples.bundled import sample_of
 from convscope.web.api import API_PREFIX, mount_api
 from convscope.web.frame.page_layout import LIBRARY_PATH, page_frame
 from convscope.web.frame.page_registry import Page, pages
@@ -28,23 +30,13 @@ from convscope.web.requests.url_state import View
 from convscope.web.server.not_found import not_found_page
 from convscope.web.server.security import FORM_OVERHEAD, AccessControl, require_token_unless_local
 
-MODELS = (
-    "bundled:shapes",
-    "bundled:digits",
-    "bundled:beats",
-    "bundled:nodules",
-    "bundled:detector",
-    "bundled:segmenter",
-    "bundled:sequence",
-    "bundled:pairs",
-)
-SAMPLES = (
-    *(f"sample:shapes/{n}" for n in range(12)),
-    *(f"sample:digits/{n}" for n in range(10)),
-    *(f"sample:beats/{n}" for n in range(8)),
-    *(f"sample:nodules/{n}" for n in range(6)),
-    *(f"sample:scenes/{n}" for n in range(8)),
-    *(f"sample:sequence/{n}" for n in range(8)),
+_OFFERED = {"shapes": 12, "digits": 10, "nodules": 6}
+"""How many of some samples are offered; 8 of the others."""
+MODELS = tuple(f"bundled:{name}" for name in sorted(BUNDLED, key=lambda name: name != "shapes"))
+SAMPLES = tuple(
+    f"sample:{name}/{number}"
+    for name in dict.fromkeys(sample_of(address.removeprefix("bundled:")) for address in MODELS)
+    for number in range(_OFFERED.get(name, 8))
 )
 """The models and images that are offered if none are named at start."""
 

@@ -53,3 +53,15 @@ def test_an_archive_that_declares_too_much_is_refused_before_it_is_read(tmp_path
         archive.writestr("a.npy", b"no array")
     with pytest.raises(InputError, match=r"cut\.npz"):
         read_input(tmp_path / "cut.npz")
+
+
+def test_archives_are_packed_as_numpy_packs_them(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", signal=np.ones((1, 5)))
+    assert read_input(tmp_path / "a.npz").values.shape == (1, 5)
+    with (
+        zipfile.ZipFile(tmp_path / "a.npz") as own,
+        zipfile.ZipFile(tmp_path / "b.npz", "w", zipfile.ZIP_BZIP2) as other,
+    ):
+        other.writestr("signal.npy", own.read("signal.npy"))
+    with pytest.raises(InputError, match=r"'b.npz' is compressed as NumPy never does"):
+        read_input(tmp_path / "b.npz")

@@ -1,5 +1,7 @@
 """NIfTI volumes."""
 
+import gzip
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +53,14 @@ def test_real_scans_open(assets: Path) -> None:
     assert read_input(assets / "medical/ct_perfusion.nii.gz").values.shape == (3, 256, 286, 15), "colors are channels"
     with pytest.raises(InputError, match="holds 2 frames"):
         read_input(assets / "medical/example4d.nii.gz")
+
+
+def test_no_more_is_unpacked_than_the_header_declares(tmp_path: Path) -> None:
+    volume = nibabel.Nifti1Image(np.ones((2, 2, 2), np.float32), np.eye(4)).to_bytes()
+    (tmp_path / "scan.dat").write_bytes(gzip.compress(volume + bytes(2**25)))
+    tracemalloc.start()
+    try:
+        assert (read_input(tmp_path / "scan.dat").values == 1).all()
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()

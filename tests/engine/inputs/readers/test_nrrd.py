@@ -32,3 +32,14 @@ def test_numbers_outside_its_folder_are_not_read(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="outside its own folder"):
         read_input(tmp_path / "a.nhdr")
+
+
+@pytest.mark.parametrize("field", ["datafile: ../secret.raw", " datafile : /etc/hostname", "data file:=/etc/hostname"])
+def test_no_spelling_of_the_field_leads_outside(tmp_path: Path, field: str) -> None:
+    (tmp_path / "a.nhdr").write_text(
+        f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 2 2 2\nencoding: raw\ndata file: own.raw\n{field}\n\n"
+        if "datafile" in field
+        else f"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 2 2 2\nencoding: raw\n{field}\n\n"
+    )
+    with pytest.raises(InputError, match="outside its own folder"):
+        read_input(tmp_path / "a.nhdr")

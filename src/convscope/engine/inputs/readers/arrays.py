@@ -11,6 +11,9 @@ from convscope.engine.inputs.raw_input import RawInput, as_numbers, check_count
 from convscope.errors import InputError, did_you_mean
 from convscope.spec import input_format
 
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How members of an archive are packed by NumPy; others are unpacked without a limit."""
+
 
 @input_format(
     name="npy",
@@ -36,6 +39,8 @@ def read_npz(path: Path, options: Mapping[str, str]) -> RawInput:
     """Read one array of an archive: the one that ``key`` names, or the only one with axes."""
     with zipfile.ZipFile(path) as archive:  # an archive may declare more than fits into memory
         sizes = {member.filename.removesuffix(".npy"): member.file_size for member in archive.infolist()}
+        if any(member.compress_type not in _COMPRESSIONS for member in archive.infolist()):
+            raise InputError(f"{path.name!r} is compressed as NumPy never does: save it with numpy.savez_compressed")
     with np.load(path, allow_pickle=False) as arrays:
         key = options.get("key") or _only_key(arrays, sizes, path)
         if key not in sizes:

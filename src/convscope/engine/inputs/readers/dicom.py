@@ -53,7 +53,8 @@ def read_dicom(path: Path, options: Mapping[str, str]) -> RawInput:
     if "series" in options:
         raise InputError(f"{path.name!r} is a single file: ?series= chooses within a folder")
     picture = pydicom.dcmread(path)
-    check_count((getattr(picture, "Rows", 1), getattr(picture, "Columns", 1)), repr(path.name))
+    sizes = ("NumberOfFrames", "SamplesPerPixel", "Rows", "Columns")
+    check_count(tuple(int(getattr(picture, size, None) or 1) for size in sizes), repr(path.name))
     pixels = _pixels(picture)
     if pixels.ndim != 2:
         raise InputError(f"{path.name!r} holds pixels of shape {pixels.shape}: a picture has two axes, a series three")

@@ -1,10 +1,11 @@
 """NIfTI volumes: ``.nii``, ``.nii.gz`` and pairs of ``.hdr`` and ``.img``."""
 
 import gzip
+import io
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -59,11 +60,14 @@ def read_nifti(path: Path, options: Mapping[str, str]) -> RawInput:
 
 def _by_content(path: Path, nibabel: Any) -> Any:
     """A volume in a file of another name."""
-    content = path.read_bytes()
-    if content.startswith(b"\x1f\x8b"):
-        content = gzip.decompress(content)
-    kind = nibabel.Nifti2Image if content[4:8] in _MAGIC else nibabel.Nifti1Image
-    return kind.from_bytes(content)
+    file: IO[bytes] = io.BytesIO(path.read_bytes())
+    is_packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    if is_packed:
+        file = gzip.GzipFile(fileobj=file)  # only the numbers that its header declares are unpacked, once counted
+    kind = nibabel.Nifti2Image if file.read(8)[4:] in _MAGIC else nibabel.Nifti1Image
+    file.seek(0)
+    return kind.from_stream(file)
 
 
 def _frame(image: Any, frames: tuple[int, ...], frame: str | None, path: Path) -> np.ndarray[Any, Any]:

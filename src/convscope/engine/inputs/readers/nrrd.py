@@ -34,8 +34,9 @@ def read_nrrd(path: Path, options: Mapping[str, str]) -> RawInput:
         raise MissingExtra("pynrrd", "medical") from error
     own_header = nrrd.read_header(str(path))
     check_count(tuple(int(size) for size in own_header["sizes"]), repr(path.name))
-    if (separate := own_header.get("data file")) is not None and Path(str(separate)).name != separate:
-        raise InputError(f"{path.name!r} keeps its numbers in {separate!r}, outside its own folder")
+    for field in ("datafile", "data file"):  # both are read, and the first is preferred
+        if (separate := own_header.get(field)) is not None and Path(str(separate)).name != separate:
+            raise InputError(f"{path.name!r} keeps its numbers in {separate!r}, outside its own folder")
     array, header = nrrd.read(str(path))
     directions = np.asarray(header.get("space directions", np.eye(array.ndim)), np.float64)
     of_channels = [axis for axis, row in enumerate(directions) if not np.isfinite(row).all()]

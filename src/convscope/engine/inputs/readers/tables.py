@@ -23,7 +23,7 @@ _MAX_JITTER = 0.01
     extensions=(".csv", ".tsv"),
     recognizes=lambda path, head: False,
     options=("columns",),
-    kinds=("signal",),
+    kinds=("signal", "vector"),
 )
 def read_table(path: Path, options: Mapping[str, str]) -> RawInput:
     """Read a signal: a row for each moment and a column for each channel, with or without a line of names.

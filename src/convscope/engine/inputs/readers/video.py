@@ -15,6 +15,8 @@ from convscope.errors import InputError, MissingExtra
 from convscope.spec import input_format
 
 _AXES = ("time", "height", "width")
+_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+"""What the first box of an MP4 or QuickTime file may be called."""
 
 
 def _is_folder_of_frames(path: Path, head: bytes) -> bool:
@@ -82,7 +84,7 @@ def read_film(path: Path, options: Mapping[str, str]) -> RawInput:
         import av
     except ImportError as error:
         raise MissingExtra("av", "video") from error
-    with av.open(str(path)) as container:
+    with av.open(str(path), format=_container_format(path)) as container:
         stream = container.streams.video[0]
         check_count((stream.frames or 1, 3, stream.height, stream.width), repr(path.name))
         frames: list[np.ndarray[Any, Any]] = []
@@ -92,6 +94,19 @@ def read_film(path: Path, options: Mapping[str, str]) -> RawInput:
         rate = float(stream.average_rate or 0)
     values = np.stack(frames).transpose(3, 0, 1, 2).astype(np.float32)
     return RawInput(values, _AXES, (1 / rate, 1.0, 1.0) if rate else (), title=repr(path.name))
+
+
+def _container_format(path: Path) -> str:
+    """FFmpeg's name of a film's format, by its signature; left to itself, it also takes playlists of other files."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] in _BOXES:
+        return "mov"
+    if head.startswith(b"\x1aE\xdf\xa3"):
+        return "matroska"
+    if head[:4] == b"RIFF" and head[8:] == b"AVI ":
+        return "avi"
+    raise InputError(f"{path.name!r} is no film in MP4, QuickTime, Matroska, WebM or AVI, whatever it is called")
 
 
 def _animation_frames(picture: Pillow.Image, count: int) -> Iterator[Pillow.Image]:

@@ -149,7 +149,7 @@ class UnitMap:
     def _draw_slice_choice(self, unit: UnitName) -> None:
         """Add the choice of the slice of a volume's map."""
         depth, count = self._depth or 0, self.extent[0]
-        label = self.selection.tr("Slice {number} of {count}", number=depth, count=count)
+        label = self.selection.tr("Slice {number} (0 to {last})", number=depth, last=count - 1)  # as in unit[3, 7, 9]
         with ui.element("div").classes("hand q-mt-xs"):
             ui.label(label)
             slider = ui.slider(min=0, max=count - 1, step=1, value=depth).props(f'dense aria-label="{escape(label)}"')

@@ -1,5 +1,6 @@
 """Training: the logs named at start, drawn again whenever a training writes to them."""
 
+import asyncio
 from collections.abc import Sequence
 from html import escape
 
@@ -55,6 +56,7 @@ class TrainingPage:
         self.log, self.context = log, context
         self.slow = False
         self.frame = -1
+        self._updating = asyncio.Lock()
         self.status = ui.label(context.tr("Reading the log")).classes("asks").props('aria-live="polite"').mark("status")
         with ui.element("div").classes("chips"):
             self.slow_button = toggle(context.tr("Distributions over time"), False, self._toggle_slow)
@@ -67,16 +69,17 @@ class TrainingPage:
             await self.update()
 
     async def update(self) -> None:
-        """Read what was added, and draw everything again."""
+        """Read what was added, and draw everything again; one update after another, since all read the same log."""
         mark_outdated(self.content)
-        drawing = await run_in_thread(draw, self.log, slow=self.slow)
-        if self.context.client.is_deleted:
-            return
-        self.status.set_text(self._status_of(drawing))
-        self.content.clear()
-        with self.content:
-            self._show(drawing)
-        mark_current(self.content)
+        async with self._updating:
+            drawing = await run_in_thread(draw, self.log, slow=self.slow)
+            if self.context.client.is_deleted:
+                return
+            self.status.set_text(self._status_of(drawing))
+            self.content.clear()
+            with self.content:
+                self._show(drawing)
+            mark_current(self.content)
 
     async def _toggle_slow(self) -> None:
         self.slow = not self.slow
