@@ -94,6 +94,12 @@ def test_another_network_keeps_of_an_input_what_fits_it(library: Library) -> Non
     assert library.image_for("bundled:shapes", "text:we drive") == "sample:shapes/7"
 
 
+def test_a_bundled_network_opens_with_its_own_samples() -> None:
+    library = Library(["bundled:shapes", "bundled:pairs"], [], ["sample:shapes/0", "sample:pairs/0"])
+    assert library.image_for("bundled:pairs") == "sample:pairs/0"
+    assert library.image_for("bundled:shapes") == "sample:shapes/0"
+
+
 def test_written_inputs_have_a_picture(library: Library) -> None:
     for key in (SAMPLE, "text:we drive past"):
         assert library.thumbnail(key).startswith(b"\x89PNG")

@@ -23,6 +23,8 @@ from convscope.engine.inputs.input_files import input_extensions, read_input
 from convscope.engine.inputs.raw_input import RawInput
 from convscope.errors import InputError, UnknownName, did_you_mean
 from convscope.render.input_preview import preview_pixels
+from convscope.samples.bundled import NAMES as BUNDLED
+from convscope.samples.bundled import sample_of
 from convscope.spec import INPUT_FORMATS, SAMPLES
 from convscope.web.jobs.work_queue import MAX_WORKERS_PER_OWNER
 from convscope.web.jobs.workers import LONG_WORKERS
@@ -170,9 +172,16 @@ class Library:
         For a network of several inputs, one for each of them.
         """
         models = self._models.get(address or self.addresses[0])
+        preferred = preferred or self._own_sample(address or self.addresses[0])
         return (
             written_inputs.fitting_key(self, models[0].input, preferred) if models else self.key_of_kind("", preferred)
         )
+
+    def _own_sample(self, address: str) -> str:
+        """The first sample that a bundled network was made for; empty if it is not offered."""
+        name = address.removeprefix("bundled:")
+        own = f"sample:{sample_of(name)}/0" if address.startswith("bundled:") and name in BUNDLED else ""
+        return own if own in self.samples else ""
 
     def key_of_kind(self, kind: str, preferred: str = "") -> str:
         """The key of an image of a kind: the preferred one, unless it is of another kind; otherwise the first."""
