@@ -161,6 +161,7 @@ def test_a_patch_shows_what_it_attends_to(inside: Any) -> None:
     assert page.locator(".attention-layer").count() == 3
     page.locator(".attention-layer").nth(2).get_by_role("button").nth(3).click()
     page.get_by_text("blocks.2.attn, head 3: what the class token attends to").wait_for()
+    photo.scroll_into_view_if_needed()  # the click on the tile has scrolled the column
     box = photo.bounding_box()
     page.mouse.move(box["x"] + box["width"] * 5.5 / 8, box["y"] + box["height"] * 3.5 / 8)
     page.get_by_text("blocks.2.attn, head 3: what patch 3x5 attends to").wait_for()
