@@ -2765,6 +2765,7 @@ def attention(
     direction: Literal["from", "to"] = "from",
     heads: Literal["each", "mean", "max", "min"] = "each",
     within: str = "",
+    matrix: bool = False,
 ) -> AttentionMaps:
     """Show the attention weights of every layer and head, from or to one token."""
 
@@ -2777,6 +2778,7 @@ def attention(
     direction: Literal["from", "to"] = "from",
     heads: Literal["each", "mean", "max", "min"] = "each",
     within: str = "",
+    matrix: bool = False,
 ) -> list[AttentionMaps]:
     """Show the attention weights of every layer and head, from or to one token."""
 
@@ -2789,6 +2791,7 @@ def attention(
     direction: Literal["from", "to"] = "from",
     heads: Literal["each", "mean", "max", "min"] = "each",
     within: str = "",
+    matrix: bool = False,
 ) -> AttentionMaps | list[AttentionMaps]:
     """Show the attention weights of every layer and head, from or to one token."""
 
@@ -2801,6 +2804,7 @@ def attention(
     direction: Literal["from", "to"] = "from",
     heads: Literal["each", "mean", "max", "min"] = "each",
     within: str = "",
+    matrix: bool = False,
 ) -> ValueStream[AttentionMaps]:
     """Show the attention weights of every layer and head, from or to one token."""
 
@@ -2813,6 +2817,7 @@ def attention(
     direction: Literal["from", "to"] = "from",
     heads: Literal["each", "mean", "max", "min"] = "each",
     within: str = "",
+    matrix: bool = False,
     explain: str | Sequence[str] | None = None,
 ) -> Any:
     """Show the attention weights of every layer and head, from or to one token."""
