@@ -22,9 +22,9 @@ def weights() -> AttentionMaps:
 
 
 def state_of(page: str) -> dict[str, Any]:
-    found = re.search(r'data-state="([^"]*)"', page)
-    assert found is not None
-    state: dict[str, Any] = json.loads(html.unescape(found[1]))
+    attribute = re.search(r'data-state="([^"]*)"', page)
+    assert attribute is not None
+    state: dict[str, Any] = json.loads(html.unescape(attribute[1]))
     return state
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,9 +47,10 @@ def test_api_explains_several_inputs_together(client: TestClient, tmp_path: Path
     (tmp_path / "maps.npz").write_bytes(reply.content)
     shown = JointAttribution.load(tmp_path / "maps.npz")
     sample = {"photo": "sample:shapes/7", "table": [71, 9.5, 1, 80]}
-    own = cs.integrated_gradients(cs.load(SKIN), sample)
+    own: Any = cs.integrated_gradients(cs.load(SKIN), sample)
     assert shown.totals == pytest.approx(own.totals, rel=1e-4, abs=1e-6)
-    np.testing.assert_allclose(shown["table"].channels, own["table"].channels, rtol=1e-4, atol=1e-6)
+    channels: Any = shown["table"].channels
+    np.testing.assert_allclose(channels, own["table"].channels, rtol=1e-4, atol=1e-6)
 
 
 def test_api_takes_a_text(client: TestClient) -> None:

@@ -96,10 +96,12 @@ class _Added:
         vectors = torch.einsum("nhwkc,ohc->nhwko", self.values, upcast(projection))
         if not summed:
             lengths = torch.linalg.vector_norm(vectors, dim=4)[:, :, :, None]
-            return (self.weights * lengths).mean(1, keepdim=True)
+            means: Tensor = (self.weights * lengths).mean(1, keepdim=True)
+            return means
         products = torch.einsum("nhwko,ngwko->nwkhg", vectors, vectors)
         mixed = torch.einsum("nhwqk,nwkhg->ngwqk", self.weights, products)
-        return (mixed * self.weights).sum(1, keepdim=True).clamp_min(0).sqrt()
+        norms: Tensor = (mixed * self.weights).sum(1, keepdim=True).clamp_min(0).sqrt()
+        return norms
 
 
 def _channel_numbers(operation: AttentionOperation, site: AttentionSite, output: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The fields beside the list of images: a text, the row of a table, and a choice for each of several inputs."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from nicegui import ui
@@ -31,7 +32,7 @@ class WrittenFields:
             if isinstance(spec, NamedInputs):
                 keys = named_keys(key) or named_keys(fitting_key(self.library, spec, key))
                 for name, own in (spec.specs or {}).items():
-                    self._field(name, own, keys.get(name, ""), lambda chosen, name=name: self._pick_part(name, chosen))
+                    self._field(name, own, keys.get(name, ""), partial(self._pick_part, name))
             elif takes_text(spec):
                 self._text_field("", spec, key, self._pick)
 
