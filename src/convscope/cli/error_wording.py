@@ -18,7 +18,14 @@ _EXPRESSIONS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     ),
     (r"use (cs\.Region\([^)]*\))", r"name a unit of the output, as in --target 'LAYER[3]', or use \1 in Python"),
     (r"model\.layers\(\) or ", ""),
-    (r"or pass a prepared tensor \(N, C, H, W\)", "or pass signals and volumes as prepared tensors in Python"),
+    (
+        r"or pass a prepared tensor \(N, C, H, W\)",
+        "or which other input the network takes, as in --model 'ADDRESS?input=signal&shape=2,360'",
+    ),
+    (
+        r"pass a dict, \{([^}]*)\}",
+        lambda call: "name each, as in " + " ".join(f"{name}=FILE" for name in re.findall(r"'([^']*)': …", call[1])),
+    ),
 )
 """Python expressions with a translation of their own: pattern → replacement."""
 
