@@ -25,7 +25,7 @@ PYTHON = re.compile(r"\b[a-z_]+=|\bcs\.|\bmodel\.|True|False|None")
         ("as in Model(…, layouts={'enc': 'N T C'})", "as in --model 'ADDRESS?layout=enc:N,T,C'"),
         (
             "or pass a prepared tensor (N, C, H, W)",
-            "or which other input the network takes, as in --model 'ADDRESS?input=signal&shape=2,360'",
+            "or describe a signal, a volume or another input in the address of the model (docs/inputs.md)",
         ),
         ("pass a dict, {'photo': …, 'table': …}", "name each, as in photo=FILE table=FILE"),
         ("take 'timm:x?weights=none'", "take 'timm:x?weights=none'"),
