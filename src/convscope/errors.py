@@ -12,6 +12,7 @@
     ├── NoRule            (RuntimeError)  a method with backward rules has no rule for an operation
     ├── CapabilityError   (RuntimeError)  the network lacks what the lens needs: layers, gradients, attention
     ├── ModelFailed       (RuntimeError)  the network's own forward raised
+    │   └── InputNotAccepted (ValueError) the input does not fit the network
     ├── LoadError         (RuntimeError)  weights or a model file cannot be read or downloaded, or would run code
     ├── MissingExtra      (ImportError)   an optional package is not installed
     ├── CannotWrite       (OSError)       the file for a result cannot be written
@@ -119,6 +120,13 @@ class ModelFailed(ConvScopeError, RuntimeError):
     """The network's own forward raised.
 
     What to do: run ``model.module(x)`` on the same input; the original error is the cause of this one.
+    """
+
+
+class InputNotAccepted(ModelFailed, InputError):
+    """The network's own forward raised since the input does not fit it: too short for a kernel, an unknown token.
+
+    What to do: change the input as the message says.
     """
 
 

@@ -23,7 +23,11 @@ PYTHON = re.compile(r"\b[a-z_]+=|\bcs\.|\bmodel\.|True|False|None")
         ("name one with layer=…", "name one with --layer …"),
         ("use baseline='black'", "use --baseline black"),
         ("as in Model(…, layouts={'enc': 'N T C'})", "as in --model 'ADDRESS?layout=enc:N,T,C'"),
-        ("or pass a prepared tensor (N, C, H, W)", "or pass signals and volumes as prepared tensors in Python"),
+        (
+            "or pass a prepared tensor (N, C, H, W)",
+            "or describe a signal, a volume or another input in the address of the model (docs/inputs.md)",
+        ),
+        ("pass a dict, {'photo': …, 'table': …}", "name each, as in photo=FILE table=FILE"),
         ("take 'timm:x?weights=none'", "take 'timm:x?weights=none'"),
         ("net raised KeyError: x=3 is none", "net raised KeyError: x=3 is none"),
         ("layer names must be read", "layer names must be read"),

@@ -194,6 +194,7 @@ def test_a_truncated_pipe_is_refused(refused, tmp_path: Path) -> None:
         (["x" * 300], "cannot open 'xxx"),
         (["~nobody-of-this-name/a.png", "sample:shapes/1"], "cannot open '~nobody-of-this-name/a.png'"),
         (["sample:shapes/9-3"], "a range of samples is written sample:shapes/0-99"),
+        ([""], "IMAGE is empty: name a file"),
         (["sample:shape/3"], "no sample 'shape'; did you mean 'shapes'?"),
     ],
 )
@@ -276,8 +277,8 @@ def test_heic_photographs_require_a_package(refused, run, process, tmp_path: Pat
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("text", ["Stop. Go left now", "left and/or right", "left now? yes"])
-def test_words_with_marks_are_a_text(text: str) -> None:
+@pytest.mark.parametrize("text", ["Stop. Go left now", "left and/or right", "left now? yes", "3,1,4", "63,8.5,-1e3"])
+def test_words_with_marks_and_numbers_between_commas_are_a_text(text: str) -> None:
     assert parse_images([text]).members == (text,)
 
 

@@ -15,7 +15,7 @@ import typer
 from convscope.cli.error_wording import to_shell_syntax
 from convscope.cli.interrupts import EXIT_INTERRUPTED, allow_keyboard_interrupt
 from convscope.cli.terminal import supports_unicode
-from convscope.errors import Cancelled, ConvScopeError, ModelFailed
+from convscope.errors import Cancelled, ConvScopeError, InputError, ModelFailed
 
 OPENING_NAMES = (
     "weights",
@@ -58,7 +58,8 @@ def report_errors(command: Callable[..., None]) -> Callable[..., None]:
             _exit_with(str(error), EXIT_INTERRUPTED, debug)
         except ConvScopeError as error:
             sentence = to_shell_syntax(str(error), {*OPENING_NAMES, *options})
-            _exit_with(sentence, 1 if isinstance(error, ModelFailed) else 2, debug)
+            is_its_own = isinstance(error, ModelFailed) and not isinstance(error, InputError)
+            _exit_with(sentence, 1 if is_its_own else 2, debug)
         except Exception as error:
             hint = "" if debug else " (--debug shows where)"
             _exit_with(f"unexpected {type(error).__name__}: {error}{hint}", 1, debug)

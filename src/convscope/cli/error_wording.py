@@ -18,10 +18,14 @@ _EXPRESSIONS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     ),
     (r"use (cs\.Region\([^)]*\))", r"name a unit of the output, as in --target 'LAYER[3]', or use \1 in Python"),
     (r"model\.layers\(\) or ", ""),
-    (r"or pass a prepared tensor \(N, C, H, W\)", "or pass signals and volumes as prepared tensors in Python"),
+    (
+        r"or pass a prepared tensor \(N, C, H, W\)",
+        "or describe a signal, a volume or another input in the address of the model (docs/inputs.md)",
+    ),
 )
 """Python expressions with a translation of their own: pattern → replacement."""
 
+_DICT = re.compile(r"pass a dict, \{([^}]*)\}")
 _PAIR = re.compile(r"(?<![\w?&.'\"(-])([a-z_]+)=('[^']*'|\"[^\"]*\"|[\w.]+|…)")
 _LEADING_NAME = re.compile(r"^([a-z_]+) (?=must|names|has)")
 _QUOTED = " raised "
@@ -41,6 +45,7 @@ def to_shell_syntax(sentence: str, options: Collection[str]) -> str:
     sentence = _PAIR.sub(
         lambda pair: pair[0] if is_quoted and pair[1] not in options else _option(*pair.groups()), sentence
     )
+    sentence = _DICT.sub(lambda call: _named_inputs(re.findall(r"'([^']*)': …", call[1])), sentence)
     return _LEADING_NAME.sub(lambda first: f"{option_name(first[1])} " if first[1] in options else first[0], sentence)
 
 
@@ -53,6 +58,11 @@ def _option(name: str, value: str) -> str:
     if value in ("True", "False"):
         return option_name(name) if value == "True" else option_name(f"no_{name}")
     return f"{option_name(name)} {value if ' ' in value else value.strip(chr(39) + chr(34))}"
+
+
+def _named_inputs(names: list[str]) -> str:
+    """``name each, as in photo=FILE table=FILE``."""
+    return "name each, as in " + " ".join(f"{name}=FILE" for name in names)
 
 
 def _join_options(names: list[str]) -> str:

@@ -4,6 +4,7 @@ They are checked before a model is opened, which may take long, so that a wrong 
 """
 
 import io
+import re
 import stat
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from convscope.engine.network.model import Model
 
 STANDARD_INPUT = "-"
+_NUMBERS = re.compile(r"[-+.\de]+(,[-+.\de]+)+")
+"""Numbers between commas, ``63,88,1.5``."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +147,11 @@ def _names_inputs(argument: Any) -> Mapping[str, str]:
 
 
 def _is_text(argument: str) -> bool:
-    """Whether an argument is a text for a network of tokens: words that are no file or folder and look like no path."""
-    if len(argument.split()) < 2:
+    """Whether an argument is a text for a network of tokens, or the numbers of a row or of tokens.
+
+    It has several words, or numbers between commas, is no file or folder and looks like no path.
+    """
+    if len(argument.split()) < 2 and not _NUMBERS.fullmatch(argument):
         return False
     from convscope.engine.inputs.image_io import image_extensions, is_existing_folder
     from convscope.engine.inputs.input_files import input_extensions
@@ -159,6 +165,8 @@ def _is_text(argument: str) -> bool:
 
 def _members(argument: str, *, only: bool) -> list[Any]:
     """The images that one argument stands for."""
+    if not argument.strip():  # as a path it would be the current folder
+        raise InputError("IMAGE is empty: name a file, a folder or a sample, or write a text in quotes")
     if _is_text(argument):
         return [argument]
     from convscope.engine.inputs.image_io import is_existing_folder, require_file

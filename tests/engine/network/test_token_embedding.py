@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.errors import InputError, ModelFailed
+from convscope.errors import InputError, InputNotAccepted
 
 
 class TwoEmbeddings(nn.Module):
@@ -37,10 +37,10 @@ def test_the_embedding_that_reads_the_tokens_is_found_or_named() -> None:
 
 def test_what_the_network_raises_at_its_embedding_is_one_sentence() -> None:
     larger = cs.Model(TwoEmbeddings(), input=cs.TokenInput(vocabulary=50))
-    with pytest.raises(ModelFailed, match="an embedding has no vector of this number, pass the vocabulary of the netw"):
+    with pytest.raises(InputNotAccepted, match="an embedding has no vector of this number, pass the vocabulary"):
         cs.saliency(larger, [3, 40])
     network = nn.Sequential(nn.Embedding(5, 4), nn.Conv1d(3, 2, 9))
-    with pytest.raises(ModelFailed, match="the input is too short for this layer, pass a longer one"):
+    with pytest.raises(InputNotAccepted, match="the input is too short for this layer, pass a longer one"):
         cs.saliency(cs.Model(network, input=cs.TokenInput(vocabulary=5)), [3, 1, 4])
 
 

@@ -7,6 +7,7 @@ import functools
 import importlib
 import io
 import math
+import re
 import stat
 import sys
 import warnings
@@ -22,6 +23,9 @@ from convscope.spec import SAMPLES
 
 MAX_SIDE, MAX_PIXELS = 20_000, 100_000_000
 """An image larger than this is refused before it is decoded."""
+
+_NAMED = re.compile(r"[A-Za-z_]\w*=")
+"""How an input that is named begins, ``photo=a.jpg``."""
 
 FILTERS = {name: Pillow.Resampling[name.upper()] for name in ("bilinear", "bicubic", "nearest", "lanczos")}
 
@@ -121,7 +125,8 @@ def require_file(path: str | Path) -> Path:
     try:
         expanded = Path(path).expanduser()
         if not expanded.exists():
-            raise InputError(f"no such file: {str(path)!r}")
+            named = "; names of inputs, NAME=FILE, are for networks of several" if _NAMED.match(str(path)) else ""
+            raise InputError(f"no such file: {str(path)!r}{named}")
         if expanded.is_dir():
             raise InputError(f"{str(path)!r} is a folder, not an image")
         if expanded.stat().st_size == 0 and not stat.S_ISFIFO(expanded.stat().st_mode):

@@ -36,7 +36,7 @@ def read_input(address: str | Path) -> RawInput:
         raise
     except Exception as error:  # the libraries raise all kinds of exceptions for damaged bytes
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"{str(path)!r} is damaged, or no {format.title} that can be read: {reason}") from error
+        raise InputError(f"{str(path)!r} is damaged, or not {format.title} that can be read: {reason}") from error
     return raw
 
 

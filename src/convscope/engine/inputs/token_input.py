@@ -1,6 +1,8 @@
 """The input of networks that take sequences of tokens: whole numbers that an embedding turns into vectors."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +24,10 @@ _LONGEST_NAME = 64
 """A sequence of so many tokens is written out in the name of the input."""
 
 Ids = NDArray[np.int64]
+
+
+_WHOLE_NUMBERS = re.compile(r"\s*-?\d+(\s*,\s*-?\d+)+\s*")
+"""The numbers of tokens between commas, ``3,1,4``."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,8 @@ class TokenInput(TensorInput):
         words = text.split()
         if not words:
             raise InputError("the text holds no token: it is empty")
+        if _WHOLE_NUMBERS.fullmatch(text):
+            return np.asarray([int(number) for number in text.split(",")], np.int64)
         return self._ids(words)
 
     def file_extensions(self) -> tuple[str, ...]:
@@ -210,7 +218,8 @@ class TokenInput(TensorInput):
             if unknown is not None:
                 return unknown
             raise InputError(
-                f"{name} {token!r} is not in the vocabulary of {len(words)} tokens{did_you_mean(token, words)}"
+                f"{name} {token!r} is not in the vocabulary of {len(words)} tokens"
+                f"{did_you_mean(token, words) or _some_of(words)}"
             )
         if isinstance(token, str) and not token.lstrip("-").isdecimal():
             raise InputError(f"{name} {token!r} is a word, and the vocabulary has none: pass the number of the token")
@@ -218,6 +227,11 @@ class TokenInput(TensorInput):
         if not 0 <= number < self.size:
             raise InputError(f"{name} {number} is not in the vocabulary of {self.size} tokens")
         return number
+
+
+def _some_of(words: Collection[str]) -> str:
+    """The first tokens of a vocabulary, for a message."""
+    return f": its tokens are {', '.join(itertools.islice(words, 8))}{', …' if len(words) > 8 else ''}"
 
 
 @dataclass(frozen=True)

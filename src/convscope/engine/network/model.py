@@ -35,12 +35,12 @@ from convscope.engine.network.output_meaning import MEANING_WORDS, Meaning, pars
 from convscope.engine.network.output_provenance import ProvenanceMode, can_trace_provenance
 from convscope.engine.network.output_selection import OutputSelector
 from convscope.engine.network.quantized import QuantizedGradientWatcher, first_quantized_layer
-from convscope.engine.network.scripted_modules import failure_reason
+from convscope.engine.network.scripted_modules import failure_reason, is_about_the_input
 from convscope.engine.network.state_guard import backward_hooks, preserve_state
 from convscope.engine.network.task_recognition import LAST_RUN, check_task, known_task
 from convscope.engine.network.tensor_contents import TensorContents
 from convscope.engine.network.torch_context import caller_settings
-from convscope.errors import ConvScopeError, InputError, ModelFailed, NoGradient
+from convscope.errors import ConvScopeError, InputError, InputNotAccepted, ModelFailed, NoGradient
 from convscope.spec.tasks import Task
 from convscope.values.facts import Fact
 
@@ -328,7 +328,8 @@ class Model:
             raise
         except Exception as error:
             reason = failure_reason(self.module, error)
-            raise ModelFailed(f"{self.name} raised {type(error).__name__} on input {shape}: {reason}") from error
+            kind = InputNotAccepted if is_about_the_input(error) else ModelFailed
+            raise kind(f"{self.name} raised {type(error).__name__} on input {shape}: {reason}") from error
 
     @contextmanager
     def wrap_backward_errors(self) -> Iterator[None]:

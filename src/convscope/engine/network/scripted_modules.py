@@ -75,7 +75,12 @@ _REMEDIES = {
     "Kernel size can't be greater than actual input size": "the input is too short for this layer, pass a longer one",
     "index out of range in self": "an embedding has no vector of this number, pass the vocabulary of the network",
 }
-"""What to do about messages of PyTorch that do not say it."""
+"""What to do about messages of PyTorch that do not say it; all are about the input."""
+
+
+def is_about_the_input(error: Exception) -> bool:
+    """Whether a network raised this since the input does not fit it."""
+    return any(words in str(error) for words in _REMEDIES)
 
 
 def failure_reason(network: nn.Module, error: Exception) -> str:

@@ -128,7 +128,7 @@ def _thickness(distances: np.ndarray[Any, np.dtype[np.float64]], folder: Path) -
         place = int(gaps.argmax())
         raise InputError(
             f"a slice is missing in {folder.name!r}: {gaps[place]:g} mm lie between slices {place} and {place + 1}, "
-            f"and {usual:g} mm between the others"
+            f"and {usual:g} mm between the others; copy all slices of the series into the folder"
         )
     return usual
 

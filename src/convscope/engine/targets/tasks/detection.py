@@ -104,7 +104,8 @@ class Box(TaskScorer):
         boxes = boxes[boxes[:, LABEL] >= 0]
         if not len(boxes):
             raise OutputError(
-                f"{self.model.name} detects nothing in this image: no box has a score above its own threshold"
+                f"{self.model.name} detects nothing in this image: no box has a score above its own threshold; explain "
+                "another image, or a unit of a layer, as in 'backbone[3]'"
             )
         wanted = int(self.classes[row % len(self.classes)])
         if wanted >= 0:
