@@ -29,8 +29,10 @@ GIVEN: dict[str, Any] = {
     "image": IMAGE, "images": "sample:shapes/0-9", "style": "sample:shapes/1", "guide": "sample:shapes/2",
     "target": "star", "layer": ["layer2"], "unit": ["layer2.0.conv1[3]"],
 }  # fmt: skip
-ON_LOOK = ("receptive-field", "parameter-gradients", "convolve", "neuron-conductance")
+ON_LOOK = ("receptive-field", "parameter-gradients", "convolve", "neuron-conductance", "similarity")
 """Lenses that are shown on cards although they are about a network or its layers."""
+ON_INSIDE = ("attention",)
+"""Lenses of other families that have a tab on Inside."""
 FEW = {"steps": 3, "samples": 4}
 
 
@@ -63,7 +65,8 @@ def test_link_of_every_lens_opens_a_page_that_shows_it(address: str, lens: str) 
         **expected
     )
     elsewhere = {"learned": "/learned", "structure": "/inside", "activations": "/inside"}
-    assert path == ("/look" if lens in ON_LOOK else elsewhere.get(spec.family, "/look"))
+    by_family = "/look" if lens in ON_LOOK else elsewhere.get(spec.family, "/look")
+    assert path == ("/inside" if lens in ON_INSIDE else by_family)
     page = sent(address, link)
     assert "is not on this page" not in page
     assert "No lens on this page has" not in page
