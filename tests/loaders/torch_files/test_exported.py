@@ -222,6 +222,29 @@ def test_hostile_programs_are_refused(pt2: Path, tmp_path: Path, name: str) -> N
         cs.load(with_program(pt2, tmp_path / "hostile.pt2", change))
 
 
+class Padded(nn.Module):
+    """A network of a few bytes that asks for 400 GB."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pad(x, (0, 2**31)).mean((1, 2, 3))
+
+
+def test_sizes_are_bounded_when_a_program_first_runs(tmp_path: Path) -> None:
+    save(silently(lambda: torch.export.export(Padded(), (images(1),))), tmp_path / "padded.pt2")
+    refusal = (
+        r"padded.pt2' is refused: its operation '\w*pad\w*' would create [0-9,]+ numbers for an input of 768 numbers"
+    )
+    with pytest.raises(LoadError, match=refusal):
+        cs.load(tmp_path / "padded.pt2")
+
+
+def test_an_expanded_example_explains_no_more_than_it_stores(tmp_path: Path) -> None:
+    example = torch.zeros(1, 3, 1, 1).expand(1, 3, 2**16, 2**16)
+    save(silently(lambda: torch.export.export(nn.ReLU(), (example,))), tmp_path / "expanded.pt2")
+    with pytest.raises(LoadError, match="'randn' would create 12,884,901,888 numbers for an input of 3 numbers"):
+        cs.load(tmp_path / "expanded.pt2")
+
+
 def test_guards_are_not_evaluated(pt2: Path, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     code = f"__import__('pathlib').Path({str(ran)!r}).touch() is None"

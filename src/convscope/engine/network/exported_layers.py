@@ -60,7 +60,7 @@ def is_program(value: Any) -> bool:
 
 
 def layers_of_program(program: Any) -> ExportedNetwork:
-    """The network of an exported program, in eval mode.
+    """The network of an exported program, in eval mode; nothing of it is run.
 
     Raises:
         InputError: the program takes several tensors.
@@ -71,7 +71,6 @@ def layers_of_program(program: Any) -> ExportedNetwork:
         unflattened = torch.export.unflatten(program)
     network = _Conversion().root(unflattened, sizes)
     network.eval()
-    _accept_other_batches(network, program)
     return network
 
 
@@ -257,8 +256,11 @@ def _attribute(module: nn.Module, address: str) -> Any:
     return getattr(module.get_submodule(parent), name)
 
 
-def _accept_other_batches(network: ExportedNetwork, program: Any) -> None:
-    """Let a program that was exported for a fixed number of images take any number, if it then computes the same."""
+def accept_other_batches(network: ExportedNetwork, program: Any) -> None:
+    """Let a program that was exported for a fixed number of images take any number, if it then computes the same.
+
+    The network runs: twice for the number of images of its example, and once for both together.
+    """
     example = example_input(program)
     if network.batch is None or example is None or example.is_meta or len(example) != network.batch:
         return
