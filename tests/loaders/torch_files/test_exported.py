@@ -121,6 +121,20 @@ def test_sizes_that_are_fixed_are_refused(tmp_path: Path, pt2: Path) -> None:
         cs.predict(cs.load(pt2), torch.randn(1, 3, 20, 20))
 
 
+class Suffixes(nn.Module):
+    """Adds to each image those after it: the last images of a batch do not depend on the others."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flip(0).cumsum(0).flip(0)
+
+
+def test_a_program_whose_first_images_depend_on_later_ones_takes_no_other_number_of_them(tmp_path: Path) -> None:
+    save(silently(lambda: torch.export.export(Suffixes(), (images(1),))), tmp_path / "suffixes.pt2")
+    model = cs.load(tmp_path / "suffixes.pt2")
+    assert getattr(model.module, "batch", None) == 1
+    assert "run with other numbers" not in str(model.caveats)
+
+
 def test_a_program_with_several_inputs_is_refused(tmp_path: Path) -> None:
     class Two(nn.Module):
         def forward(self, x: Tensor, y: Tensor) -> Tensor:

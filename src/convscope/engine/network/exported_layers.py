@@ -271,7 +271,7 @@ def accept_other_batches(network: ExportedNetwork, program: Any) -> None:
         torch.randn(example.shape, generator=noise, device="cpu", dtype=torch.float32).to(example) for _ in range(2)
     ]
     with torch.no_grad():
-        alone = _tensors(network(parts[1].clone()))
+        alone = [_tensors(network(part.clone())) for part in parts]
     operations = [step for module in network.modules() for step in _views_of(module, network.batch)]
     kept = [(step.function, step.args) for step in operations]
     batch = network.batch
@@ -284,10 +284,10 @@ def accept_other_batches(network: ExportedNetwork, program: Any) -> None:
         with torch.no_grad():
             joint = _tensors(network(torch.cat(parts)))
         same = all(
-            part.ndim > 0
-            and together.shape == (2 * len(part), *part.shape[1:])
-            and torch.allclose(together[len(part) :], part, rtol=1e-4, atol=1e-5)
-            for together, part in zip(joint, alone, strict=True)
+            first.ndim > 0
+            and together.shape == (2 * len(first), *first.shape[1:])
+            and torch.allclose(together, torch.cat([first, second]), rtol=1e-4, atol=1e-5)
+            for together, first, second in zip(joint, *alone, strict=True)
         )
     except (RuntimeError, ValueError, IndexError):
         same = False
