@@ -17,6 +17,10 @@ CASES = 30
 SUBJECTS = {
     "run": ("A training", "convscope doctor runs/digits"),
     "network": ("A network on images", "convscope doctor photos --model net.py:make"),
+    "explanation": (
+        "An explanation: why is my map blank, of one color, inverted or NaN?",
+        "cs.diagnose(model, image, explanation=cs.grad_cam(model, image))",
+    ),
     "folder": ("A folder of images", "convscope doctor --data photos"),
 }
 HEAD = f"""# What the doctor looks for
@@ -30,7 +34,8 @@ synthetic, and were written with the bounds of the checks in mind: the figures s
 not how often it is right about other trainings. Two kinds of sick cases were replaced after the checks had missed them:
 images in blue-green-red order for `bundled:shapes`, a fifth of the cases of `wrong_preprocessing` (all missed; that
 network is right on them too, and one whose answer depends on color is in its place), and one of `nonfinite_values`.
-`wrong_preprocessing` does not see a wrong order of channels where the network hardly uses color.
+`wrong_preprocessing` does not see a wrong order of channels where the network hardly uses color. The cases of checks of
+an explanation are maps of networks of three layers; those of `weight_spectra` have their directions added by hand.
 """
 
 

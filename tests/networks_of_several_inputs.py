@@ -85,3 +85,11 @@ def photo_and_row(seed: int = 0, side: int = 16) -> dict[str, Any]:
 def full_sample() -> dict[str, Any]:
     series = np.random.default_rng(1).normal(size=(2, 10)).astype(np.float32)
     return {**photo_and_row(side=8), "series": series, "words": "not very good"}
+
+
+def skin() -> cs.Model:
+    """A photograph and the row of a table, as the address ``networks_of_several_inputs.py:skin`` opens it."""
+    photo = cs.ImageInput(size=16)
+    table = cs.TableInput(features=("age", "pulse", "dose", "weight"), mean=(50, 70, 1, 60), std=(20, 10, 1, 15))
+    network = seeded(ImageAndTable).eval()
+    return cs.Model(network, inputs={"photo": photo, "table": table}, labels=("healthy", "ill", "unclear"))

@@ -191,6 +191,7 @@ PREFERS_A_SIDE = {
     "deconvnet": "without a kink or a pooling its map does not depend on the image at all",
     "extremal-perturbation": "its seeded start is no turned copy of itself",
     "feature-ablation": "superpixels grow from a grid of seeds that is not symmetric",
+    "similarity": "an even number of places has no middle one, which it compares with",
 }
 
 

@@ -85,7 +85,8 @@ def assert_same(spec: LensSpec, values: Any, reference: Any) -> None:
 def test_every_lens_gives_the_same(models: dict[str, cs.Model], expected: dict[str, Any], road: str) -> None:
     for spec in lenses():
         assert_same(spec, numbers_or_error(spec, models[road]), expected[spec.name])
-    assert sum(not isinstance(values, type) for values in expected.values()) > 0.9 * len(lenses())
+    without_attention = [expected[spec.name] for spec in lenses() if "attention" not in spec.needs]
+    assert sum(not isinstance(values, type) for values in without_attention) > 0.9 * len(without_attention)
 
 
 def test_a_lens_of_every_family_gives_the_same_for_a_graph(models: dict[str, cs.Model]) -> None:

@@ -219,6 +219,72 @@ def parameter_gradients(model: Model | Module | Callable[..., Any], images: Any)
     """Compute the distribution of the loss gradient over the parameters of every layer."""
 
 @overload
+def similarity(
+    model: Model | Module | Callable[..., Any],
+    image: OneImage,
+    *,
+    guide: OneImage | Tensor | None = None,
+    layer: LayerAddress = ...,
+    place: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution:
+    """Compare the features of one place with those of all places, by the cosine of the angle between them."""
+
+@overload
+def similarity(
+    model: Model | Module | Callable[..., Any],
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    guide: OneImage | Tensor | None = None,
+    layer: LayerAddress = ...,
+    place: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Attribution]:
+    """Compare the features of one place with those of all places, by the cosine of the angle between them."""
+
+@overload
+def similarity(
+    model: Model | Module | Callable[..., Any],
+    image: Tensor,
+    *,
+    guide: OneImage | Tensor | None = None,
+    layer: LayerAddress = ...,
+    place: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution | list[Attribution]:
+    """Compare the features of one place with those of all places, by the cosine of the angle between them."""
+
+@overload
+def similarity(
+    model: Model | Module | Callable[..., Any],
+    image: DataSet,
+    *,
+    guide: OneImage | Tensor | None = None,
+    layer: LayerAddress = ...,
+    place: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> ValueStream[Attribution]:
+    """Compare the features of one place with those of all places, by the cosine of the angle between them."""
+
+@overload
+def similarity(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    guide: OneImage | Tensor | None = None,
+    layer: LayerAddress = ...,
+    place: str = "",
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Compare the features of one place with those of all places, by the cosine of the angle between them."""
+
+@overload
 def step_through(model: Model | Module | Callable[..., Any], image: OneImage, *, unit: Any | None = None) -> Arithmetic:
     """Compute one number of a layer's output step by step: the operands, the operation, and the operations after it."""
 
@@ -2699,6 +2765,7 @@ def attention(
     direction: Literal["from", "to"] = "from",
     heads: Literal["each", "mean", "max", "min"] = "each",
     within: str = "",
+    matrix: bool = False,
 ) -> AttentionMaps:
     """Show the attention weights of every layer and head, from or to one token."""
 
@@ -2711,6 +2778,7 @@ def attention(
     direction: Literal["from", "to"] = "from",
     heads: Literal["each", "mean", "max", "min"] = "each",
     within: str = "",
+    matrix: bool = False,
 ) -> list[AttentionMaps]:
     """Show the attention weights of every layer and head, from or to one token."""
 
@@ -2723,6 +2791,7 @@ def attention(
     direction: Literal["from", "to"] = "from",
     heads: Literal["each", "mean", "max", "min"] = "each",
     within: str = "",
+    matrix: bool = False,
 ) -> AttentionMaps | list[AttentionMaps]:
     """Show the attention weights of every layer and head, from or to one token."""
 
@@ -2735,6 +2804,7 @@ def attention(
     direction: Literal["from", "to"] = "from",
     heads: Literal["each", "mean", "max", "min"] = "each",
     within: str = "",
+    matrix: bool = False,
 ) -> ValueStream[AttentionMaps]:
     """Show the attention weights of every layer and head, from or to one token."""
 
@@ -2747,6 +2817,7 @@ def attention(
     direction: Literal["from", "to"] = "from",
     heads: Literal["each", "mean", "max", "min"] = "each",
     within: str = "",
+    matrix: bool = False,
     explain: str | Sequence[str] | None = None,
 ) -> Any:
     """Show the attention weights of every layer and head, from or to one token."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import convscope as cs
-from tests.training.checks import cases, folder_cases, run_cases
+from tests.training.checks import cases, explanation_cases, folder_cases, run_cases
 from tests.training.logs import write_scalars
 from tests.warm_processes import run_command
 
@@ -32,7 +32,8 @@ def test_all_checks_pass_a_healthy_run_and_a_healthy_folder() -> None:
 def test_the_page_of_the_doctor_has_every_check_with_its_figures() -> None:
     """A check that is new, renamed or worded anew needs ``python scripts/doctor_table.py``."""
     rows = [line.split(" | ") for line in DOCTOR_PAGE.read_text("utf-8").splitlines() if line.startswith("| `")]
-    by_subject = sorted(CHECK.values(), key=lambda check: ("run", "network", "folder").index(check.subject))
+    subjects = ("run", "network", "explanation", "folder")
+    by_subject = sorted(CHECK.values(), key=lambda check: subjects.index(check.subject))
     assert [(row[0], row[1]) for row in rows] == [(f"| `{check.name}`", check.looks_for) for check in by_subject]
     for name, (recall, false_alarms, sizes) in zip((row[0] for row in rows), (row[3:6] for row in rows), strict=True):
         assert int(recall.rstrip("%")) >= 90, name
@@ -94,3 +95,27 @@ def test_the_command_reports_a_log_and_refuses_nothing_to_check(tmp_path: Path) 
 def test_what_cannot_be_checked_is_one_sentence(call: Callable[[], object], sentence: str) -> None:
     with pytest.raises(cs.ConvScopeError, match=sentence):
         call()
+
+
+def test_why_a_map_is_blank_or_of_one_color() -> None:
+    """The same map is checked with and without the network that it explains; a network is not checked beside it."""
+    model, image = cs.load("bundled:shapes"), "sample:shapes/7"
+    diagnosis = cs.diagnose(explanation=explanation_cases.removed_by_relu(0).attribution)
+    assert [finding.check for finding in diagnosis.findings] == ["removed_by_relu"]
+    assert {CHECK[name].subject for name in diagnosis.checked} == {"explanation"}
+    answer = cs.grad_cam(model, image)
+    assert cs.diagnose(model, image, explanation=answer).findings == ()
+    (same,) = cs.diagnose(model, image, explanation=cs.eigen_cam(model, image)).findings
+    assert same.check == "same_for_classes"
+    with pytest.raises(cs.ConvScopeError, match="an explanation is one map of a lens"):
+        cs.diagnose(explanation="map.png")
+
+
+def test_random_weights_are_told_from_trained_ones_with_a_picture() -> None:
+    images = "sample:shapes/0-1"
+    (finding,) = cs.diagnose(cs.load("bundled:shapes?weights=none"), images, checks=["weight_spectra"]).findings
+    assert finding.place == "layer3.0.conv1"
+    assert finding.picture is not None
+    assert "edge of random" in finding.picture().alt
+    assert "picture" not in finding.as_json()
+    assert not cs.diagnose(cs.load("bundled:shapes"), images, checks=["weight_spectra"]).findings

@@ -149,3 +149,48 @@ def test_feature_maps_can_be_downloaded(inside: Any, tmp_path: Any) -> None:
     downloaded = FeatureMaps.load(tmp_path / "maps.npz").maps["layer2.0.conv1"]
     own = cs.feature_maps(cs.load("bundled:shapes"), "sample:shapes/7", layer="layer2.0.conv1").maps["layer2.0.conv1"]
     assert np.allclose(downloaded, own, atol=1e-5)
+
+
+def test_a_patch_shows_what_it_attends_to(inside: Any) -> None:
+    """The page draws what the lens gives for the patch under the pointer; the link keeps the patch that is clicked."""
+    page = inside("model=bundled:pairs&image=sample:shapes/7&layer=blocks.1.attn")
+    page.get_by_role("tab", name="Attention").click()
+    photo = page.locator(".attention-photo")
+    photo.scroll_into_view_if_needed()
+    page.get_by_text("blocks.1.attn, head 0: what the class token attends to").wait_for()
+    assert page.locator(".attention-layer").count() == 3
+    page.locator(".attention-layer").nth(2).get_by_role("button").nth(3).click()
+    page.get_by_text("blocks.2.attn, head 3: what the class token attends to").wait_for()
+    photo.scroll_into_view_if_needed()  # the click on the tile has scrolled the column
+    box = photo.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 5.5 / 8, box["y"] + box["height"] * 3.5 / 8)
+    page.get_by_text("blocks.2.attn, head 3: what patch 3x5 attends to").wait_for()
+    own = cs.attention(cs.load("bundled:pairs"), "sample:shapes/7", patch="3x5").maps["blocks.2.attn"][3]
+    shown = np.array(page.evaluate(ALPHA_OF_THE_ENLARGED_PICTURE))
+    assert np.argmax(shown) == int(own.argmax())
+    assert np.corrcoef(shown, own.flatten())[0, 1] > 0.9
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_url("**p.patch=3x5**")
+    page.mouse.move(0, 0)
+    page.get_by_role("button", name="what attends to it").click()
+    page.get_by_text("blocks.2.attn, head 3: what attends to patch 3x5").wait_for()
+    page.reload()
+    page.get_by_text("blocks.1.attn, head 0: what attends to patch 3x5").wait_for()
+    assert page.get_by_role("tab", name="Attention").get_attribute("aria-selected") == "true"
+
+
+ALPHA_OF_THE_ENLARGED_PICTURE = """async () => {
+  const picture = document.querySelector('.attention-heat');
+  await picture.decode();
+  const canvas = Object.assign(document.createElement('canvas'), {width: 8, height: 8});
+  const context = canvas.getContext('2d');
+  context.drawImage(picture, 0, 0);
+  return [...context.getImageData(0, 0, 8, 8).data].filter((_, index) => index % 4 === 3);
+}"""
+
+
+def test_a_network_without_attention_has_no_tab_for_it(inside: Any) -> None:
+    page = inside(UNIT)
+    page.get_by_role("tab", name="Kernels").wait_for()
+    assert not page.get_by_role("tab", name="Attention").is_visible()

@@ -1,4 +1,4 @@
-"""Look and Compare with networks for segmentation and detection: what they answer, and the choice of a target."""
+"""Look and Compare with networks of other tasks and inputs: what they answer, and the choice of target and inputs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,19 +8,20 @@ from urllib.parse import urlencode
 import pytest
 
 from convscope.web.server.app import MODELS
-from tests import dense_networks
+from tests import dense_networks, networks_of_several_inputs
 from tests.web.browsing import visit, workbench  # noqa: F401
 
 pytest.importorskip("nicegui")
 
 FILE = Path(dense_networks.__file__)
+SKIN = f"{Path(networks_of_several_inputs.__file__)}:skin"
 SEGMENTER, DETECTOR = f"{FILE}:bright_segmenter", f"{FILE}:bright_detector"
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Where a workbench with a segmenter and a detector listens."""
-    with workbench(models=[SEGMENTER, DETECTOR, *MODELS]) as server:
+    with workbench(models=[SEGMENTER, DETECTOR, SKIN, *MODELS]) as server:
         yield server.address
 
 
@@ -49,6 +50,33 @@ def test_a_click_in_the_picture_explains_the_class_there(visit: Any) -> None:  #
     assert abs(row - 12) <= 1, "the input has 48 rows"
     assert abs(column - 24) <= 1
     page.wait_for_selector(".card .picture:not(.busy) .heat")
+
+
+def test_a_photograph_and_a_row_are_chosen_and_explained(visit: Any) -> None:  # noqa: F811
+    page = visit(f"/look?{urlencode({'model': SKIN, 'lens': 'integrated-gradients'})}")
+    page.wait_for_selector(".card.wide figure.value img")
+    row = page.get_by_role("textbox", name="table: numbers with commas")
+    assert row.input_value() == "50,70,1,60"
+    assert page.get_by_text("age, pulse, dose, weight").is_visible()
+    row.fill("71,9.5,1,80")
+    row.press("Enter")
+    page.wait_for_function("new URL(location.href).searchParams.get('image').endsWith('table=text:71,9.5,1,80')")
+    page.locator(".thumb[title='sample:shapes/3']").click()
+    page.wait_for_function("new URL(location.href).searchParams.get('image').startsWith('photo=sample:shapes/3 ')")
+    page.wait_for_selector(".card.wide .picture:not(.busy) figure.value img")
+    assert row.input_value() == "71,9.5,1,80"
+
+
+def test_a_text_is_typed_and_explained(visit: Any) -> None:  # noqa: F811
+    page = visit("/look?model=bundled:sequence&lens=integrated-gradients")
+    page.wait_for_selector(".card.wide figure.value img")
+    text = page.get_by_role("textbox", name="Or type words")
+    text.fill("we drive past left now right and wait")
+    text.press("Enter")
+    page.get_by_role("heading", name="Why did the model predict “right”?").wait_for()
+    text.fill("we fly")
+    text.press("Enter")
+    page.get_by_text("token 'fly' is not in the vocabulary").first.wait_for()
 
 
 def test_compare_shows_the_answers_below_the_maps(visit: Any) -> None:  # noqa: F811

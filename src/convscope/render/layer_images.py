@@ -45,8 +45,7 @@ class LayerMaps:
 
     def ink(self, index: int, depth: int | None = None) -> bytes:
         """One map in inks that are transparent at zero, to lie over a photo, as a PNG file."""
-        plane = _plane(self.maps[index], depth)
-        return _png_bytes(ink_colours(self.scale.signed)[self.scale.colour_indices(plane)])
+        return ink_png(_plane(self.maps[index], depth), self.scale)
 
     def shape(self) -> tuple[int, ...]:
         """The numbers of rows and columns of a map."""
@@ -80,6 +79,11 @@ def kernel_legend(value: Kernels, address: str) -> Legend | None:
     if layer.view == "colour" or value.scale == "each":
         return None
     return legend_of(pattern_scale(layer, np.asarray(value.patterns[address], np.float32)))
+
+
+def ink_png(plane: Numbers, scale: Scale) -> bytes:
+    """Rows and columns of numbers in inks that are transparent at zero, as a PNG file."""
+    return _png_bytes(ink_colours(scale.signed)[scale.colour_indices(plane)])
 
 
 def picture_png(pixels: Any) -> bytes:

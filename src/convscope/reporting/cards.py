@@ -9,10 +9,11 @@ from convscope import render
 from convscope.catalogue import find
 from convscope.errors import UnknownName
 from convscope.render import Legend, Note
+from convscope.render.attention_viewer import viewer_html as attention_viewer_html
 from convscope.render.slice_viewer import has_slices, viewer_html
 from convscope.reporting.reproduce import Recipe, recipe
 from convscope.spec import LensSpec
-from convscope.values import Attribution, Value
+from convscope.values import AttentionMaps, Attribution, Value
 
 LARGEST = 384
 """Pixels per side of a heat layer, at most: a card is no larger."""
@@ -51,12 +52,15 @@ class Card:
     picture: str = ""
     slices: str = ""
     """The button that opens the slice viewer of a volume, as HTML."""
+    attention: str = ""
+    """The viewer of attention weights, as HTML, in place of a picture."""
 
 
 def card_of(value: Value, anchor: str) -> Card:
     """The card of a value: with an opacity slider where a map lies over an image, otherwise with a complete picture."""
     spec = _spec(value)
     layers = _layers(value) if isinstance(value, Attribution) else None
+    attention = attention_viewer_html(value) if isinstance(value, AttentionMaps) else ""
     return Card(
         anchor=anchor,
         family=spec.family if spec else "",
@@ -70,8 +74,9 @@ def card_of(value: Value, anchor: str) -> Card:
         facts=_facts(value),
         recipe=recipe(value.record),
         layers=layers,
-        picture="" if layers else _picture(value),
+        picture="" if layers or attention else _picture(value),
         slices=viewer_html(value) if isinstance(value, Attribution) and has_slices(value) else "",
+        attention=attention,
     )
 
 

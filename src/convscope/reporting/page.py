@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from convscope import render
 from convscope.errors import CannotWrite, InputError
+from convscope.render import attention_viewer
 from convscope.render.input_preview import prepared_pixels
 from convscope.render.layer_images import picture_png
 from convscope.render.slice_viewer import embedded_library, viewer_script
@@ -121,6 +122,9 @@ def page(sections: Sequence[Section], title: str = "") -> str:
         js=Markup(_text("report.js")),
         layered=any(card.layers for card in _cards(subjects)),
         slices=Markup(_slice_viewer()) if any(card.slices for card in _cards(subjects)) else "",
+        attention=any(card.attention for card in _cards(subjects)),
+        attention_style=Markup(attention_viewer.viewer_style()),
+        attention_script=Markup(attention_viewer.viewer_script()),
         manifests=Markup(_json([_manifest(section) for section in sections])),
     )
     return text

@@ -25,6 +25,8 @@ class Task:
         targets: what users may write as a target, each form with its meaning.
         prefixes: how the texts begin that only this task has, for messages about them.
         hint: a form that a form shows as an example; empty for two labels, "A - B".
+        target_label: what a form calls the field of a target.
+        file_of: ``file_of(text)``: the file that a target of this task names; empty for other texts. Servers refuse it.
         parse: ``parse(text, model)``: the target that a text describes, or None if it is of no form of this task.
         class_scorer: ``class_scorer(indices, model)``: scores a class per image, the default target where an index
             is negative; it gives None where a class is a column of the output.
@@ -46,6 +48,8 @@ class Task:
     predict: Callable[..., list[Any]]
     prefixes: tuple[str, ...] = ()
     hint: str = ""
+    target_label: str = "Or type a class, or A - B"
+    file_of: Callable[[str], str] = field(default=lambda text: "")
     class_scorer: Callable[[Any, Any], Any] | None = None
     meaning: str = ""
     default_layer: Callable[[Any, Any], str | None] = field(default=lambda model, trace: None)

@@ -1,4 +1,4 @@
-"""Runs the checks on a network with images, on the log of a training, and on a folder of images."""
+"""Runs the checks on a network with images, on an explanation, on the log of a training, and on a folder of images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Any
 from convscope.errors import ConvScopeError, InputError, UnknownName, did_you_mean
 from convscope.training.checks.catalogue import CHECKS
 from convscope.training.checks.declaration import Finding, Subject
+from convscope.training.checks.explanation_evidence import ExplanationEvidence
 from convscope.training.checks.folder_evidence import read_folder
 from convscope.training.checks.network_evidence import NetworkEvidence
 from convscope.training.checks.run_evidence import evidence_of
@@ -53,15 +54,19 @@ def diagnose(
     *,
     log: TrainingLog | str | Path | None = None,
     data: str | Path | None = None,
+    explanation: Any = None,
     checks: Sequence[str] | None = None,
 ) -> Diagnosis:
-    """Say what is wrong with a network, a training or a folder of images, why, and how to mend it.
+    """Say what is wrong with a network, a training, a folder of images or an explanation, why, and how to mend it.
 
     Args:
         model: a network, checked together with ``images``.
         images: images for the network, with classes where they have some: a folder, a list, a data set.
         log: a log directory, or what `open_log` gave.
         data: a folder of images.
+        explanation: a map that a lens gave for one image: why is it blank, of one color, inverted or NaN? More can be
+            said if the network and the image are given too, as ``model`` and ``images``, which are then not checked
+            themselves.
         checks: names of checks; by default all that apply.
 
     Returns:
@@ -81,15 +86,17 @@ def diagnose(
     for name in checks or ():
         if name not in known:
             raise UnknownName(f"no check {name!r}{did_you_mean(name, known)}")
-    if model is None and log is None and data is None:
-        raise InputError("there is nothing to check: give a model with images, a log, or a folder of images")
+    if model is None and log is None and data is None and explanation is None:
+        raise InputError("there is nothing to check: give a model with images, a log, a folder of images, or a map")
     if (model is None) != (images is None):
         raise InputError("a network is checked on images: give both, as in cs.diagnose(model, 'folder')")
     evidence: list[tuple[Subject, Any]] = []
     if log is not None:
         opened = log if isinstance(log, TrainingLog) else open_log(log)
         evidence += [("run", run) for run in evidence_of(opened)]
-    if model is not None:
+    if explanation is not None:
+        evidence.append(("explanation", ExplanationEvidence(explanation, model, images)))
+    elif model is not None:
         evidence.append(("network", NetworkEvidence(model, images)))
     if data is not None:
         evidence.append(("folder", read_folder(data)))

@@ -20,6 +20,8 @@ class AttentionMaps(Value):
     Attributes:
         maps: layer → float32 (heads, positions …): the weight of each position of the grid of tokens.
         beside: layer → float32 (heads,): the weight of all tokens without a position (class token, registers).
+        matrices: layer → float32 (heads, tokens that attend, tokens attended to), where they were kept: the tokens
+            without a position first, then those of the grid row by row.
         token: the token whose weights these are: ``class token``, ``patch 3x4`` or ``mean over all tokens``.
         direction: ``from``: the weights with which it attends to others; ``to``: with which they attend to it.
         heads: ``each``, or how the heads of a layer were made one.
@@ -28,10 +30,11 @@ class AttentionMaps(Value):
     """
 
     is_batched = True
-    arrays: ClassVar[tuple[str, ...]] = ("maps", "beside", "photo")
+    arrays: ClassVar[tuple[str, ...]] = ("maps", "beside", "matrices", "photo")
 
     maps: Mapping[str, Tensor]
     beside: Mapping[str, Tensor] = field(default_factory=dict)
+    matrices: Mapping[str, Tensor] = field(default_factory=dict)
     token: str = ""
     direction: str = "from"
     heads: str = "each"
@@ -59,6 +62,6 @@ class AttentionMaps(Value):
     def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:
         import torch
 
-        for name in ("maps", "beside"):
+        for name in ("maps", "beside", "matrices"):
             stored[name] = {key: torch.from_numpy(array) for key, array in stored.get(name, {}).items()}
         return {**stored, "place": tuple(stored["place"])}

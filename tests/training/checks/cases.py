@@ -8,7 +8,13 @@ from typing import Any
 
 from convscope.training.checks.catalogue import CHECKS
 from convscope.training.checks.declaration import Check
-from tests.training.checks import folder_cases, network_cases, run_cases
+from tests.training.checks import (
+    explanation_cases,
+    folder_cases,
+    network_cases,
+    run_cases,
+    spectrum_cases,
+)
 
 Case = Callable[[int], Any]
 CHECK: dict[str, Check[Any]] = {check.name: check for check in CHECKS}
@@ -38,7 +44,11 @@ def _of(cases: Any, wrap: Callable[[Any], Case]) -> tuple[dict[str, Case], dict[
 SICK: dict[str, Case] = {}
 HEALTHY: dict[str, Case] = {}
 """Check → its cases."""
-for _cases, _wrap in ((run_cases, lambda case: case), (network_cases, lambda case: case), (folder_cases, in_folder)):
+for _cases, _wrap in (
+    (run_cases, lambda case: case), (network_cases, lambda case: case), (spectrum_cases, lambda case: case),
+    (explanation_cases, lambda case: case),
+    (folder_cases, in_folder),
+):  # fmt: skip
     _sick, _healthy = _of(_cases, _wrap)
     SICK |= _sick
     HEALTHY |= _healthy

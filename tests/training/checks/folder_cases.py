@@ -103,6 +103,29 @@ def unreadable_images(seed: int, path: Path) -> FolderEvidence:
     return folder(seed, path, change)
 
 
+def unusual_sizes(seed: int, path: Path) -> FolderEvidence:
+    """An image that is far smaller, larger, wider or higher."""
+
+    def change(rng: Random, path: Path) -> None:
+        factor = rng.uniform(3.5, 5)
+        scale = ((1 / factor, 1 / factor), (factor, factor), (factor, 1.0), (1.0, factor))[seed % 4]
+        size = round(SIDE * scale[0]), round(SIDE * scale[1])
+        Image.open(path / "train/cat/0.png").resize(size).save(path / "train/cat/odd.png")
+
+    return folder(seed, path, change)
+
+
+def various_sizes(seed: int, path: Path) -> FolderEvidence:
+    """Images whose sides are up to a half longer than others."""
+
+    def change(rng: Random, path: Path) -> None:
+        for file in path.rglob("*.png"):
+            width, height = rng.integers(SIDE, SIDE * 3 // 2 + 1, 2)
+            Image.open(file).resize((int(width), int(height))).save(file)
+
+    return folder(seed, path, change)
+
+
 def class_imbalance(seed: int, path: Path) -> FolderEvidence:
     rng = np.random.default_rng(seed)
     few = int(rng.integers(1, 5))
@@ -120,6 +143,6 @@ def unequal_classes(seed: int, path: Path) -> FolderEvidence:
 
 HEALTHY: dict[str, Callable[[int, Path], FolderEvidence]] = {
     "split_leak": similar_images, "exact_duplicates": similar_images, "unusual_images": extreme_images,
-    "class_imbalance": unequal_classes,
+    "unusual_sizes": various_sizes, "class_imbalance": unequal_classes,
 }  # fmt: skip
-SICK = (split_leak, exact_duplicates, unreadable_images, unusual_images, class_imbalance)
+SICK = (split_leak, exact_duplicates, unreadable_images, unusual_images, unusual_sizes, class_imbalance)

@@ -11,7 +11,7 @@ def write(folder: Path, tag: str, level: float, count: int = 3) -> None:
     write_scalars(folder, [(step, level) for step in range(count)], tag=tag)
 
 
-def levels(folder: Path) -> dict[str, tuple[float | None, float | None, int]]:
+def levels_of(folder: Path) -> dict[str, tuple[float | None, float | None, int]]:
     """Training → its level on training and on validation data, and of how many folders it is."""
     return {
         run.name: (
@@ -30,7 +30,7 @@ def test_runs_within_a_run_and_beside_parts_of_one_are_trainings_of_their_own(tm
     write(tmp_path / "train", "loss", 4)
     write(tmp_path / "val", "loss", 5)
     write(tmp_path / "other", "gradient_norm/conv", 6)
-    assert levels(tmp_path) == {
+    assert levels_of(tmp_path) == {
         "first": (1, 3, 2), "first/tuned": (2, None, 1), tmp_path.name: (4, 5, 2), "other": (None, None, 1),
     }  # fmt: skip
 
@@ -43,4 +43,4 @@ def test_both_roles_are_of_one_metric(tmp_path: Path) -> None:
         write(tmp_path / "parts", tag, level)
     for tag, level, count in (("train_loss_epoch", 1, 2), ("train_loss_step", 2, 9), ("val_loss", 3, 2)):
         write(tmp_path / "lightning", tag, level, count)
-    assert levels(tmp_path) == {"whole": (2, 4, 1), "parts": (2, 3, 1), "lightning": (2, 3, 1)}
+    assert levels_of(tmp_path) == {"whole": (2, 4, 1), "parts": (2, 3, 1), "lightning": (2, 3, 1)}

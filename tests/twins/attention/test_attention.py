@@ -1,5 +1,6 @@
 """Raw attention compared with a second computation, and with what transformers returns of its own networks."""
 
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -8,7 +9,10 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
+from convscope.engine.attention import matrices
+from convscope.engine.attention.memory import TooMuchAttention
 from convscope.errors import CapabilityError, LayerError, ParameterError
+from convscope.values import AttentionMaps
 from tests.nets import seeded
 from tests.twins.attention import by_hand
 from tests.twins.binding import twin_of
@@ -31,6 +35,21 @@ def test_the_weights_of_a_token_are_those_of_the_twin(patch: str, token: int, di
         for maps, weights in zip(value.maps.values(), by_hand.weights_and_scores(number)[0], strict=True):
             expected = attention(weights.detach(), token, direction).reshape(4, 8, 8)
             torch.testing.assert_close(maps.double(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_matrix_holds_the_weights_between_all_tokens(tmp_path: Path) -> None:
+    value = cs.attention(by_hand.model(), by_hand.names()[:1], matrix=True)[0]
+    for matrix, weights in zip(value.matrices.values(), by_hand.weights_and_scores(0)[0], strict=True):
+        torch.testing.assert_close(matrix.double(), weights.detach(), rtol=1e-4, atol=1e-6)
+    value.save(tmp_path / "weights.npz")
+    loaded = AttentionMaps.load(tmp_path / "weights.npz").matrices
+    torch.testing.assert_close(dict(loaded), dict(value.matrices))
+
+
+def test_matrices_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrices, "BUDGET", 4 * 3 * 4 * 65 * 65 - 1)  # 3 layers of 4 heads and 65 tokens
+    with pytest.raises(TooMuchAttention, match=r"the matrices of 3 layers take .* keep to some layers with within="):
+        cs.attention(by_hand.model(), by_hand.names()[:1], matrix=True)
 
 
 def test_fused_heads_and_chosen_layers() -> None:
@@ -119,9 +138,11 @@ def test_a_windowed_transformer_has_them_at_the_places_of_its_windows(transforme
         image_size=32, patch_size=4, embed_dim=8, depths=[2], num_heads=[2], window_size=4, mlp_ratio=2.0
     )
     net = _random(transformers.SwinForImageClassification, config)
-    value = cs.attention(cs.Model(net, output="logits"), PICTURE[:1], patch="5x6")
+    value = cs.attention(cs.Model(net, output="logits"), PICTURE[:1], patch="5x6", matrix=True)
     plain, rolled = list(value.maps.values())
     (shifted,) = _weights_of_peer(net)  # transformers returns those of the last layer of a stage
+    for maps, matrix in zip(value.maps.values(), value.matrices.values(), strict=True):
+        torch.testing.assert_close(matrix[:, 5 * 8 + 6], maps.flatten(1))
     assert float(plain[:, :4].abs().max() + plain[:, :, :4].abs().max()) == 0, "outside the window"
     # rolled by two, row 5 and column 6 become row 3 and column 4: the second of the four windows, its token (3, 0)
     expected = torch.zeros(2, 8, 8)

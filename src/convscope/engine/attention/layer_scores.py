@@ -24,6 +24,7 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.feature_layout import FeatureLayout
 from convscope.engine.layers.layer_trace import LayerTrace, trace_layers
 from convscope.engine.network.accumulation_dtype import upcast
+from convscope.engine.network.assumption_checks import companion_image
 from convscope.engine.network.cache import CacheEntry
 from convscope.engine.network.hooks import replace_output, stop_at
 from convscope.engine.network.model import Model
@@ -229,21 +230,22 @@ _TOLERANCE = 1e-4
 
 
 def _rest_takes_more(model: Model, tensor: Tensor, blocks: Sequence[Block]) -> bool:
-    """Whether what follows the last block gives the same for a batch that has grown; measured once."""
+    """Whether what follows the last block gives the same for a batch that has grown; measured once, on two images."""
     key = tuple(tensor.shape[1:])
     if key not in model.cache[_TAKES_MORE]:
-        model.cache[_TAKES_MORE][key] = _measure_rest(model, tensor[:1], blocks)
+        pair = torch.cat([companion_image(tensor[:1], bold=True), tensor[:1]])
+        model.cache[_TAKES_MORE][key] = _measure_rest(model, pair, blocks)
     return model.cache[_TAKES_MORE][key]
 
 
-def _measure_rest(model: Model, image: Tensor, blocks: Sequence[Block]) -> bool:
-    with torch.no_grad():
-        alone = model.run(model.input_copy(image))
+def _measure_rest(model: Model, pair: Tensor, blocks: Sequence[Block]) -> bool:
     try:
-        output = _Run(model, image, blocks, pooled=False).joined_output().detach()
+        with torch.no_grad():
+            alone = model.run(model.input_copy(pair))
+        output = _Run(model, pair, blocks, pooled=False).joined_output().detach()
     except (ModelFailed, OutputError):
         return False
     if output.shape[1:] != alone.shape[1:]:
         return False
     allowed = _TOLERANCE * float(alone.abs().max())
-    return all(float((row - alone[0]).abs().max()) <= allowed for row in (output[0], output[-1]))
+    return all(float((part - alone).abs().max()) <= allowed for part in (output[:2], output[-2:]))

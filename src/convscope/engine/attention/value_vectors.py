@@ -1,4 +1,4 @@
-"""What an attention adds up: weight × value after the projection that follows, head by head, and the norms of it.
+"""The vectors that an attention adds up: weight × value after the projection that follows, by head, and their norms.
 
 Which column of the projection belongs to which channel of which head depends on how a network joins its heads. The
 number of each channel is therefore carried along beside the output of the attention, through everything that only moves
@@ -26,6 +26,7 @@ from convscope.engine.network.model import Model
 from convscope.engine.ops.call import Call
 
 _SAME_NUMBERS = frozenset({"dropout", "contiguous", "clone", "to", "float", "type_as", "identity", "alias", "detach"})
+_SUMS = frozenset({"add", "sub"})
 _MOVES = frozenset(
     {"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "transpose", "swapaxes", "permute", "movedim"}
     | {"view_as", "reshape_as", "swapdims"}
@@ -74,7 +75,12 @@ def read_norms(
 
 @dataclass(frozen=True, eq=False)
 class _Added:
-    """A site's weights (images, heads, windows, queries, keys) and values (images, heads, windows, keys, …)."""
+    """What a site adds up.
+
+    Attributes:
+        weights: (images, heads, windows, queries, keys).
+        values: (images, heads, windows, keys, channels).
+    """
 
     site: AttentionSite
     weights: Tensor
@@ -89,8 +95,9 @@ class _Added:
         """The norms (images, 1, windows, queries, keys), for a projection (outputs, heads, channels)."""
         vectors = torch.einsum("nhwkc,ohc->nhwko", self.values, upcast(projection))
         if not summed:
-            each: Tensor = (self.weights * vectors.norm(dim=4)[:, :, :, None]).mean(1, keepdim=True)
-            return each
+            lengths = torch.linalg.vector_norm(vectors, dim=4)[:, :, :, None]
+            means: Tensor = (self.weights * lengths).mean(1, keepdim=True)
+            return means
         products = torch.einsum("nhwko,ngwko->nwkhg", vectors, vectors)
         mixed = torch.einsum("nhwqk,nwkhg->ngwqk", self.weights, products)
         norms: Tensor = (mixed * self.weights).sum(1, keepdim=True).clamp_min(0).sqrt()
@@ -140,6 +147,12 @@ class _ChannelFollower(TorchFunctionMode):
         elif (columns := _weight_columns(call, followed)) is not None:
             self._output = None
             self._read_by(columns)
+        elif name in _SUMS:  # beside a residual connection, without a projection
+            self._output = None
+            heads, channels = self._added[0].values.shape[1], self._added[0].values.shape[4]
+            values = self._added[0].values
+            identity = torch.eye(heads * channels, dtype=values.dtype, device=values.device)
+            self._hand_over(self._added[0], identity.view(-1, heads, channels))
 
     def _read_by(self, columns: tuple[Tensor, int]) -> None:
         """A linear layer of weights (outputs, inputs) reads dimension ``dim`` of what was followed."""

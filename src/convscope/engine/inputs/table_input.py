@@ -106,10 +106,27 @@ class TableInput(TensorInput):
 
     def open(self, address: str | Path) -> Any:
         """Read a file of numbers, or numbers that are written out, ``63,88,1.5``, without preparing them."""
-        parts = str(address).split(",")
-        if all(_NUMBER.fullmatch(part) for part in parts):
-            return as_numbers([float(part) for part in parts], "the row")
-        return read_input(address)
+        is_row = all(_NUMBER.fullmatch(part) for part in str(address).split(","))
+        return self.row_of_text(str(address)) if is_row else read_input(address)
+
+    def row_of_text(self, text: str) -> np.ndarray[Any, Any]:
+        """The numbers of a row that is written out, ``63,88,1.5``, which is never read as the name of a file.
+
+        Raises:
+            InputError: the text holds anything else.
+        """
+        parts = text.split(",")
+        wrong = next((part for part in parts if not _NUMBER.fullmatch(part)), None)
+        if wrong is not None:
+            raise InputError(f"{wrong.strip()!r} is no number: write the row as numbers with commas, 63,88,1.5")
+        return as_numbers([float(part) for part in parts], "the row")
+
+    def mean_row(self) -> tuple[float, ...]:
+        """The row whose prepared numbers are all zero."""
+        count = (self.shape or (0,))[0]
+        mean = (0.0,) if self.mean is None else self.mean
+        numbers = tuple(mean) if isinstance(mean, Sequence) else (mean,)
+        return numbers * count if len(numbers) == 1 else numbers
 
     def file_extensions(self) -> tuple[str, ...]:
         """The endings of the files in a folder that are inputs."""

@@ -127,11 +127,19 @@ class TokenInput(TensorInput):
             return self._ids(path.read_text("utf-8").split())
         if text.startswith("sample:") or path.suffix.lower() in _ARRAY_FILES:
             return read_input(address)
+        if path.suffix and len(text.split()) == 1 and self.unknown is None and not self._knows(text):
+            raise InputError(f"no such file, and no token of the vocabulary: {text!r}")
+        return self.ids_of_text(text)
+
+    def ids_of_text(self, text: str) -> Ids:
+        """The numbers of the words of a text, which is never read as the name of a file.
+
+        Raises:
+            InputError: the text is empty, or has a word that is not in the vocabulary.
+        """
         words = text.split()
         if not words:
             raise InputError("the text holds no token: it is empty")
-        if path.suffix and len(words) == 1 and self.unknown is None and not self._knows(text):
-            raise InputError(f"no such file, and no token of the vocabulary: {text!r}")
         return self._ids(words)
 
     def file_extensions(self) -> tuple[str, ...]:

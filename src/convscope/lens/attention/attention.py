@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from convscope.engine.attention.answering_token import answering_token
+from convscope.engine.attention.matrices import check_matrices_fit, matrix_of
 from convscope.engine.attention.one_token import cell_of_patch, weights_of_token
 from convscope.engine.attention.reading import read_weights
 from convscope.engine.attention.sites import AttentionSite, find_attention
@@ -50,6 +51,9 @@ def attention(
         "each"
     ),
     within: Annotated[str, Param(help="addresses of layers, joined by spaces, to which to keep; empty: all")] = "",
+    matrix: Annotated[
+        bool, Param(help="keep the weights between all tokens too, the whole matrix of every head")
+    ] = False,
 ) -> list[AttentionMaps]:
     """Show the attention weights of every layer and head, from or to one token.
 
@@ -65,6 +69,7 @@ def attention(
         direction: whether the token attends, or is attended to.
         heads: every head, or their mean, maximum or minimum.
         within: the layers to keep to; a layer stands for all that attend within it.
+        matrix: whether ``matrices`` is kept: layer → (heads, tokens that attend, tokens attended to).
 
     Returns:
         Per layer the weights on the grid of tokens (heads, height, width), and beside the grid the weight of class
@@ -74,7 +79,7 @@ def attention(
         CapabilityError: the network has no attention.
         LayerError: the tokens of no layer lie on a grid.
         ParameterError: there is no such patch.
-        TooMuchAttention: the weights of a layer do not fit into memory.
+        TooMuchAttention: the weights of a layer, or the matrices of all layers, do not fit into memory.
 
     Example:
         >>> import convscope as cs
@@ -92,16 +97,23 @@ def attention(
         reason = next((site.no_grid for site in chosen if site.no_grid), "has tokens without a place in the input")
         raise LayerError(f"attention at {chosen[0].name!r} {reason}, so that its weights have no map")
     named_on = with_maps[0].queries.grid or with_maps[0].keys.grid
+    if matrix:
+        check_matrices_fit(sites, len(image))
     answering = None if patch else answering_token(model, image.tensor)
 
     def number_at(site: AttentionSite) -> int | None:
         return _patch_number(site, patch, direction, named_on) if patch else _answering_at(site, answering, direction)
 
-    def visit(site: AttentionSite, weights: Tensor, rows: Tensor) -> Tensor:
-        numbers = weights_of_token(site, weights, number_at(site), direction)
-        return (numbers if heads == "each" else fused_heads(numbers, heads)[:, None]).cpu()
+    def fused(weights: Tensor) -> Tensor:
+        return (weights if heads == "each" else fused_heads(weights, heads)[:, None]).cpu()
 
-    numbers = {site: torch.cat(parts) for site, parts in read_weights(model, image, sites, visit, copies=2).items()}
+    def visit(site: AttentionSite, weights: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+        of_token = fused(weights_of_token(site, weights, number_at(site), direction))
+        return (of_token, fused(matrix_of(site, weights))) if matrix else (of_token,)
+
+    kept = read_weights(model, image, sites, visit, copies=2)
+    numbers = {site: torch.cat([parts[0] for parts in chunks]) for site, chunks in kept.items()}
+    wholes = {s.name: torch.cat([parts[1] for parts in chunks]).float() for s, chunks in kept.items() if matrix}
     notes = attention_notes(attentions)
     left_out = [site.name for site in chosen if site not in sites]
     if left_out:
@@ -114,6 +126,7 @@ def attention(
             beside={
                 s.name: n[row, :, : _shown_tokens(s, direction).unplaced].sum(1).float() for s, n in numbers.items()
             },
+            matrices={name: whole[row].clone() for name, whole in wholes.items()},
             token=token,
             direction=direction,
             heads=heads,

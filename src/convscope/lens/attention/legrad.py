@@ -27,6 +27,7 @@ from convscope.values.facts import Fact
     "them now. Every layer counts alike.",
     needs={"gradients", "attention"},
     claims={"class-sensitive", "deterministic", "non-negative"},
+    fails={"class contrast": "positive gradients of every class lie at much the same places"},
 )
 def legrad(
     model: Model,

@@ -1,14 +1,17 @@
 """What a check declares, and what it finds."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
+from convscope.render.rendered_picture import Picture
 from convscope.values.facts import Fact
 
 Severity = Literal["error", "warning", "note"]
-Subject = Literal["run", "network", "folder"]
+Subject = Literal["run", "network", "folder", "explanation"]
 Evidence = TypeVar("Evidence")
+Evidenced = tuple[str, Fact] | tuple[str, Fact, Callable[[], Picture]]
+"""A place, its evidence, and where there is one the function that draws its picture."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Finding:
         evidence: the numbers that show it.
         cause: what is the likely cause.
         remedy: what to do, as code or settings.
+        picture: draws the evidence; None if the numbers say all.
     """
 
     check: str
@@ -32,10 +36,12 @@ class Finding:
     evidence: Fact
     cause: str
     remedy: str
+    picture: Callable[[], Picture] | None = field(default=None, compare=False, repr=False)
 
     def as_json(self) -> dict[str, Any]:
-        """The finding as plain data."""
-        return {**vars(self), "evidence": str(self.evidence)}
+        """The finding as plain data, without its picture."""
+        texts = {name: value for name, value in vars(self).items() if name != "picture"}
+        return {**texts, "evidence": str(self.evidence)}
 
 
 @dataclass(frozen=True)
@@ -57,22 +63,22 @@ class Check(Generic[Evidence]):
     severity: Severity
     cause: str
     remedy: str
-    find: Callable[[Evidence], list[tuple[str, Fact]]]
+    find: Callable[[Evidence], Sequence[Evidenced]]
 
     def run(self, evidence: Evidence) -> list[Finding]:
-        """The findings: what `find` gave as pairs of place and evidence, with what the check declares."""
+        """The findings: what `find` gave, with what the check declares."""
         return [
-            Finding(self.name, self.title, place, self.severity, fact, self.cause, self.remedy)
-            for place, fact in self.find(evidence)
+            Finding(self.name, self.title, place, self.severity, fact, self.cause, self.remedy, *picture)
+            for place, fact, *picture in self.find(evidence)
         ]
 
 
 def check(
     subject: Subject, *, title: str, looks_for: str, cause: str, remedy: str, severity: Severity = "warning"
-) -> Callable[[Callable[[Evidence], list[tuple[str, Fact]]]], Check[Evidence]]:
-    """Declare a check: the decorated function gives pairs of a place and its evidence."""
+) -> Callable[[Callable[[Evidence], Sequence[Evidenced]]], Check[Evidence]]:
+    """Declare a check: the decorated function gives places and their evidence."""
 
-    def declare(find: Callable[[Evidence], list[tuple[str, Fact]]]) -> Check[Evidence]:
+    def declare(find: Callable[[Evidence], Sequence[Evidenced]]) -> Check[Evidence]:
         return Check(find.__name__, subject, title, looks_for, severity, cause, remedy, find)
 
     return declare

@@ -25,6 +25,7 @@ class ImageFile:
         part: ``train``, ``val`` … where the folder has such parts, else empty.
         label: its class, the name of a folder; empty if it has none.
         digest: a hash of its size and pixels.
+        size: its width and height in pixels.
         brightness, contrast: mean and standard deviation of its grey levels, from 0 to 1.
     """
 
@@ -32,6 +33,7 @@ class ImageFile:
     part: str
     label: str
     digest: str
+    size: tuple[int, int]
     brightness: float
     contrast: float
 
@@ -74,7 +76,8 @@ def _read(name: str, picture: Image.Image) -> ImageFile:
     pixels = np.asarray(convert_mode(picture, 3))
     grey = pixels.mean(2) / 255
     digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
-    return ImageFile(name, part, labels[0] if labels else "", digest, float(grey.mean()), float(grey.std()))
+    label, size = labels[0] if labels else "", (pixels.shape[1], pixels.shape[0])
+    return ImageFile(name, part, label, digest, size, float(grey.mean()), float(grey.std()))
 
 
 def groups(images: list[ImageFile], attribute: str) -> Iterator[tuple[Any, list[ImageFile]]]:

@@ -13,9 +13,9 @@ from convscope.values import Recommendation, Value
 from convscope.web.i18n import translate
 from convscope.web.jobs.async_wait import run_in_thread, wait_until_finished
 from convscope.web.jobs.job import Job
-from convscope.web.requests.models_and_images import takes_measurements
 from convscope.web.requests.services import Services
 from convscope.web.requests.url_state import View
+from convscope.web.requests.written_inputs import opened_input
 
 MAX_SUGGESTED_LENSES = 8
 """Lenses that are suggested where one was refused, at most."""
@@ -87,7 +87,7 @@ class PageContext:
 
             def work() -> Value:
                 model = library.model(view.model)
-                return recommend(model, library.image(view.image, measured=takes_measurements(model)))
+                return recommend(model, opened_input(library, view.image, model.input))
 
             job = await self.wait(self.services.jobs.submit(key, work, owner=view.model))
         except ConvScopeError:

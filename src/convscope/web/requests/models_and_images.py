@@ -1,7 +1,8 @@
 """The assets that the server offers: the models and inputs named at start, and uploaded inputs.
 
 Images, signals, volumes and clips are all called images here, as in links and in the API. All are named by keys that
-are issued here, never by paths: ``sample:shapes/7``, ``folder:0/cat.jpg``, ``upload:3f2a…``. Other keys are refused.
+are issued here, never by paths: ``sample:shapes/7``, ``folder:0/cat.jpg``, ``upload:3f2a…``. Other keys are refused,
+except written inputs (`written_inputs`).
 """
 
 import copy
@@ -22,9 +23,12 @@ from convscope.engine.inputs.input_files import input_extensions, read_input
 from convscope.engine.inputs.raw_input import RawInput
 from convscope.errors import InputError, UnknownName, did_you_mean
 from convscope.render.input_preview import preview_pixels
+from convscope.samples.bundled import NAMES as BUNDLED
+from convscope.samples.bundled import sample_of
 from convscope.spec import INPUT_FORMATS, SAMPLES
 from convscope.web.jobs.work_queue import MAX_WORKERS_PER_OWNER
 from convscope.web.jobs.workers import LONG_WORKERS
+from convscope.web.requests import written_inputs
 from convscope.web.requests.uploads import Upload, receive
 
 if TYPE_CHECKING:
@@ -139,6 +143,14 @@ class Library:
         models = self._models.get(address or self.addresses[0])
         return models[0].input.kind if models else ""
 
+    def listed_kind(self, address: str = "") -> str:
+        """The kind of the images that are listed for a model: of several inputs, that of the first that is no text."""
+        models = self._models.get(address or self.addresses[0])
+        specs = getattr(models[0].input, "specs", None) if models else None
+        if not specs:
+            return self.kind_of(address)
+        return next((spec.kind for spec in specs.values() if not written_inputs.takes_text(spec)), "")
+
     def images(self, kind: str = "") -> list[ImageEntry]:
         """The available images: uploads first, then folders, then samples.
 
@@ -155,8 +167,24 @@ class Library:
         return _with_unique_names([image for image in [*uploads, *listed, *samples] if image.fits(kind)])
 
     def image_for(self, address: str, preferred: str = "") -> str:
-        """The key of an image for a model: the preferred one, unless it is of another kind; otherwise the first."""
-        kind = self.kind_of(address)
+        """The key of an image for a model: the preferred one, unless it is of another kind; otherwise the first.
+
+        For a network of several inputs, one for each of them.
+        """
+        models = self._models.get(address or self.addresses[0])
+        preferred = preferred or self._own_sample(address or self.addresses[0])
+        return (
+            written_inputs.fitting_key(self, models[0].input, preferred) if models else self.key_of_kind("", preferred)
+        )
+
+    def _own_sample(self, address: str) -> str:
+        """The first sample that a bundled network was made for; empty if it is not offered."""
+        name = address.removeprefix("bundled:")
+        own = f"sample:{sample_of(name)}/0" if address.startswith("bundled:") and name in BUNDLED else ""
+        return own if own in self.samples else ""
+
+    def key_of_kind(self, kind: str, preferred: str = "") -> str:
+        """The key of an image of a kind: the preferred one, unless it is of another kind; otherwise the first."""
         fitting = [image.key for image in self.images(kind)]
         if preferred in fitting or (preferred and preferred not in {image.key for image in self.images()}):
             return preferred  # one that does not exist is refused where it is used
@@ -204,6 +232,9 @@ class Library:
             UnknownName: the server offers no such image.
             InputError: the file can no longer be read.
         """
+        if key.startswith(written_inputs.TEXT) or written_inputs.named_keys(key):
+            written: RawInput | Pillow.Image = written_inputs.preview(self, key)
+            return written
         image = self.image(key)
         if not isinstance(image, str):
             content: Pillow.Image | RawInput = image
@@ -284,6 +315,8 @@ class Library:
         with self._lock:
             if key.startswith("upload:") and key.removeprefix("upload:") in self._uploads:
                 return key  # the key is a hash of the content: nothing needs to be decoded
+        if key.startswith(written_inputs.TEXT) or written_inputs.named_keys(key):
+            return written_inputs.fingerprint(self, key)
         image = self.image(key) if key else ""
         if isinstance(image, str) and not image.startswith("sample:") and image:
             state = require_file(image).stat()
@@ -340,11 +373,6 @@ def replicas(model: "Model", count: int = REPLICAS) -> list["Model"]:
     except Exception:  # a network that cannot be copied is shared, and its jobs run one after another
         return []
     return copies
-
-
-def takes_measurements(model: Any) -> bool:
-    """Whether a network takes numbers with named axes, which files hold, and no pictures."""
-    return bool(getattr(model.input, "axes", ()))
 
 
 def _sample_kind(key: str) -> str:

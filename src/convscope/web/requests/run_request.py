@@ -11,8 +11,10 @@ from convscope.request import Opener, Request
 from convscope.spec import INPUT_KINDS, InputKind, LensSpec, Parameter, inputs_with
 from convscope.values import Value
 from convscope.web.jobs.job import BatchSpec
-from convscope.web.requests.models_and_images import Library, takes_measurements
+from convscope.web.requests.models_and_images import Library
+from convscope.web.requests.target_files import refuse_files
 from convscope.web.requests.url_state import View
+from convscope.web.requests.written_inputs import opened_input, takes_numbers
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -33,16 +35,16 @@ class LibraryOpener(Opener):
 
     def image(self, kind: InputKind, address: Any, model: Any) -> Any:
         """The image of a key, or the images of several."""
-        measured = takes_measurements(model)
+        spec = getattr(model, "input", None)
         if isinstance(address, tuple):
-            return [self._library.image(key, measured=measured) for key in address]
-        return self._library.image(address, measured=measured)
+            return [opened_input(self._library, key, spec) for key in address]
+        return opened_input(self._library, address, spec)
 
     def data(self, kind: InputKind, address: Any, model: Any) -> Any:
         """The images of a collection; a tuple names a single image in place of one."""
         if not isinstance(address, tuple):
             return self._library.collection(address)
-        return self._library.image(*address, measured=takes_measurements(model))
+        return self._library.image(*address, measured=takes_numbers(getattr(model, "input", None)))
 
 
 def request_of(library: Library, view: View) -> Request:
@@ -138,6 +140,7 @@ def check_parameter_values(view: View) -> None:
             is longer than any reasonable request.
     """
     spec = find(view.lens)
+    refuse_files(view.target)
     for name in (kind.name for kind in INPUT_KINDS.values() if kind.several):
         if (count := len(view.input(name))) > MAX_NAMES:
             raise ParameterError(f"{name} names {count:,}: at most {MAX_NAMES:,} are allowed in one request")

@@ -268,6 +268,7 @@ task(
         },
         prefixes=("box:",),
         hint="box:0.left",
+        target_label="Or type a box, an edge of it, or a class",
         parse=_parse,
         class_scorer=_class_scorer,
         predict=_predict,

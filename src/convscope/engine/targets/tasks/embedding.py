@@ -156,6 +156,8 @@ task(
         },
         prefixes=(_LIKE,),
         hint="like:photo.jpg",
+        target_label="Or type an input to compare with",
+        file_of=lambda text: text.removeprefix(_LIKE).strip() if text.startswith(_LIKE) else "",
         parse=_parse,
         class_scorer=lambda indices, model: OwnDirection() if bool((indices < 0).all()) else None,
         predict=predict_classes,

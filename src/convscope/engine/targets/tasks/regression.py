@@ -27,6 +27,7 @@ task(
         recognizes=_recognizes,
         encode=encode_tensor,
         targets={"": "the largest number", "NAME": "a number, by its name (a label) or index"},
+        target_label="Or type the name of a number",
         parse=_parse,
         predict=predict_classes,
         meaning="value",

@@ -247,6 +247,13 @@ def _parse(text: str, model: "Model") -> TaskScorer | None:
     return ClassOverRegion(torch.tensor([index], device="cpu"), model, region)
 
 
+def _file_of(text: str) -> str:
+    """The file of a mask: a name with an ending, or a path; other words after "in" may belong to a label."""
+    match = _TEXT.fullmatch(text.strip())
+    mask = match["mask"] if match is not None else None
+    return mask if mask and (Path(mask).suffix or "/" in mask or "\\" in mask) else ""
+
+
 def _class_named(label: str, model: "Model") -> int:
     """The class of a label or of a text such as "class 3", which stands for a class without a label."""
     number = label.strip().lower().removeprefix("class ")
@@ -300,6 +307,8 @@ task(
         },
         prefixes=("at:", "everywhere", "in "),
         hint="at:120,88",
+        target_label="Or type a class, or a place in the picture",
+        file_of=_file_of,
         parse=_parse,
         class_scorer=ClassOverRegion,
         predict=_predict,

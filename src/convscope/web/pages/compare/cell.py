@@ -9,7 +9,8 @@ from nicegui import ui
 
 from convscope import render
 from convscope.errors import ConvScopeError
-from convscope.values import Attribution, Value
+from convscope.values import Attribution, JointAttribution, Value
+from convscope.web import panels
 from convscope.web.frame.page_context import PageContext
 from convscope.web.jobs.async_wait import run_in_thread
 from convscope.web.panels.attribution import has_overlay, map_figure, show_value_notes
@@ -27,6 +28,7 @@ class Cell:
     view: View
     title: str
     value: Attribution | None = None
+    joint: JointAttribution | None = None
     prediction: render.Answer | None = None
     error: str = ""
 
@@ -40,6 +42,7 @@ class Cell:
             return
         self.prediction = prediction if isinstance(prediction, render.ANSWERS) else None
         self.value = value if isinstance(value, Attribution) else None
+        self.joint = value if isinstance(value, JointAttribution) else None
         self.error = value if isinstance(value, str) else ""
 
     def show(self, html: str, context: PageContext, limit: float | None = None) -> None:
@@ -49,11 +52,13 @@ class Cell:
             html: the map; empty if there is none.
             limit: the magnitude at the end of the shared scale.
         """
-        is_wide = self.value is not None and not has_overlay(self.value)
+        is_wide = self.joint is not None or (self.value is not None and not has_overlay(self.value))
         with ui.element("article").classes("card wide" if is_wide else "card").mark("cell") as card:
             card.props["aria-label"] = self.title
             ui.html(escape(self.title), tag="h2", sanitize=False)
-            if self.value is None:
+            if self.joint is not None:
+                panels.show(self.joint, context)
+            elif self.value is None:
                 with ui.element("div").classes("refusal").props('role="note"'):
                     ui.label(self.error or context.tr("Stopped."))
             else:

@@ -31,6 +31,7 @@ from convscope.web.pages.compare.difference import Difference
 from convscope.web.panels.attribution import display_controls, show_lens_notes
 from convscope.web.requests.export import file_bytes
 from convscope.web.requests.url_state import View
+from convscope.web.requests.written_inputs import TEXT, named_keys
 
 DEFAULT_LENS = "grad-cam"
 """The lens of the page by default."""
@@ -88,7 +89,7 @@ class ComparePage:
         return self.library.kind_of(self.view.model)
 
     def _is_image(self, name: str) -> bool:
-        return name.startswith(("sample:", "folder:", "upload:"))
+        return name.startswith(("sample:", "folder:", "upload:", TEXT)) or bool(named_keys(name))
 
     def _complete(self, view: View) -> View:
         """The view with defaults for lens, model and images."""
@@ -99,7 +100,10 @@ class ComparePage:
             view = view.replace(parameters={}, target="") if view.lens else view
         model = view.model or self.library.addresses[0]
         keys = [image.key for image in self.library.images(self.library.kind_of(model))]
-        if not view.beside and not names_image:
+        whole = self.library.image_for(model, view.image)
+        if named_keys(whole):  # of several inputs one sample to begin with
+            view = view.replace(image=whole)
+        elif not view.beside and not names_image:
             first = keys.index(view.image) if view.image in keys else 0
             shown = keys[first : first + DEFAULT_IMAGES]
             view = view.replace(image=view.image or (shown[0] if shown else ""), beside=tuple(shown[1:]))
@@ -168,6 +172,7 @@ class ComparePage:
                 rest = button(f"+{more}", show_rest, style="thumb", name=self.context.tr("All images"))
 
     def _thumbnail_button(self, key: str, name: str, source: str) -> None:
+        key = self.library.image_for(self.view.model, key)  # of several inputs, a sample with this image
         pressed = "true" if key in self.images else "false"
         element = ui.html(f'<img src="{source}" alt="">', sanitize=False, tag="button").classes("thumb")
         element.props("type=button").props.update({"aria-pressed": pressed, "title": name, "aria-label": name})

@@ -9,9 +9,10 @@ from convscope import render
 from convscope.render.distribution import explain_histograms, layer_histogram
 from convscope.render.kernels import VIEW_DESCRIPTIONS
 from convscope.render.layer_images import filter_tiles, kernel_legend, layer_maps
-from convscope.values import Distribution, FeatureMaps, Kernels, Value
+from convscope.values import AttentionMaps, Distribution, FeatureMaps, Kernels, Value
 from convscope.web.page_parts.download_buttons import download_buttons
 from convscope.web.page_parts.outdated import mark_current, mark_outdated
+from convscope.web.pages.inside.attention_tab import AttentionTab, attends
 from convscope.web.pages.inside.network_graph import layer_facts
 from convscope.web.pages.inside.paging import Pager
 from convscope.web.pages.inside.selection import Navigator, Selection, UnitName
@@ -33,7 +34,7 @@ FOCUS_PAGE_BUTTON = (
 INITIAL_MAPS = 32
 """Maps that are shown at first; a button shows all of them in pages."""
 
-TABS = {"maps": "Feature maps", "kernels": "Kernels", "distribution": "Distribution"}
+TABS = {"maps": "Feature maps", "kernels": "Kernels", "distribution": "Distribution", "attention": "Attention"}
 """The tabs of a layer: their names in links, and their titles."""
 
 
@@ -43,6 +44,7 @@ class LayerColumn:
     def __init__(self, selection: Selection, navigator: Navigator) -> None:
         self.selection, self.navigator = selection, navigator
         self.images = selection.view.images if selection.view.lens == "activations" else ""
+        self.attention = AttentionTab(selection, self._show_tab)
         self._turn = 0
 
     @property
@@ -57,8 +59,7 @@ class LayerColumn:
             self.head = ui.element("div")
             self.tabs = ui.tabs().props("dense no-caps align=left")
             with self.tabs:
-                for name, title in TABS.items():
-                    ui.tab(name, label=tr(title))
+                self.tab_heads = {name: ui.tab(name, label=tr(title)) for name, title in TABS.items()}
             self.tabs.set_value(self.tab)
             self.tabs.on_value_change(self._on_tab_chosen)
             self.body = ui.element("div")
@@ -93,6 +94,7 @@ class LayerColumn:
         with self.head:
             if structure is None:
                 return
+            self.tab_heads["attention"].set_visibility(self.tab == "attention" or attends(structure))
             if not layer:
                 ui.html(
                     f'<h2>{escape(structure.name)}</h2><div class="nothing">'
@@ -164,11 +166,15 @@ class LayerColumn:
             "kernels": ("kernels", {"most": 0, "image": ""}),
             "distribution": ("activations", {"images": self.images, **({"image": ""} if self.images else {})}),
         }
+        requests["attention"] = ("attention", {})
         lens, parameters = requests[self.tab]
         if not selection.view.page:  # pages need all channels, whatever the link's parameters are
             parameters |= selection.link_parameters(lens)
         mark_outdated(self.body)
-        value = await selection.run(lens, layer=(layer,), **parameters)
+        names = {} if lens == "attention" else {"layer": (layer,)}
+        value = await selection.run(lens, **names, **parameters)
+        if isinstance(value, AttentionMaps):
+            value = await self.attention.complete(value)
         if turn != self._turn or selection.is_closed:
             return
         self.body.clear()
@@ -180,6 +186,8 @@ class LayerColumn:
                 self._show_kernels(value, layer)
             elif isinstance(value, Distribution):
                 self._show_distribution(value, layer)
+            elif isinstance(value, AttentionMaps):
+                self.attention.show(value)
             else:
                 error_label(str(value))
             if isinstance(value, Value):

@@ -49,6 +49,7 @@ LENS_TABS = {
     "feature-maps": "maps",
     "kernels": "kernels",
     "activations": "distribution",
+    "attention": "attention",
     "step-through": "",
     "top-inputs": "",
 }

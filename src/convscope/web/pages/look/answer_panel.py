@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from convscope import render
+from convscope.values import Detections, Prediction, Segmentation
 from convscope.web.frame.page_context import PageContext
 from convscope.web.page_parts.outdated import mark_current, mark_outdated
 from convscope.web.page_parts.suggestions import MAX_SUGGESTIONS, mention_more
@@ -83,6 +84,8 @@ class AnswerPanel:
             self._layer.set_options(self._layers(model.layers(), view), value=_layer(view))
             self._target.set_autocomplete([str(label) for label in model.labels or ()][:MAX_SUGGESTIONS])
             mention_more(self._target, len(model.labels or ()), self.context)
+            task_label = None if model.task is None else self.context.tr(model.task.target_label)
+            self._target.props["label"] = task_label or self.context.tr("Or type a class, or A - B")
             if model.task is not None and model.task.hint:
                 self._target.props(f'placeholder="{escape(model.task.hint)}"')
             elif len(model.labels or ()) > 1:
@@ -105,6 +108,8 @@ class AnswerPanel:
             keys = [row.key for row in render.answers(self._shown_prediction)]
             labels = dict(zip(keys, self._shown_prediction.labels, strict=True))
             name = labels.get(-1 if index is None else index, view.target)
+            if isinstance(self._shown_prediction, Detections) and index in labels:
+                name = tr("{label}, box {number}", label=name, number=index)
         default = render.explained_by_default(self.prediction)
         top = default is not None and index == default.key
         return (tr("Why did the model predict “{}”?") if top else tr("What supports “{}”?")).format(name)
@@ -119,6 +124,8 @@ class AnswerPanel:
             place_target = lambda row, column: self.pick_target(f"at:{row},{column}")  # noqa: E731
             answer_picture(prediction, self.context, pick_place=place_target)
             self._bars = answer_bars(prediction, self.context, pick=self._pick)
+            if not isinstance(prediction, Prediction):
+                ui.label(self.context.tr(_reading_of_rows(prediction))).classes("small")
             for note in render.notes(prediction):
                 ui.label(self.context.tr(note.text)).classes("warning" if note.warning else "small")
 
@@ -133,6 +140,13 @@ class AnswerPanel:
     def _layers(self, names: list[str], view: View) -> dict[str, str]:
         chosen = {name: name for name in view.layer[:1]}
         return {"": self.context.tr("Automatic (last spatial)"), **{name: name for name in names}, **chosen}
+
+
+def _reading_of_rows(prediction: render.Answer) -> str:
+    """What the numbers of the rows of a segmentation or of a detection are."""
+    if isinstance(prediction, Segmentation):
+        return "The numbers are shares of the picture, not confidences."
+    return "The numbers are the scores of the boxes."
 
 
 def _typed(view: View) -> str:

@@ -15,9 +15,11 @@ from convscope.web.page_parts.buttons import button
 from convscope.web.page_parts.model_caveats import Caveats
 from convscope.web.page_parts.outdated import mark_current, mark_outdated
 from convscope.web.page_parts.thumbnails import image_title, preview_uri, thumbnail_box, thumbnail_uri
+from convscope.web.pages.look.written_fields import WrittenFields
 from convscope.web.requests.models_and_images import MAX_UPLOAD
 from convscope.web.requests.uploads import NUMBER_ENDINGS
 from convscope.web.requests.url_state import View
+from convscope.web.requests.written_inputs import named_keys
 
 INITIAL_THUMBNAILS = 48
 """Images that are listed at first; a button shows the others."""
@@ -67,9 +69,10 @@ class InputPicker:
             models.props("outlined dense options-dense stack-label").mark("model")
             self.caveats = Caveats(context)
             self._preview = ui.html("", sanitize=False).classes("portrait-box")
-            self._list = thumbnail_box(self.library, self.library.kind_of(view.model)).props(
+            self._list = thumbnail_box(self.library, self.library.listed_kind(view.model)).props(
                 f'role="group" aria-label="{tr("Images")}"'
             )
+            self.written = WrittenFields(context, pick_image)
             with ui.element("div").classes("sources"):
                 self._draw_upload()
                 ui.html(escape(tr("Camera")), sanitize=False, tag="button").classes("button").props(
@@ -83,7 +86,8 @@ class InputPicker:
             mark_outdated(self._preview)
         self.image = image
         for key, thumb in self._thumbnail_buttons.items():
-            thumb.props(f"aria-pressed={'true' if key == image else 'false'}")
+            is_chosen = key == image or key in named_keys(image).values()
+            thumb.props(f"aria-pressed={'true' if is_chosen else 'false'}")
 
     async def show_preview(self, image: str) -> None:
         """Show a large preview of an image.
@@ -111,7 +115,7 @@ class InputPicker:
 
     async def list_images(self, limit: int | None) -> None:
         """List the available images that the model may take."""
-        listed = self.library.images(self.library.kind_of(self.model))
+        listed = self.library.images(self.library.listed_kind(self.model))
         thumbnails = await run_in_thread(self._load_thumbnails, [(image.key, image.name) for image in listed[:limit]])
         if self.context.client.is_deleted:
             return
@@ -126,7 +130,7 @@ class InputPicker:
         element = ui.html(f'<img src="{uri}" alt="">', sanitize=False, tag="button").classes("thumb")
         # set without parsing, since names may contain any character
         element.props("type=button").props.update({"title": name, "aria-label": name})
-        element.on("click", lambda: self.pick_image(key))
+        element.on("click", lambda: self.pick_image(self.written.replaced(key)))
         return element
 
     def _load_thumbnails(self, images: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
@@ -173,5 +177,5 @@ class InputPicker:
             return
         if self.context.client.is_deleted:
             return
-        self.pick_image(key)
+        self.pick_image(self.written.replaced(key))
         await self.list_images(INITIAL_THUMBNAILS)

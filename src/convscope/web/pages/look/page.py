@@ -276,6 +276,7 @@ class LookPage:
             return  # the error is shown with the prediction
         if turn == self._turn and not self.context.client.is_deleted:
             self.answer.set_model(model, view)
+            self.inputs.written.show(model.input, view.image)
 
     async def _prediction_for(self, view: View) -> render.Answer | str:
         try:

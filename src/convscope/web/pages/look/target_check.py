@@ -9,6 +9,7 @@ from convscope.values import Detections, Prediction, Segmentation
 from convscope.web.frame.page_context import PageContext
 from convscope.web.jobs.async_wait import run_in_thread
 from convscope.web.requests.models_and_images import Library
+from convscope.web.requests.target_files import refuse_files
 from convscope.web.requests.url_state import View
 
 ALL_CLASSES = 1000
@@ -23,6 +24,7 @@ def target_class_index(library: Library, view: View) -> int | None:
     """
     if not view.target:
         return None
+    refuse_files(view.target)
     index = resolve_target(view.target, library.model(view.model), 1).index_of(0)
     return None if index is None or index < 0 else index
 

@@ -1,0 +1,141 @@
+from typing import Annotated
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from convscope.engine.inputs.specs import Images
+from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
+from convscope.engine.network.model import Model
+from convscope.engine.run.gradients import layer_evidence
+from convscope.errors import ParameterError
+from convscope.runtime.declaration import lens
+from convscope.runtime.layer_maps import maps_to_values
+from convscope.spec import Param
+from convscope.values import Attribution
+from convscope.values.facts import Fact
+
+
+@lens(
+    family="activations",
+    title="Feature similarity",
+    cite="amir2021deep",
+    asks="Which places does this layer describe like a chosen place, in the same image or in another?",
+    reads="Warm regions have features that point the same way as those of the place, cool regions the opposite way. "
+    "Alike for the layer need not mean alike for the answer.",
+    claims={"deterministic"},
+    fails={"class-sensitive": "uses activations only", "completeness": "not a decomposition of any score"},
+)
+def similarity(
+    model: Model,
+    image: Images,
+    *,
+    guide: Images | None = None,
+    layer: Layers = LAST_SPATIAL,
+    place: Annotated[
+        str,
+        Param(
+            help="row and column of the place, in pixels of the prepared input, as '120x88'; empty: the middle",
+            joined="x",
+            min=0,
+            max=65535,
+        ),
+    ] = "",
+) -> list[Attribution]:
+    """Compare the features of one place with those of all places, by the cosine of the angle between them.
+
+        map(p) = f(q) · f(p) / (‖f(q)‖ ‖f(p)‖)
+
+    f(p) are the channels of the layer at position p. With a guide, the place q lies in the guide, and the map shows
+    where in the image it is matched.
+
+    Args:
+        model: the network, with convolutions or with tokens.
+        image: one image or several.
+        guide: a second image in which the place lies.
+        layer: one layer or several, whose maps are each divided by their peak and averaged; the last layer with spatial
+            extent by default.
+        place: the place q; the position of the layer in which it lies is taken.
+
+    Returns:
+        A map from -1 to 1 at the layer's resolution, enlarged bilinearly. The notes state where the place is matched
+        (with a guide), and whether the match is matched back to the place.
+
+    Raises:
+        UnknownName: no such layer.
+        LayerError: the layer never runs or has no spatial extent.
+        ParameterError: the place lies outside the input.
+
+    Differs from the paper: the outputs of any layer are compared, where the paper has keys of attention.
+
+    Example:
+        >>> import convscope as cs
+        >>> s = cs.similarity(cs.load("bundled:shapes"), "sample:shapes/7", place="20x30")
+        >>> tuple(s.values.shape), float(s.layer_values["layer3"].max().round(decimals=3))
+        ((64, 64), 1.0)
+
+    Source: :cite:`amir2021deep`, section 3; matches that are matched back are its best buddies.
+    """
+    position = _position(place, image.extent)
+    evidence = layer_evidence(model, image, None, layer)
+    second = evidence if guide is None else layer_evidence(model, guide, None, layer)
+    maps: dict[str, Tensor] = {}
+    notes: list[dict[str, str]] = [{"place": _described(position)} for _ in range(len(image))]
+    for address in layer:
+        features = F.normalize(evidence[address].activation.flatten(2), dim=1)
+        searched = second[address].activation
+        grid = tuple(searched.shape[2:])
+        cell = _cell(position, image.extent, grid)
+        queries = F.normalize(searched.flatten(2), dim=1).expand(len(features), -1, -1)
+        alike = torch.einsum("nc,ncp->np", queries[:, :, cell], features)
+        maps[address] = alike.view(len(alike), *evidence[address].activation.shape[2:])
+        if guide is not None:
+            for row, note in enumerate(notes):
+                note[Fact("match at {layer}", layer=address)] = _match(
+                    alike[row], features[row], queries[row], cell, tuple(maps[address].shape[1:]), image.extent
+                )
+    return maps_to_values(model, image, None, maps, notes=notes)
+
+
+def _position(place: str, extent: tuple[int, ...]) -> tuple[int, ...]:
+    """The place by its index along each axis of the input."""
+    if not place:
+        return tuple(length // 2 for length in extent)
+    position = tuple(int(part) for part in place.lower().replace("×", "x").split("x"))
+    if len(position) != len(extent) or any(p >= length for p, length in zip(position, extent, strict=True)):
+        size = "×".join(map(str, extent))
+        raise ParameterError(f"place must lie in the prepared input of {size}, counted from 0, got {place!r}")
+    return position
+
+
+def _cell(position: tuple[int, ...], extent: tuple[int, ...], grid: tuple[int, ...]) -> int:
+    """The number of the layer's position in which a place of the input lies."""
+    number = 0
+    for p, length, size in zip(position, extent, grid[-len(extent) :], strict=True):
+        number = number * size + min(size - 1, p * size // length)
+    return number
+
+
+def _match(
+    alike: Tensor, features: Tensor, searched: Tensor, cell: int, grid: tuple[int, ...], extent: tuple[int, ...]
+) -> Fact:
+    """Where one image has the most similar features (C, positions), and whether these are matched back to the cell."""
+    best = int(alike.argmax())
+    back = int((features[:, best] @ searched).argmax())
+    place, cosine = _described(_center(best, grid, extent)), f"{float(alike[best]):.2f}"
+    if back == cell:
+        return Fact("{place}, cosine {cosine}, which is matched back", place=place, cosine=cosine)
+    return Fact("{place}, cosine {cosine}, which is matched to another place", place=place, cosine=cosine)
+
+
+def _center(cell: int, grid: tuple[int, ...], extent: tuple[int, ...]) -> tuple[int, ...]:
+    """The middle of a position of the layer as a place of the input."""
+    place = []
+    for size, length in zip(reversed(grid[-len(extent) :]), reversed(extent), strict=True):
+        place.append(int((cell % size + 0.5) * length / size))
+        cell //= size
+    return tuple(reversed(place))
+
+
+def _described(place: tuple[int, ...]) -> str:
+    return "x".join(map(str, place))
