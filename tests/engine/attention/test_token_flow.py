@@ -16,7 +16,7 @@ PICTURE = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
 class TwoLayers(nn.Module):
-    """Attends among 4 × 4 patches; then among 2 × 2 merged ones, or with two learned queries to the patches and each other."""
+    """Attends among 4 × 4 patches; then among 2 × 2 merged ones, or with learned queries to them and among those."""
 
     def __init__(self, *, merges: bool) -> None:
         super().__init__()
