@@ -11,7 +11,7 @@ def test_the_setting_is_restored_after_an_error(fast: bool) -> None:
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(fast)
     try:
-        with pytest.raises(ValueError, match="^False$"), without_attention_fast_path():
+        with pytest.raises(ValueError, match=r"^False$"), without_attention_fast_path():
             raise ValueError(torch.backends.mha.get_fastpath_enabled())
         assert torch.backends.mha.get_fastpath_enabled() is fast
     finally:
