@@ -8,7 +8,9 @@ import pytest
 import convscope as cs
 from convscope.spec import LensSpec
 from tests.conformance.selections import EACH_IMAGE, MAPS, TARGETED_MAPS, for_each, for_every_lens
+from tests.conftest import picture_model
 from tests.lens_calls import REPETITIONS, assert_same, call_lens, call_lens_as_list
+from tests.nets import ResidualNet, build_for, seeded
 
 for_every_image_lens = for_each(EACH_IMAGE)
 
@@ -66,11 +68,14 @@ def test_the_size_of_chunks_does_not_change_the_values(
         assert_same(value, expected, tolerance=1e-4)
 
 
+@pytest.mark.parametrize("attends", [False, True])
 def test_lenses_that_share_their_passes_give_the_values_of_each_alone(
-    model: cs.Model, pictures: list[np.ndarray]
+    attends: bool, pictures: list[np.ndarray]
 ) -> None:
-    repetitions: dict[str, Any] = {**REPETITIONS}
-    fitting = [spec for spec in MAPS if "attention" not in spec.needs]
+    fitting = [spec for spec in MAPS if ("attention" in spec.needs) == attends]
+    known = {name for spec in fitting for name in spec.parameters}
+    repetitions: dict[str, Any] = {name: count for name, count in REPETITIONS.items() if name in known}
+    model = picture_model(seeded(build_for(fitting[0], ResidualNet)))
     comparison = cs.compare(model, pictures, [spec.command for spec in fitting], **repetitions)
     for spec, column in zip(fitting, zip(*comparison.rows, strict=True), strict=True):
         for value, alone in zip(column, call_lens(spec, model, pictures), strict=True):

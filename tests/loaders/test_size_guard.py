@@ -67,9 +67,10 @@ def test_an_operation_that_writes_into_its_operand_creates_nothing() -> None:
         (lambda: torch.rand(SMALL, 1) * torch.rand(SMALL), "mul"),
         (lambda: F.pad(X, (0, SMALL)), "constant_pad_nd"),
         (lambda: torch.empty(0).resize_(2 * SMALL), "resize_"),
+        (lambda: torch.ops.aten._resize_output_(torch.empty(0), [2 * SMALL], torch.device("cpu")), "_resize_output_"),
         (lambda: torch.add(X, 1, out=torch.empty(0)).expand(SMALL, 2, 4, 9, 7).clone(), "expand"),
     ],
-    ids=["convolution", "product", "padding", "resizing", "expansion"],
+    ids=["convolution", "product", "padding", "resizing", "resized for output", "expansion"],
 )
 def test_an_operation_with_a_huge_result_is_refused_before_it_runs(run: Callable[[], Tensor], operation: str) -> None:
     refused = pytest.raises(LoadError, match=f"its operation '{operation}' would create [0-9,]+ numbers")

@@ -106,8 +106,8 @@ _SIZE_OF_FIRST_OPERAND = frozenset(
 @functools.cache
 def _writes_into_operands(function: Any) -> bool:
     """Whether an operation returns nothing but operands whose memory it keeps, as ``relu_`` does."""
-    returns = function._schema.returns
-    if not returns or function.overloadpacket.__name__.startswith(("resize", "set_")):
+    returns, names = function._schema.returns, {argument.name for argument in function._schema.arguments}
+    if not returns or torch.Tag.inplace_view in function.tags or "size" in names:  # it may change the operand's size
         return False
     writes = all(result.alias_info is not None and result.alias_info.is_write for result in returns)
     return writes and not any(argument.is_out for argument in function._schema.arguments)

@@ -18,6 +18,7 @@ PICTURES = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed
 _GENERATOR = torch.Generator().manual_seed(2)
 POSITIONS = torch.arange(TOKENS)
 TABLE = torch.randn(HEADS, TOKENS, TOKENS, generator=_GENERATOR)
+MIXING = torch.tensor([[0.9, 0.1], [0.3, 0.7]])
 ALIBI = -torch.tensor([0.5, 0.25])[:, None, None] * (POSITIONS[:, None] - POSITIONS).abs()
 MASK = (torch.rand(TOKENS, TOKENS, generator=_GENERATOR) > 0.4) | torch.eye(TOKENS, dtype=torch.bool)
 CAUSAL = torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril()
@@ -89,6 +90,10 @@ SPELLINGS: dict[str, tuple[Attend, Callable[[Tensor, Tensor], Tensor]]] = {
         lambda q, k, v: products(rotated_as_complex(q), rotated_as_complex(k)).softmax(-1) @ v,
         lambda q, k: softmax(products(rotated(q), rotated(k))),
     ),
+    "mixed heads and dropout": (
+        lambda q, k, v: F.dropout(mixed_heads(products(q, k).softmax(-1)), 0.5, training=False) @ v,
+        lambda q, k: torch.einsum("gh,bhij->bgij", MIXING, softmax(products(q, k))),
+    ),
     "grouped queries": (
         lambda q, k, v: F.scaled_dot_product_attention(q, k[:, :1], v[:, :1], enable_gqa=True),
         lambda q, k: softmax(products(q, k[:, :1])),
@@ -119,6 +124,10 @@ SPELLINGS: dict[str, tuple[Attend, Callable[[Tensor, Tensor], Tensor]]] = {
         lambda q, k: softmax(products(q, k)),
     ),
 }
+
+
+def mixed_heads(weights: Tensor) -> Tensor:
+    return F.linear(weights.permute(0, 2, 3, 1), MIXING).permute(0, 3, 1, 2)
 
 
 def largest_only(logits: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Where a network attends: tokens that form no grid, single tokens, other sizes, compiled and packaged networks."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -48,16 +49,30 @@ def test_tokens_without_a_grid_are_refused(lens: Callable[..., Any], options: di
 
 def test_heads_are_measured_without_a_grid() -> None:
     heads = cs.attention_heads(cs.Model(network(fused, dropped=3)), PICTURES)
-    assert heads.entropy["forward"].isfinite().all()
+    net = network(fused, dropped=3)
+    with torch.no_grad():
+        q, k, _ = net.heads(net.tokens(PICTURES))
+    weights = (q @ k.mT / 8**0.5).softmax(-1)
+    expected = -(weights * weights.log()).sum(-1).mean((0, 2)) / math.log(14)
+    torch.testing.assert_close(heads.entropy["forward"], expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("lens", MAPS[1:], ids=lambda lens: lens.__name__)
-def test_a_single_token_attends_to_itself(lens: Callable[..., Any]) -> None:
-    model = cs.Model(network(fused, patch=32, class_token=False))
-    assert maps_of(model.module).tolist() == [[[1.0]]] * 2
-    values = lens(model, PICTURES[:1]).values
-    assert values.shape == (SIDE, SIDE)
-    torch.testing.assert_close(values, values.mean().expand_as(values))
+def test_a_single_token_attends_to_itself() -> None:
+    net = network(fused, patch=32, class_token=False)
+    assert maps_of(net).tolist() == [[[1.0]]] * 2
+    with torch.no_grad():
+        v = net.heads(net.tokens(PICTURES[:1]))[2][0, :, 0]
+        slopes = torch.stack([net.head.weight[0] @ net.out.weight[:, 8 * h : 8 * h + 8] @ v[h] for h in range(2)])
+    raises_score = float(slopes.clamp(min=0).mean())  # of the two heads, one raises the score
+    assert raises_score > 0 > slopes.min()
+    model = cs.Model(net)
+    for values, expected in (
+        (cs.attention_rollout(model, PICTURES[:1]).values, 1.0),
+        (cs.gradient_rollout(model, PICTURES[:1], target=0).values, 1.0),
+        (cs.transformer_attribution(model, PICTURES[:1], target=0).values, raises_score),
+        (cs.attention_x_gradient(model, PICTURES[:1], target=0).values, raises_score),
+    ):
+        torch.testing.assert_close(values, torch.full((SIDE, SIDE), expected), rtol=1e-4, atol=1e-6)
 
 
 class AnySize(nn.Module):

@@ -121,6 +121,20 @@ def test_sizes_that_are_fixed_are_refused(tmp_path: Path, pt2: Path) -> None:
         cs.predict(cs.load(pt2), torch.randn(1, 3, 20, 20))
 
 
+class Suffixes(nn.Module):
+    """Adds to each image those after it: the last images of a batch do not depend on the others."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flip(0).cumsum(0).flip(0)
+
+
+def test_a_program_whose_first_images_depend_on_later_ones_takes_no_other_number_of_them(tmp_path: Path) -> None:
+    save(silently(lambda: torch.export.export(Suffixes(), (images(1),))), tmp_path / "suffixes.pt2")
+    model = cs.load(tmp_path / "suffixes.pt2")
+    assert getattr(model.module, "batch", None) == 1
+    assert "run with other numbers" not in str(model.caveats)
+
+
 def test_a_program_with_several_inputs_is_refused(tmp_path: Path) -> None:
     class Two(nn.Module):
         def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -220,6 +234,29 @@ def test_hostile_programs_are_refused(pt2: Path, tmp_path: Path, name: str) -> N
     change, message = HOSTILE[name]
     with pytest.raises(LoadError, match=message):
         cs.load(with_program(pt2, tmp_path / "hostile.pt2", change))
+
+
+class Padded(nn.Module):
+    """A network of a few bytes that asks for 400 GB."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.pad(x, (0, 2**31)).mean((1, 2, 3))
+
+
+def test_sizes_are_bounded_when_a_program_first_runs(tmp_path: Path) -> None:
+    save(silently(lambda: torch.export.export(Padded(), (images(1),))), tmp_path / "padded.pt2")
+    refusal = (
+        r"padded.pt2' is refused: its operation '\w*pad\w*' would create [0-9,]+ numbers for an input of 768 numbers"
+    )
+    with pytest.raises(LoadError, match=refusal):
+        cs.load(tmp_path / "padded.pt2")
+
+
+def test_an_expanded_example_explains_no_more_than_it_stores(tmp_path: Path) -> None:
+    example = torch.zeros(1, 3, 1, 1).expand(1, 3, 2**16, 2**16)
+    save(silently(lambda: torch.export.export(nn.ReLU(), (example,))), tmp_path / "expanded.pt2")
+    with pytest.raises(LoadError, match="'randn' would create 12,884,901,888 numbers for an input of 3 numbers"):
+        cs.load(tmp_path / "expanded.pt2")
 
 
 def test_guards_are_not_evaluated(pt2: Path, tmp_path: Path) -> None:

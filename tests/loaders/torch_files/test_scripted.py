@@ -249,6 +249,17 @@ def test_tensors_beyond_their_record_are_refused(folder: Path, tmp_path: Path) -
         cs.load(rewritten(folder / "scripted.pt", tmp_path / "large.pt", enlarge))
 
 
+def test_the_input_that_a_trace_claims_is_not_allocated_unless_it_is_small(folder: Path, tmp_path: Path) -> None:
+    sizes, strides = b"K\x02K\x03K\x10K\x10t", b"M\x00\x03M\x00\x01K\x10K\x01t"  # of two images of 16 × 16
+    huge, zeros = b"K\x02K\x03J\x00\x00\x01\x00J\x00\x00\x01\x00t", b"K\x00K\x00K\x00K\x00t"
+
+    def enlarge(name: str, content: bytes) -> bytes:
+        return content.replace(sizes, huge).replace(strides, zeros) if name.endswith("traced_inputs.pkl") else content
+
+    with pytest.raises(LoadError, match="is refused: its operation 'randn' would create 25,769,803,776 numbers"):
+        cs.load(rewritten(folder / "traced.pt", tmp_path / "large.pt", enlarge))
+
+
 def test_a_pickle_that_numbers_its_objects_far_apart_is_refused(folder: Path, tmp_path: Path) -> None:
     def renumber(name: str, content: bytes) -> bytes:
         return content[:2] + b"K\x01r\xff\xff\xff\x7f0" + content[2:] if name.endswith("/data.pkl") else content

@@ -12,6 +12,7 @@ from convscope.samples.attention_network import PairsNet
 
 SEEDS = (1, 2)
 GRID = 8
+LAYERS = ["blocks.0.attn", "blocks.1.attn", "blocks.2.attn"]
 
 
 @functools.cache
@@ -67,7 +68,8 @@ def with_gradients(number: int, target: int) -> list[tuple[Tensor, Tensor]]:
 
 
 def assert_on_grid(value: cs.Attribution, expected: Tensor) -> None:
-    """The map on the grid of tokens is that of the twin; the class token is left out."""
-    (actual,) = value.layer_values.values()
+    """The map on the grid of tokens, of the last layer, is that of the twin; the class token is left out."""
+    ((layer, actual),) = value.layer_values.items()
+    assert layer == LAYERS[-1]
     error = (actual.double() - expected.reshape(GRID, GRID)).abs().max()
     assert float(error) < 1e-4 * float(expected.abs().max())

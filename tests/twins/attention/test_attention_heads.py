@@ -28,6 +28,7 @@ def attention_heads(weights: Tensor) -> tuple[float, float, float]:
 
 def test_the_statistics_are_those_of_the_twin() -> None:
     value = cs.attention_heads(by_hand.model(), by_hand.names())
+    assert list(value.roles) == by_hand.LAYERS
     for layer, name in enumerate(value.roles):
         images = [by_hand.weights_and_scores(number)[0][layer].detach() for number in range(len(by_hand.SEEDS))]
         for head in (0, 3):
@@ -37,14 +38,13 @@ def test_the_statistics_are_those_of_the_twin() -> None:
 
 
 def test_heads_are_called_by_what_they_do() -> None:
+    similarity = torch.eye(5)
+    similarity[4, 3] = similarity[3, 4] = 0.999
     means = HeadMeans(
         entropy=torch.tensor([1.0, 0.5, 0.5, 0.5, 0.5]),
         distance=torch.tensor([30.0, 30.0, 4.0, 25.0, 25.0]),
         reach=torch.tensor([1.0, 1.0, 0.1, 0.8, 0.8]),
         beside=torch.tensor([0.0, 0.95, 0.0, 0.0, 0.0]),
-        similarity=torch.eye(5) + torch.ones(5, 5).triu(4) * 0 + torch.diag(torch.ones(1), -4),
+        similarity=similarity,
     )
-    similarity = torch.eye(5)
-    similarity[4, 3] = similarity[3, 4] = 0.999
-    means = HeadMeans(means.entropy, means.distance, means.reach, means.beside, similarity)
     assert means.roles() == ("uniform", "beside", "local", "global", "copy of 3")

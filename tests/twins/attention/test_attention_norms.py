@@ -35,6 +35,7 @@ def attention_norms(weights: Tensor, values: Tensor, projection: Tensor, heads: 
 def test_norms_are_those_of_the_twin(heads: str) -> None:
     maps = cs.attention_norms(by_hand.model(), by_hand.names(), heads=heads)  # type: ignore[call-overload]
     for number, value in enumerate(maps):
+        assert list(value.layer_values) == by_hand.LAYERS
         net: Any = by_hand.in_double()
         tokens = by_hand.embedded(net, number)
         layers = [layer.detach() for layer in by_hand.weights_and_scores(number)[0]]

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from convscope.engine.attention.operations import AttentionOperation, FusedAttention, WeightedSum
 from convscope.engine.attention.softmax_tracking import SoftmaxTracker
 from convscope.engine.ops.aten_spelling import torch_spelling
+from convscope.engine.ops.attention_fast_path import without_attention_fast_path
 from convscope.engine.ops.call import Call
 from convscope.engine.ops.module_of_call import ModuleLocator
 
@@ -67,13 +68,8 @@ class AttentionMode(TorchFunctionMode):
 @contextmanager
 def reading_attention(module: nn.Module, reader: Reader) -> Iterator[AttentionMode]:
     """Hand every operation of the network that attends to ``reader``, while it runs inside the context."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with AttentionMode(module, reader) as mode:
-            yield mode
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
+    with without_attention_fast_path(), AttentionMode(module, reader) as mode:
+        yield mode
 
 
 def differentiable(weights: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from convscope.engine.graph.dependence import Dependence
 from convscope.engine.graph.recorder import OperationRecord, Recorder, TensorOrigin
 from convscope.engine.network.hooks import first_tensor
 from convscope.engine.network.vmap import under_vmap
+from convscope.engine.ops.attention_fast_path import without_attention_fast_path
 from convscope.errors import InputError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def record_graph(
     recorder.start(network_input)
     starts_at_module = model.binding is None  # else the input is no argument of the module, but is turned into some
     modules_recorded = _recording_modules(model.module, recorder, graph, starts_at_module=starts_at_module)
-    with torch.no_grad(), _without_attention_fast_path(), modules_recorded:
+    with torch.no_grad(), without_attention_fast_path(), modules_recorded:
         if find_output:
             output = model.run_recorded(network_input, recorder)
             origin = recorder.origin(output)
@@ -215,17 +216,6 @@ def _record_ports(name: str, values: Any, recorder: Recorder, graph: ForwardGrap
             (),
             tensor.dtype,
         )
-
-
-@contextmanager
-def _without_attention_fast_path() -> Iterator[None]:
-    """Have ``nn.MultiheadAttention`` run as separate operations instead of one fused kernel."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 def _refuse_several_inputs(model: "Model") -> None:

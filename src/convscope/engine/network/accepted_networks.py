@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from convscope.engine.inputs.specs import InputSpec, TensorInput
-from convscope.engine.network.exported_layers import example_input, is_program, layers_of_program
+from convscope.engine.network.exported_layers import (
+    accept_other_batches,
+    example_input,
+    is_program,
+    layers_of_program,
+)
 from convscope.engine.network.foreign_models import convert_foreign
 from convscope.engine.network.operation_lists import OperationModule
 from convscope.engine.network.scores_only import ScoresOnly
@@ -42,7 +47,9 @@ def accept(network: Any) -> AcceptedNetwork:
         InputError: it is neither a network nor a function.
     """
     if is_program(network):
-        example, module = example_input(network), unwrapped(layers_of_program(network))
+        example, layers = example_input(network), layers_of_program(network)
+        accept_other_batches(layers, network)
+        module = unwrapped(layers)
         input = None if example is None else TensorInput(tuple(example.shape[1:]))
         return AcceptedNetwork(module, _own_name(module), "python:torch.export.ExportedProgram", input)
     converted = convert_foreign(network)

@@ -60,7 +60,7 @@ def is_program(value: Any) -> bool:
 
 
 def layers_of_program(program: Any) -> ExportedNetwork:
-    """The network of an exported program, in eval mode.
+    """The network of an exported program, in eval mode; nothing of it is run.
 
     Raises:
         InputError: the program takes several tensors.
@@ -71,7 +71,6 @@ def layers_of_program(program: Any) -> ExportedNetwork:
         unflattened = torch.export.unflatten(program)
     network = _Conversion().root(unflattened, sizes)
     network.eval()
-    _accept_other_batches(network, program)
     return network
 
 
@@ -257,8 +256,11 @@ def _attribute(module: nn.Module, address: str) -> Any:
     return getattr(module.get_submodule(parent), name)
 
 
-def _accept_other_batches(network: ExportedNetwork, program: Any) -> None:
-    """Let a program that was exported for a fixed number of images take any number, if it then computes the same."""
+def accept_other_batches(network: ExportedNetwork, program: Any) -> None:
+    """Let a program that was exported for a fixed number of images take any number, if it then computes the same.
+
+    The network runs: twice for the number of images of its example, and once for both together.
+    """
     example = example_input(program)
     if network.batch is None or example is None or example.is_meta or len(example) != network.batch:
         return
@@ -269,7 +271,7 @@ def _accept_other_batches(network: ExportedNetwork, program: Any) -> None:
         torch.randn(example.shape, generator=noise, device="cpu", dtype=torch.float32).to(example) for _ in range(2)
     ]
     with torch.no_grad():
-        alone = _tensors(network(parts[1].clone()))
+        alone = [_tensors(network(part.clone())) for part in parts]
     operations = [step for module in network.modules() for step in _views_of(module, network.batch)]
     kept = [(step.function, step.args) for step in operations]
     batch = network.batch
@@ -282,10 +284,10 @@ def _accept_other_batches(network: ExportedNetwork, program: Any) -> None:
         with torch.no_grad():
             joint = _tensors(network(torch.cat(parts)))
         same = all(
-            part.ndim > 0
-            and together.shape == (2 * len(part), *part.shape[1:])
-            and torch.allclose(together[len(part) :], part, rtol=1e-4, atol=1e-5)
-            for together, part in zip(joint, alone, strict=True)
+            first.ndim > 0
+            and together.shape == (2 * len(first), *first.shape[1:])
+            and torch.allclose(together, torch.cat([first, second]), rtol=1e-4, atol=1e-5)
+            for together, first, second in zip(joint, *alone, strict=True)
         )
     except (RuntimeError, ValueError, IndexError):
         same = False

@@ -53,7 +53,6 @@ def token_maps_to_values(
     numbers: Tensor,
     *,
     site: AttentionSite,
-    signed: bool = False,
     noted: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Attribution]:
     """Values from one number per token (N, tokens): a map over the grid of tokens, resized to the input.
@@ -75,7 +74,7 @@ def token_maps_to_values(
         target,
         resize(maps, images.extent),
         layer_values={site.name: maps},
-        signed=signed,
+        signed=False,
         notes=notes,
         why_blank=NO_WEIGHT if target is None else NO_WEIGHT_RAISES,
     )

@@ -1,7 +1,8 @@
 """The file formats of PyTorch that hold a whole network: exported programs, TorchScript, pickled modules."""
 
-import functools
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from convscope.spec import file_format
 from convscope.values.facts import Fact
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from convscope.engine.inputs.specs import InputSpec
     from convscope.engine.network.model import Model
@@ -32,7 +33,7 @@ def open_exported(path: Path, *, options: Mapping[str, str], weights: str | Path
     """Open the network of an exported program; its example input gives the shape of inputs."""
     import torch
 
-    from convscope.engine.network.exported_layers import example_input, layers_of_program
+    from convscope.engine.network.exported_layers import accept_other_batches, example_input, layers_of_program
     from convscope.loaders.torch_files.exported import read_program, run_program
 
     program = read_program(path)
@@ -44,9 +45,14 @@ def open_exported(path: Path, *, options: Mapping[str, str], weights: str | Path
         reason = " ".join(str(error).split())[:160]
         raise LoadError(f"{str(path)!r} cannot be opened: {type(error).__name__}: {reason}") from error
     example = example_input(program)
+    inputs = 0 if example is None or example.layout is not torch.strided else _stored_numbers(example)
+    with _guarded_run(path, inputs):
+        accept_other_batches(network, program)
     model = _model(network, path, weights, trust, None if example is None else tuple(example.shape))
     if weights is None and example is not None:
-        _check(model, path, example, functools.partial(run_program, program), f"torch.export {torch.__version__}")
+        with _guarded_run(path, inputs):
+            expected = run_program(program, example.clone())
+        _check(model, example, expected, f"torch.export {torch.__version__}")
     if network.sizes and network.sizes[0] is not None and network.batch is None:
         model.caveats += (
             Fact("exported for {count} images at once, and run with other numbers of them", count=network.sizes[0]),
@@ -66,6 +72,7 @@ def open_scripted(path: Path, *, options: Mapping[str, str], weights: str | Path
     """Open the network of a TorchScript archive; ``?arguments=16000`` fixes what its forward takes beside the input."""
     import torch
 
+    from convscope.loaders.size_guard import SMALL
     from convscope.loaders.torch_files.scripted import check_parameters, read_script, set_arguments
 
     script = read_script(path, trust=trust)
@@ -83,8 +90,10 @@ def open_scripted(path: Path, *, options: Mapping[str, str], weights: str | Path
         )
     elif weights is None and script.example is not None:
         noise = torch.Generator().manual_seed(0)
-        example = torch.randn(script.example, generator=noise, device="cpu", dtype=torch.float32)
-        _check(model, path, example, script.run_original, f"TorchScript of torch {torch.__version__}")
+        with _guarded_run(path, min(math.prod(script.example), SMALL)):  # the numbers of its input are not in the file
+            example = torch.randn(script.example, generator=noise, device="cpu", dtype=torch.float32)
+            expected = script.run_original(example.clone())
+        _check(model, example, expected, f"TorchScript of torch {torch.__version__}")
     return model
 
 
@@ -131,20 +140,39 @@ def _input(example: tuple[int, ...]) -> "InputSpec | None":
     return TensorInput(example[1:]) if len(example) > 2 else None
 
 
-def _check(model: "Model", path: Path, example: Any, run: Callable[[Any], Any], engine: str) -> None:
-    """Compare the network with PyTorch's own run of the file, where it returns one tensor."""
-    from torch import Tensor
+def _stored_numbers(x: "Tensor") -> int:
+    """How many numbers a tensor has in memory: one that is expanded has fewer than its sizes say."""
+    return min(x.numel(), x.untyped_storage().nbytes() // x.itemsize)
 
-    from convscope.loaders.conversion_check import check_conversion
+
+@contextmanager
+def _guarded_run(path: Path, inputs: int) -> Iterator[None]:
+    """Run the network of a file for the first time, on tensors that the file or as many inputs explain.
+
+    Args:
+        path: the file.
+        inputs: the numbers of the network's input, at most those that are stored.
+
+    Raises:
+        LoadError: it asks for larger tensors, or raises an error.
+    """
     from convscope.loaders.size_guard import bounded_sizes
 
     try:
-        with bounded_sizes(path.stat().st_size, example.numel()):
-            expected = run(example.clone())
+        with bounded_sizes(path.stat().st_size, inputs):
+            yield
     except LoadError as error:
         raise LoadError(f"{str(path)!r} is refused: {error}") from error
     except Exception as error:  # the network itself raises it, in PyTorch too
         reason = " ".join(str(error).split())[:160]
-        raise LoadError(f"{model.name} raises {type(error).__name__} on its own example input: {reason}") from error
+        raise LoadError(f"{path.stem} raises {type(error).__name__} on its own example input: {reason}") from error
+
+
+def _check(model: "Model", example: "Tensor", expected: Any, engine: str) -> None:
+    """Compare the network with PyTorch's own run of the file, where it returns one tensor."""
+    from torch import Tensor
+
+    from convscope.loaders.conversion_check import check_conversion
+
     if isinstance(expected, Tensor):
         check_conversion(model, example, expected.detach().float().numpy(), engine=engine)
