@@ -9,7 +9,7 @@ import torch
 
 import convscope as cs
 from convscope.engine.context.metering import report_progress
-from convscope.errors import ModelFailed, ParameterError
+from convscope.errors import InputNotAccepted, ModelFailed, ParameterError
 from convscope.values import Attribution, Value
 from convscope.web.jobs.job import BatchSpec, Job, State
 from convscope.web.jobs.results import ResultCache, size_in_bytes
@@ -104,9 +104,10 @@ def test_results_are_cached(jobs):
     [
         (ParameterError("samples must be 1 to 9"), "samples must be 1 to 9", True),
         (ModelFailed("the network raised"), "the network raised", False),
+        (InputNotAccepted("the input is too short"), "the input is too short", True),
         (ZeroDivisionError("oh"), "unexpected ZeroDivisionError: oh", False),
     ],
-    ids=["refused", "model", "unexpected"],
+    ids=["refused", "model", "input", "unexpected"],
 )
 def test_failure_is_reported_and_workers_survive(jobs, error, sentence, refused):
     def fail() -> Value:

@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from convscope.errors import ConvScopeError, ModelFailed, UnknownName
+from convscope.errors import ConvScopeError, InputNotAccepted, ModelFailed, UnknownName
 from convscope.web.api.listing import add_listing_routes
 from convscope.web.api.runs import add_run_routes
 from convscope.web.api.schemas import API_PREFIX, ErrorResponse
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["API_PREFIX", "mount_api"]
 
-STATUS_CODES = {UnknownName: 404, ModelFailed: 500, NoRoom: 507}
-"""Status codes of errors other than 422."""
+STATUS_CODES = {UnknownName: 404, InputNotAccepted: 422, ModelFailed: 500, NoRoom: 507}
+"""Status codes of errors, the first kind that fits; 422 of all others."""
 
 
 def mount_api(application: FastAPI, services: "Services") -> None:

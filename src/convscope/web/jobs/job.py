@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from convscope.engine.context.metering import reporting, watching
-from convscope.errors import Cancelled, ConvScopeError, ModelFailed
+from convscope.errors import Cancelled, ConvScopeError, InputError, ModelFailed
 from convscope.values import Value
 
 
@@ -133,7 +133,8 @@ class Job:
         except Cancelled:
             self.state = State.CANCELLED
         except ConvScopeError as error:
-            self.error, self.refused = str(error), not isinstance(error, ModelFailed)
+            self.error = str(error)
+            self.refused = isinstance(error, InputError) or not isinstance(error, ModelFailed)
             self.state = State.FAILED
         except BaseException as error:  # a user's network may raise anything, even SystemExit; the worker survives
             self.error, self.state = f"unexpected {type(error).__name__}: {error}", State.FAILED
