@@ -32,7 +32,10 @@ def test_a_signal_is_brought_to_the_rate_and_the_length_of_the_network(tmp_path:
     expected = np.sin(2 * np.pi * 5 * np.arange(720) / 360)
     inner = slice(20, 700)  # the filter knows nothing beyond the ends
     assert np.abs(sample.tensor[0, inner].numpy() - expected[inner]).max() < 0.01
-    assert sample.remark == "resampled from 500 to 360 samples per second"
+    assert sample.remark == (
+        "resampled from 500 to 360 samples per second, "
+        "the signal has 1080 samples, and the network takes 720: the rest is left out"
+    )
     assert sample.grid.spacing == (1 / 360,)
     assert sample.grid.channel_names == ("MLII",)
 
@@ -65,6 +68,31 @@ def test_a_record_keeps_the_names_of_channels_and_the_rate(tmp_path: Path) -> No
 
 
 # Scaling
+
+
+def test_a_signal_of_another_length_is_mentioned() -> None:
+    spec = cs.SignalInput(shape=(1, 8), rate=4)
+
+    def remark(count: int, rate: float = 4) -> str:
+        return spec.prepare_raw(RawInput(np.ones((1, count), np.float32), ("time",), (1 / rate,))).remark
+
+    assert remark(8) == ""
+    assert remark(9) == "the signal has 9 samples, and the network takes 8: the rest is left out"
+    assert remark(7) == "the signal has 7 samples, and the network takes 8: zeros are added"
+    assert remark(12, rate=8) == (
+        "resampled from 8 to 4 samples per second, the signal has 6 samples, and the network takes 8: zeros are added"
+    )
+
+
+def test_voxels_of_another_size_are_mentioned() -> None:
+    spec = cs.VolumeInput(spacing=(1, 1, 1))
+    values = np.zeros((1, 2, 4, 4), np.float32)
+    axes = ("depth", "height", "width")
+    assert spec.prepare_raw(RawInput(values, axes, (5, 0.7, 0.7))).remark == (
+        "resampled from voxels of 5×0.7×0.7 to 1×1×1 mm"
+    )
+    assert spec.prepare_raw(RawInput(values, axes, (1, 1, 1))).remark == ""
+    assert "no size of its voxels: 1×1×1 mm are assumed" in spec.prepare_array(values).remark
 
 
 def test_windows_standardization_and_means_are_applied_in_this_order() -> None:

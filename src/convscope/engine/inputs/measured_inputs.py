@@ -177,8 +177,32 @@ class SignalInput(MeasuredInput):
         grid = Grid(spacing, "s" if spacing else "", channel_names=raw.channel_names)
         values = self._scaled(values)
         if self.shape is not None:
+            remark = _joined(remark, _remark_on_length(values.shape[1], self.shape[1]))
             values, grid = cropped_or_padded(values, self.shape[1:], grid, at=self.keep)
         return values, grid, remark
+
+
+def _remark_on_length(count: int, length: int) -> str:
+    """What is said of a signal that is longer or shorter than what the network takes."""
+    if count > length:
+        return Fact(
+            "the signal has {count} samples, and the network takes {length}: the rest is left out",
+            count=count,
+            length=length,
+        )
+    if count < length:
+        return Fact(
+            "the signal has {count} samples, and the network takes {length}: zeros are added",
+            count=count,
+            length=length,
+        )
+    return ""
+
+
+def _joined(*remarks: str) -> str:
+    """Several remarks as one."""
+    present = [remark for remark in remarks if remark]
+    return present[0] if len(present) == 1 else Fact("{remarks}", remarks=present) if present else ""
 
 
 @dataclass(frozen=True)
@@ -270,15 +294,28 @@ class VolumeInput(MeasuredInput):
         grid, values = Grid(raw.spacing, raw.unit, raw.affine, raw.channel_names), raw.values
         if self.orientation is not None:
             values, grid = oriented(values, grid, self.orientation, raw.title)
+        remark: str = ""
         if self.spacing is not None:
+            remark = self._remark_on_spacing(grid)
             values, grid = self._at_spacing(values, grid)
         if self.shape is not None:
             if self.fit == "stretch":
                 values, grid = resized(values, self.shape[1:], grid)
             else:
                 values, grid = cropped_or_padded(self._scaled(values), self.shape[1:], grid)
-                return values, grid, ""
-        return self._scaled(values), grid, ""
+                return values, grid, remark
+        return self._scaled(values), grid, remark
+
+    def _remark_on_spacing(self, grid: Grid) -> str:
+        """What is said of voxels that have another size than those of the network, or none."""
+        spacing: tuple[float, ...] = self.spacing or ()
+        new = "×".join(f"{size:g}" for size in spacing)
+        if not grid.spacing:
+            return Fact("the file names no size of its voxels: {new} mm are assumed", new=new)
+        if np.allclose(grid.spacing, spacing, rtol=_SAME_RATE):
+            return ""
+        old = "×".join(f"{size:.4g}" for size in grid.spacing)
+        return Fact("resampled from voxels of {old} to {new} mm", old=old, new=new)
 
     def _at_spacing(self, values: Numbers, grid: Grid) -> tuple[Numbers, Grid]:
         """The volume with voxels of the size that the network takes; where the file says none, it is assumed."""
