@@ -45,6 +45,7 @@ def test_the_name_of_a_row_gives_its_numbers_again(row: list[float]) -> None:
         ({"age": 1, "pulse": 2, "sex": 0}, "the table has no feature 'sex'"),
         ([1, float("nan")], "the row holds NaN or infinite numbers"),
         (np.array(["60", "90"]), "the row holds <U2, not numbers"),
+        ("71,x", "'x' is no number: write the row as numbers with commas"),
     ],
 )
 def test_a_row_that_does_not_fit_is_refused(given: Any, message: str) -> None:

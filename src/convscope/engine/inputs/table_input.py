@@ -106,7 +106,8 @@ class TableInput(TensorInput):
 
     def open(self, address: str | Path) -> Any:
         """Read a file of numbers, or numbers that are written out, ``63,88,1.5``, without preparing them."""
-        is_row = all(_NUMBER.fullmatch(part) for part in str(address).split(","))
+        numbers = [_NUMBER.fullmatch(part) for part in str(address).split(",")]
+        is_row = all(numbers) or (len(numbers) > 1 and any(numbers) and not Path(address).exists())
         return self.row_of_text(str(address)) if is_row else read_input(address)
 
     def row_of_text(self, text: str) -> np.ndarray[Any, Any]:
