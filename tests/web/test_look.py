@@ -360,7 +360,7 @@ def test_keyboard_reaches_all_controls_with_visible_focus(visit: Visit) -> None:
     page.locator("body").press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     focused = set()
-    for _ in range(60):
+    for _ in range(120):
         page.keyboard.press("Tab")
         focused |= set(
             page.evaluate("[...document.activeElement.classList, document.activeElement.dataset.remembered]")
