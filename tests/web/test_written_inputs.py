@@ -14,6 +14,7 @@ from convscope.values import JointAttribution
 from convscope.web.api import API_PREFIX
 from convscope.web.requests.models_and_images import Library
 from convscope.web.requests.services import Services
+from convscope.web.requests.written_inputs import named_keys
 from convscope.web.server.app import build
 from tests import networks_of_several_inputs
 from tests.web.conftest import HERE
@@ -57,6 +58,11 @@ def test_api_takes_a_text(client: TestClient) -> None:
     body = {"lens": "predict", "model": "bundled:sequence", "image": "text:we drive past left now right and wait"}
     reply = client.post(f"{API_PREFIX}/run", params={"wait": 30}, json=body).json()
     assert client.get(reply["results"]["json"]).json()["labels"][0] == "right"
+
+
+def test_the_address_of_a_network_names_no_inputs() -> None:
+    assert named_keys("bundled:shapes?weights=none") == {}
+    assert named_keys(SAMPLE) == {"photo": "sample:shapes/7", "table": "text:71,9.5,1,80"}
 
 
 REFUSED = {

@@ -23,13 +23,9 @@ _FIRST_WORDS = 4
 
 
 def named_keys(key: str) -> dict[str, str]:
-    """The keys of several inputs by name; empty for the key of one."""
-    if key.startswith(_ISSUED):
-        return {}
-    try:
-        return written_inputs(key)
-    except ValueError:  # an unclosed quotation mark
-        return {}
+    """The keys of several inputs by name; empty for the key of one, and for an address, ``net.py?weights=none``."""
+    keys = {} if key.startswith(_ISSUED) else written_inputs(key)
+    return keys if any(own.startswith(_ISSUED) for own in keys.values()) else {}
 
 
 def text_of(key: str) -> str:
