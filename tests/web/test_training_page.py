@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -97,7 +98,8 @@ def test_updates_of_a_page_follow_each_other(monkeypatch: pytest.MonkeyPatch, tm
         shown = page.TrainingPage(TrainingLog(tmp_path), MagicMock(**{"client.is_deleted": False}))
         await asyncio.gather(shown.update(), shown._toggle_slow())
 
-    asyncio.run(grow_and_press())
+    with ThreadPoolExecutor(1) as thread:  # the loop of the browser runs in this one
+        thread.submit(lambda: asyncio.run(grow_and_press())).result()
     assert moments == ["begin False", "end False", "begin True", "end True"]
 
 

@@ -72,7 +72,7 @@ def similarity(
         >>> import convscope as cs
         >>> s = cs.similarity(cs.load("bundled:shapes"), "sample:shapes/7", place="20x30")
         >>> tuple(s.values.shape), float(s.layer_values["layer3"].max().round(decimals=3))
-        ((64, 64), 1.0)
+        ((96, 96), 1.0)
 
     Source: :cite:`amir2021deep`, section 3; matches that are matched back are its best buddies.
     """
