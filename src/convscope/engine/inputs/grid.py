@@ -1,11 +1,14 @@
 """Where the numbers of an input lie in time or space, and what its channels are called."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+
+from convscope.values.facts import Fact
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,3 +62,9 @@ class Sample:
     tensor: Tensor
     grid: Grid = Grid()
     remark: str = ""
+
+
+def joined_remarks(remarks: Iterable[str]) -> str:
+    """Several remarks about a preparation as one; the same remark is made once, and empty ones are left out."""
+    present = list(dict.fromkeys(remark for remark in remarks if remark))
+    return present[0] if len(present) == 1 else Fact("{remarks}", remarks=present) if present else ""

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from convscope.engine.inputs.grid import Grid, Sample
+from convscope.engine.inputs.grid import Grid, Sample, joined_remarks
 from convscope.engine.inputs.image_io import is_existing_folder
 from convscope.engine.inputs.input_files import input_extensions, is_one_input, read_input, split_address
 from convscope.engine.inputs.number_checks import finite_numbers
@@ -177,7 +177,7 @@ class SignalInput(MeasuredInput):
         grid = Grid(spacing, "s" if spacing else "", channel_names=raw.channel_names)
         values = self._scaled(values)
         if self.shape is not None:
-            remark = _joined(remark, _remark_on_length(values.shape[1], self.shape[1]))
+            remark = joined_remarks([remark, _remark_on_length(values.shape[1], self.shape[1])])
             values, grid = cropped_or_padded(values, self.shape[1:], grid, at=self.keep)
         return values, grid, remark
 
@@ -197,12 +197,6 @@ def _remark_on_length(count: int, length: int) -> str:
             length=length,
         )
     return ""
-
-
-def _joined(*remarks: str) -> str:
-    """Several remarks as one."""
-    present = [remark for remark in remarks if remark]
-    return present[0] if len(present) == 1 else Fact("{remarks}", remarks=present) if present else ""
 
 
 @dataclass(frozen=True)

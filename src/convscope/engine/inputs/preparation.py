@@ -9,7 +9,7 @@ import torch
 from PIL import Image as Pillow
 from torch import Tensor
 
-from convscope.engine.inputs.grid import Grid, Sample
+from convscope.engine.inputs.grid import Grid, Sample, joined_remarks
 from convscope.engine.inputs.image_io import apply_orientation, check_size
 from convscope.engine.inputs.raw_input import RawInput
 from convscope.engine.inputs.specs import ImageInput, Images, InputSpec, TensorInput
@@ -45,7 +45,7 @@ def read_images(images: Any, spec: InputSpec, *, device: torch.device, dtype: to
     if dtype not in (tensor.dtype, torch.float64, torch.float32):
         _check_finite(prepared, f"in the network's {str(dtype).removeprefix('torch.')} the input holds")
     from_tensors = isinstance(images, Tensor) or any(isinstance(member, Tensor) for member in members)
-    remark = _unprepared_warning(tensor, spec) if from_tensors else _remark_on(samples)
+    remark = _unprepared_warning(tensor, spec) if from_tensors else joined_remarks(sample.remark for sample in samples)
     return Images(prepared, names, single, spec, remark=remark, grids=_grids(samples, spec, len(prepared)))
 
 
@@ -54,12 +54,6 @@ def _grids(samples: list[Sample], spec: InputSpec, count: int) -> tuple[Grid, ..
     if samples or isinstance(spec, ImageInput) or not spec.grid.facts():
         return tuple(sample.grid for sample in samples)
     return (spec.grid,) * count
-
-
-def _remark_on(samples: list[Sample]) -> str:
-    """What must be said about the preparation of the samples; the same remark is made once."""
-    remarks = list(dict.fromkeys(sample.remark for sample in samples if sample.remark))
-    return remarks[0] if len(remarks) == 1 else Fact("{remarks}", remarks=remarks) if remarks else ""
 
 
 def _unprepared_warning(tensor: Tensor, spec: InputSpec) -> str:
