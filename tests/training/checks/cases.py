@@ -13,6 +13,7 @@ from tests.training.checks import (
     folder_cases,
     network_cases,
     run_cases,
+    shortcut_cases,
     spectrum_cases,
 )
 
@@ -46,6 +47,7 @@ HEALTHY: dict[str, Case] = {}
 """Check → its cases."""
 for _cases, _wrap in (
     (run_cases, lambda case: case), (network_cases, lambda case: case), (spectrum_cases, lambda case: case),
+    (shortcut_cases, lambda case: case),
     (explanation_cases, lambda case: case),
     (folder_cases, in_folder),
 ):  # fmt: skip

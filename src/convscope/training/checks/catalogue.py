@@ -29,6 +29,7 @@ from convscope.training.checks.removed_by_relu import removed_by_relu
 from convscope.training.checks.same_for_classes import same_for_classes
 from convscope.training.checks.saturated_score import saturated_score
 from convscope.training.checks.saturated_units import saturated_units
+from convscope.training.checks.shortcut import shortcut
 from convscope.training.checks.split_leak import split_leak
 from convscope.training.checks.stopped_gradient import stopped_gradient
 from convscope.training.checks.underfitting import underfitting
@@ -43,6 +44,7 @@ CHECKS: tuple[Check[Any], ...] = (
     dying_units,
     nonfinite_values, input_independence, wrong_preprocessing, batch_norm_statistics, dead_units,
     saturated_units, gradient_by_depth, duplicate_kernels, noise_kernels, weight_spectra,
+    shortcut,
     removed_by_relu, stopped_gradient, class_token_only, saturated_score, blank_map, nonfinite_map, flat_map,
     inverted_map, same_for_classes,
     split_leak, exact_duplicates, unreadable_images, unusual_images, unusual_sizes,

@@ -14,6 +14,7 @@ from convscope.engine.data.data_set import as_dataset
 from convscope.engine.layers.kernels import has_kernels, is_convolution
 from convscope.engine.network.hooks import first_tensor
 from convscope.engine.network.model import Model, as_model
+from convscope.training.checks.answer_maps import AnswerMaps, maps_of_answers
 from convscope.values import Distribution
 
 MOST_IMAGES, MOST_OBSERVED = 256, 64
@@ -47,6 +48,26 @@ class NetworkEvidence:
         """The distribution of the gradient of the loss over the parameters of every layer."""
         values: Distribution = call("parameter-gradients", self.model, _Labelled(self.tensor, self.classes))
         return values
+
+    @cached_property
+    def own_scores(self) -> Tensor:
+        """The scores of the images themselves."""
+        return self.scores(self.tensor)
+
+    @cached_property
+    def answers(self) -> Tensor | None:
+        """The class with the highest score for each image; None if the network gives no scores of several classes."""
+        scores = self.own_scores
+        return scores.argmax(1) if scores.ndim == 2 and scores.shape[1] > 1 else None
+
+    @cached_property
+    def answer_maps(self) -> AnswerMaps | None:
+        """Where the network looks for its answers; None if it does not answer classes of images."""
+        return maps_of_answers(self)
+
+    def class_name(self, index: int) -> str:
+        """The label of a class, or its number."""
+        return str(self.model.labels[index]) if self.model.labels else str(index)
 
     def scores(self, tensor: Tensor) -> Tensor:
         """The scores of prepared images, float32 on the CPU; nothing of the network or the images changes."""
