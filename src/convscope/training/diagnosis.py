@@ -55,6 +55,7 @@ def diagnose(
     log: TrainingLog | str | Path | None = None,
     data: str | Path | None = None,
     explanation: Any = None,
+    masks: Any = None,
     checks: Sequence[str] | None = None,
 ) -> Diagnosis:
     """Say what is wrong with a network, a training, a folder of images or an explanation, why, and how to mend it.
@@ -67,6 +68,7 @@ def diagnose(
         explanation: a map that a lens gave for one image: why is it blank, of one color, inverted or NaN? More can be
             said if the network and the image are given too, as ``model`` and ``images``, which are then not checked
             themselves.
+        masks: where the objects are on ``images``, one array (height, width) for each; those of samples are known.
         checks: names of checks; by default all that apply.
 
     Returns:
@@ -97,7 +99,7 @@ def diagnose(
     if explanation is not None:
         evidence.append(("explanation", ExplanationEvidence(explanation, model, images)))
     elif model is not None:
-        evidence.append(("network", NetworkEvidence(model, images)))
+        evidence.append(("network", NetworkEvidence(model, images, masks)))
     if data is not None:
         evidence.append(("folder", read_folder(data)))
     return _run(evidence, checks)

@@ -12,7 +12,7 @@ from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.network_evidence import NetworkEvidence
 from convscope.values.facts import Fact
 
-MASS, EXCESS, CHANGED, MOST_RECEIVERS = 0.2, 2.0, 0.5, 48
+MASS, EXCESS, CHANGED, FEWEST, MOST_RECEIVERS = 0.2, 2.0, 0.5, 5, 48
 SIZES = ((1, 2), (2, 1), (2, 2), (2, 4), (4, 2), (2, 8), (8, 2))
 """Heights and widths of the places that are tried, in eighths of the image."""
 
@@ -33,8 +33,9 @@ class Place(NamedTuple):
 @check(
     "network",
     title="a class is answered from a corner or a border, as from a watermark",
-    looks_for="A fifth of the attribution (Grad-CAM) for a class lies at one place at the border, twice as much as for "
-    "other classes, and half of the images of other classes get this answer once that place is copied into them.",
+    looks_for="In at least five images of one answer a fifth of the attribution (Grad-CAM) lies at one place at the "
+    "border, twice as much as for other answers and in no image less than half as much as on average, and half of the "
+    "images of other answers get this one once that place is copied into them.",
     cause="all training images of the class have the same thing at this place: a watermark, a caption, a frame, the "
     "mark of a scanner; the network has learned that thing and not the object",
     remedy="images[..., top:bottom, left:right] = 0  # or crop it away, in training and in use; then train again\n"
@@ -52,12 +53,13 @@ def shortcut(network: NetworkEvidence) -> list[Evidenced]:
 def _findings(network: NetworkEvidence, maps: AnswerMaps, answer: int) -> Iterator[Evidenced]:
     """The finding about one class, if there is one."""
     own = maps.answers == answer
-    if own.all():
+    if own.all() or int(own.sum()) < FEWEST:
         return
     mean, others = maps.mass[own].mean(0), maps.mass[~own].mean(0)
     place = max(_places(*mean.shape), key=lambda place: _surplus(place, mean, others))
     share, usual = float(place.of(mean).sum()), float(place.of(others).sum())
-    if share < MASS or share < EXCESS * usual:
+    in_each = place.of(maps.mass[own]).sum((1, 2))  # an object may lie at the border too, but rarely in all images
+    if share < MASS or share < EXCESS * usual or float(in_each.min()) < share / 2:
         return
     gained = _answered(network, maps.rows[~own], maps.rows[own], place, answer)
     if gained < CHANGED:
