@@ -12,6 +12,7 @@ from PIL import Image
 from convscope.engine.data.sources import FolderSource
 from convscope.engine.inputs.image_io import convert_mode
 from convscope.errors import ConvScopeError, InputError
+from convscope.values.facts import Fact
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 THUMBNAIL_SIDE = 16
@@ -115,15 +116,15 @@ def _thumbnail(pixels: Any) -> Floats:
     return result
 
 
-PROPERTIES: dict[str, Callable[[ImageFile], float]] = {
-    "width": lambda image: float(image.size[0]),
-    "height": lambda image: float(image.size[1]),
-    "shape": lambda image: image.size[0] / image.size[1],
-    "brightness": lambda image: image.brightness,
-    "contrast": lambda image: image.contrast,
-    "color": lambda image: image.color,
-    "saturation": lambda image: image.saturation,
-    "sharpness": lambda image: image.sharpness,
+PROPERTIES: dict[Fact, Callable[[ImageFile], float]] = {
+    Fact("width"): lambda image: float(image.size[0]),
+    Fact("height"): lambda image: float(image.size[1]),
+    Fact("shape"): lambda image: image.size[0] / image.size[1],
+    Fact("brightness"): lambda image: image.brightness,
+    Fact("contrast"): lambda image: image.contrast,
+    Fact("color"): lambda image: image.color,
+    Fact("saturation"): lambda image: image.saturation,
+    Fact("sharpness"): lambda image: image.sharpness,
 }
 """What can be measured of an image without a look at what it shows."""
 

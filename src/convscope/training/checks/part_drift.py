@@ -47,10 +47,10 @@ def _properties(training: list[ImageFile], validation: list[ImageFile]) -> list[
         if distance >= DISTANCE and chance < SIGNIFICANCE:
             evidence = Fact(
                 "{property}: median {training} in training, {validation} in validation (distance {distance})",
-                property=Fact(name), training=f"{np.median(first):.3g}", validation=f"{np.median(second):.3g}",
+                property=name, training=f"{np.median(first):.3g}", validation=f"{np.median(second):.3g}",
                 distance=f"{distance:.2f}",
             )  # fmt: skip
-            findings.append((name, evidence))
+            findings.append((str(name), evidence))
     return findings
 
 

@@ -43,21 +43,21 @@ def telling_properties(folder: FolderEvidence) -> list[tuple[str, Fact]]:
         if share - chance >= max(GAIN, DEVIATIONS * deviation):
             evidence = Fact(
                 "{property} alone tells the class of {share} of the images of each class, chance of {chance}",
-                property=Fact(name), share=f"{share:.0%}", chance=f"{chance:.0%}",
+                property=name, share=f"{share:.0%}", chance=f"{chance:.0%}",
             )  # fmt: skip
-            findings.append((name, evidence))
+            findings.append((str(name), evidence))
     return findings
 
 
-def _levels(images: list[ImageFile]) -> dict[str, Numbers]:
+def _levels(images: list[ImageFile]) -> dict[Fact, Numbers]:
     """Each property in a few levels with about as many images each."""
-    levels = {}
+    levels: dict[Fact, Numbers] = {}
     for name, measure in PROPERTIES.items():
         values = np.array([measure(image) for image in images])
         edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
         levels[name] = np.searchsorted(edges, values, side="right")
     endings = [PurePath(image.name).suffix.lower() for image in images]
-    levels["file format"] = np.unique(endings, return_inverse=True)[1]
+    levels[Fact("file format")] = np.unique(endings, return_inverse=True)[1]
     return levels
 
 
