@@ -27,6 +27,13 @@ def test_other_formats_say_how_to_convert(tmp_path: Path, name: str, content: by
         cs.load(tmp_path / name)
 
 
+def test_a_folder_of_an_openvino_network_says_how_to_convert(tmp_path: Path) -> None:
+    (tmp_path / "net.xml").write_text("<net>")
+    (tmp_path / "net.bin").write_bytes(b"")
+    with pytest.raises(LoadError, match=r"OpenVINO network, .* cs.Model"):
+        cs.load(tmp_path)
+
+
 @pytest.fixture
 def saved_model(tmp_path: Path) -> Path:
     folder = tmp_path / "saved"

@@ -111,12 +111,17 @@ def open_caffe(path: Path, *, options: Mapping[str, str], weights: str | Path | 
     )
 
 
+def _holds_openvino(path: Path) -> bool:
+    """Whether a folder holds the two files of an OpenVINO network."""
+    return path.is_dir() and any(file.with_suffix(".bin").is_file() for file in path.glob("*.xml"))
+
+
 @file_format(
     name="openvino",
     title="OpenVINO IR (refused; it says how to convert)",
     example="net.xml",
     extensions=(".xml",),
-    recognizes=lambda path, head: b"<net " in head and b"<layers" in head,
+    recognizes=lambda path, head: b"<net " in head and b"<layers" in head or _holds_openvino(path),
 )
 def open_openvino(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
     """Refuse an OpenVINO network."""
