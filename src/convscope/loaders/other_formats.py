@@ -121,7 +121,7 @@ def _holds_openvino(path: Path) -> bool:
     title="OpenVINO IR (refused; it says how to convert)",
     example="net.xml",
     extensions=(".xml",),
-    recognizes=lambda path, head: b"<net " in head and b"<layers" in head or _holds_openvino(path),
+    recognizes=lambda path, head: (b"<net " in head and b"<layers" in head) or _holds_openvino(path),
 )
 def open_openvino(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
     """Refuse an OpenVINO network."""
