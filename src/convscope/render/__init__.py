@@ -9,7 +9,7 @@ from typing import Any
 
 from convscope import _extensions
 from convscope.errors import ParameterError
-from convscope.render.animation import animated_gif
+from convscope.render.animation import animated_gif, film
 from convscope.render.answers import ANSWERS, Answer, TopClass, answers, explained_by_default, top_classes
 from convscope.render.arithmetic import draw_arithmetic
 from convscope.render.attention_heads import draw_attention_heads
@@ -75,6 +75,7 @@ __all__ = [
     "animated_gif",
     "answers",
     "explained_by_default",
+    "film",
     "format_number",
     "has_bare_picture",
     "legend",

@@ -41,6 +41,7 @@ class Attribution(Value):
     writers: ClassVar[Mapping[str, str]] = {
         **Value.writers,
         ".gif": "_save_gif",
+        ".mp4": "_save_mp4",
         ".nii.gz": "_save_nifti",
         ".nii": "_save_nifti",
     }
@@ -88,6 +89,11 @@ class Attribution(Value):
         if self.record.kind != "video":
             raise CannotWrite("a .gif shows the frames of a clip, and this is no map of one: write a .png")
         path.write_bytes(get_renderer().animated_gif(self))
+
+    def _save_mp4(self, path: Path) -> None:
+        if self.record.kind != "video":
+            raise CannotWrite("an .mp4 shows the frames of a clip, and this is no map of one: write a .png")
+        path.write_bytes(get_renderer().film(self))
 
     @classmethod
     def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:

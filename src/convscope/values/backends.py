@@ -23,6 +23,9 @@ class Renderer(Protocol):
     def animated_gif(self, value: Any, /) -> bytes:
         """The frames of a `Pictures` value, or the map over those of a clip, as a GIF file."""
 
+    def film(self, value: Any, /) -> bytes:
+        """The map over the frames of a clip as an MP4 file."""
+
 
 class SimilarityMeasures(Protocol):
     """Compares attributions; implemented by the module ``convscope.engine.statistics.map_similarity``."""

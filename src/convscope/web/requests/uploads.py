@@ -7,7 +7,7 @@ number of them is known to be small enough, and by no reader that opens other fi
 import hashlib
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image as Pillow
@@ -20,6 +20,7 @@ from convscope.errors import InputError
 from convscope.spec import InputFormat
 from convscope.web.requests.temporary_files import in_temporary_folder
 from convscope.web.requests.upload_checks import check_upload
+from convscope.web.requests.zip_uploads import is_zip, unpack_slices
 
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """Formats of pictures that can be uploaded: none whose decoder starts an external program."""
@@ -27,11 +28,13 @@ NUMBER_FORMATS = ("npy", "npz", "wav", "table", "tiff", "nifti", "nrrd", "dicom"
 """Formats of numbers that can be uploaded, by their names in `INPUT_FORMATS`."""
 NUMBER_ENDINGS = (
     *(".npy", ".npz", ".wav", ".csv", ".tsv", ".tif", ".tiff", ".nii", ".nii.gz", ".gz", ".nrrd", ".dcm", ".gif"),
-    *(".mp4", ".mov", ".mkv", ".avi", ".webm"),
+    *(".mp4", ".mov", ".mkv", ".avi", ".webm", ".zip"),
 )
 """The endings of their files, for the dialog of a browser."""
 MAX_NUMBERS = 2**26
 """Numbers in an uploaded file, at most: 256 MiB in single precision."""
+MAX_UNPACKED = 4 * MAX_NUMBERS
+"""Bytes of the slices in an uploaded archive, at most."""
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PICTURES_OR_NUMBERS = (*_TIFF, b"GIF8")
 """The first bytes of files that may be a picture, or bands or frames."""
@@ -83,6 +86,9 @@ def receive(name: str, content: bytes) -> Upload:
     """
     if not content:
         raise InputError(f"{name!r} is empty (0 bytes)")
+    if is_zip(name, content):
+        _read_numbers(name, content)
+        return Upload(name, content, ("volume",), is_picture=False, is_measured=True)
     refusal: InputError | None = None
     try:
         convert_mode(_decode(name, content).crop((0, 0, 2, 2)), 3)  # raises if its pixels cannot be decoded
@@ -117,7 +123,10 @@ def _stored(folder: Path, name: str, content: bytes) -> Path:
     """The file on disk, with the ending that its format may need and the options of its name."""
     ending, options = _ending_and_options(name)
     path = folder / f"uploaded-file{ending}"
-    path.write_bytes(content)
+    if is_zip(name, content):
+        unpack_slices(content, path, MAX_UNPACKED)
+    else:
+        path.write_bytes(content)
     return Path(f"{path}{options}")
 
 
@@ -132,10 +141,12 @@ def _read_numbers(name: str, content: bytes) -> RawInput:
     """The numbers of a file, with its own name in messages."""
 
     def read(folder: Path) -> RawInput:
-        path = _stored(folder, name, content)
+        path = folder
         try:
+            path = _stored(folder, name, content)
             file = split_address(path)[0]
-            check_upload(find_format(file), file, MAX_NUMBERS)
+            for part in sorted(file.iterdir()) if file.is_dir() else [file]:
+                check_upload(find_format(part), part, MAX_NUMBERS)
             with limited_to(MAX_NUMBERS):
                 raw = read_input(path)
         except InputError as error:
@@ -143,8 +154,7 @@ def _read_numbers(name: str, content: bytes) -> RawInput:
             raise InputError(
                 str(error).replace(f"{folder}/", "").replace(stored_name, name.partition("?")[0])
             ) from error
-        title = repr(name)
-        return RawInput(raw.values, raw.axes, raw.spacing, raw.unit, raw.affine, raw.channel_names, title)
+        return replace(raw, title=repr(name))
 
     return in_temporary_folder(read)
 

@@ -1,6 +1,6 @@
 """The choice of a model, and of an image from a list, by upload, or from the camera."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
 
@@ -20,6 +20,7 @@ from convscope.web.requests.models_and_images import MAX_UPLOAD
 from convscope.web.requests.uploads import NUMBER_ENDINGS
 from convscope.web.requests.url_state import View
 from convscope.web.requests.written_inputs import named_keys
+from convscope.web.requests.zip_uploads import zip_of
 
 INITIAL_THUMBNAILS = 48
 """Images that are listed at first; a button shows the others."""
@@ -146,8 +147,8 @@ class InputPicker:
         context, tr = self.context, self.context.tr
         rejected = tr("This file is too large, or has a name that cannot be sent.")
         upload = ImageUpload(
-            on_upload=self._on_upload, max_file_size=MAX_UPLOAD, auto_upload=True,
-            on_rejected=lambda: context.show_error(rejected),
+            multiple=True, on_multi_upload=self._on_upload, auto_upload=True,
+            max_file_size=MAX_UPLOAD, max_total_size=MAX_UPLOAD, on_rejected=lambda: context.show_error(rejected),
         )  # fmt: skip
         upload.on("uploading", self._on_upload_started)
         upload.on("failed", lambda: self._on_upload_failed(upload))
@@ -167,10 +168,16 @@ class InputPicker:
         self.on_upload(False)
         self.context.show_error(self.context.tr("This file could not be sent. Give it a shorter name, or try again."))
 
+    def _upload(self, files: Mapping[str, bytes]) -> str:
+        """Keep files that were chosen together; several slices are one volume, of other files the last is shown."""
+        if len(files) > 1 and all(name.lower().endswith(".dcm") for name in files):
+            return self.library.upload(f"{len(files)} slices.zip", zip_of(files))
+        return [self.library.upload(name, content) for name, content in files.items()][-1]
+
     async def _on_upload(self, event: Any) -> None:
-        content = await event.file.read()
+        files = {file.name: await file.read() for file in event.files}
         try:
-            key = await run_in_thread(self.library.upload, event.file.name, content)
+            key = await run_in_thread(self._upload, files)
         except ConvScopeError as error:
             self.on_upload(False)
             self.context.show_error(str(error))
