@@ -12,7 +12,7 @@ from convscope.errors import InputError
 from convscope.web.requests import uploads, zip_uploads
 from convscope.web.requests.temporary_files import MEMORY
 from convscope.web.requests.uploads import receive
-from convscope.web.requests.zip_uploads import zip_of
+from convscope.web.requests.zip_uploads import grouped, zip_of
 
 pytest.importorskip("pydicom")
 from tests.engine.inputs.readers.test_dicom import write_slice
@@ -56,3 +56,13 @@ def test_archives_beyond_the_bounds_are_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(zip_uploads, "MAX_SLICES", 3)
     with pytest.raises(InputError, match="holds 4 files, more than 3"):
         receive("ct.zip", zip_of(slices(tmp_path)))
+
+
+def test_slices_that_are_chosen_together_are_one_archive(tmp_path: Path) -> None:
+    files = {name.removeprefix("ct/"): content for name, content in slices(tmp_path).items()}
+    ((name, content),) = grouped(files).items()
+    raw = receive(name, content).opened(measured=True)
+    assert isinstance(raw, RawInput)
+    np.testing.assert_array_equal(raw.values[0], VOLUME * 2.0 - 1000)
+    photos = {"a.png": b"", "b.dcm": b""}
+    assert grouped(photos) == photos

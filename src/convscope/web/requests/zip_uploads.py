@@ -58,6 +58,13 @@ def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> 
     return content
 
 
+def grouped(files: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Files that were chosen together, by name: several DICOM slices become one archive."""
+    if len(files) > 1 and all(name.lower().endswith(".dcm") for name in files):
+        return {f"{len(files)} slices.zip": zip_of(files)}
+    return files
+
+
 def zip_of(files: Mapping[str, bytes]) -> bytes:
     """Several files as one archive, as if it had been uploaded."""
     packed = io.BytesIO()

@@ -121,7 +121,7 @@ def _thickness(distances: np.ndarray[Any, np.dtype[np.float64]], folder: Path) -
     gaps = np.diff(distances)
     if not len(gaps):
         return 0.0
-    usual = float(np.median(gaps))
+    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])
     if usual <= 0:
         raise InputError(f"several slices of {folder.name!r} lie at the same position: they are more than one volume")
     if float(gaps.max()) > _MAX_GAP * usual:

@@ -20,7 +20,7 @@ from convscope.web.requests.models_and_images import MAX_UPLOAD
 from convscope.web.requests.uploads import NUMBER_ENDINGS
 from convscope.web.requests.url_state import View
 from convscope.web.requests.written_inputs import named_keys
-from convscope.web.requests.zip_uploads import zip_of
+from convscope.web.requests.zip_uploads import grouped
 
 INITIAL_THUMBNAILS = 48
 """Images that are listed at first; a button shows the others."""
@@ -169,10 +169,8 @@ class InputPicker:
         self.context.show_error(self.context.tr("This file could not be sent. Give it a shorter name, or try again."))
 
     def _upload(self, files: Mapping[str, bytes]) -> str:
-        """Keep files that were chosen together; several slices are one volume, of other files the last is shown."""
-        if len(files) > 1 and all(name.lower().endswith(".dcm") for name in files):
-            return self.library.upload(f"{len(files)} slices.zip", zip_of(files))
-        return [self.library.upload(name, content) for name, content in files.items()][-1]
+        """Keep files that were chosen together, several slices as one volume; the key of the last is given."""
+        return [self.library.upload(name, content) for name, content in grouped(files).items()][-1]
 
     async def _on_upload(self, event: Any) -> None:
         files = {file.name: await file.read() for file in event.files}
