@@ -3,6 +3,7 @@
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from convscope.web.requests import uploads, zip_uploads
 from convscope.web.requests.temporary_files import MEMORY
 from convscope.web.requests.uploads import receive
 from convscope.web.requests.zip_uploads import grouped, zip_of
+from tests.web.browsing import visit  # noqa: F401
 
 pytest.importorskip("pydicom")
 from tests.engine.inputs.readers.test_dicom import write_slice
@@ -66,3 +68,12 @@ def test_slices_that_are_chosen_together_are_one_archive(tmp_path: Path) -> None
     np.testing.assert_array_equal(raw.values[0], VOLUME * 2.0 - 1000)
     photos = {"a.png": b"", "b.dcm": b""}
     assert grouped(photos) == photos
+
+
+def test_slices_that_are_dropped_on_the_page_are_explained(visit: Any, tmp_path: Path) -> None:  # noqa: F811
+    slices(tmp_path)
+    page = visit("/look?model=bundled:nodules&lens=saliency")
+    page.set_input_files(".drop input[type=file]", sorted(tmp_path.glob("*.dcm")))
+    page.wait_for_function("(new URL(location.href).searchParams.get('image') || '').startsWith('upload:')")
+    page.wait_for_selector(".card.wide .picture:not(.busy) figure.value img")
+    assert page.get_by_title("4 slices.zip").is_visible()

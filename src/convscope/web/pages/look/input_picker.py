@@ -33,11 +33,11 @@ UPLOADABLE_FILES = r"(files) => files.filter((one) => one.name.length < 1000 && 
 
 
 class ImageUpload(Upload):
-    """An upload field that ignores files which arrive after its page was closed."""
+    """An upload field that ignores files which arrive after its page was closed, and uploads that broke off."""
 
     async def handle_uploads(self, files: list[FileUpload]) -> None:
-        """Pass files on, unless the page is gone."""
-        if not self.is_deleted:
+        """Pass files on, unless the page is gone or none has arrived."""
+        if files and not self.is_deleted:
             await super().handle_uploads(files)
 
 
