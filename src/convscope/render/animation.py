@@ -36,6 +36,7 @@ def film(attribution: Attribution) -> bytes:
         import av
     except ImportError as error:
         raise MissingExtra("av", "video") from error
+    as_frame: Any = av.VideoFrame.from_image
     frames, duration = _clip_frames(attribution), _frame_duration(attribution)
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
@@ -46,7 +47,7 @@ def film(attribution: Attribution) -> bytes:
         for picture in frames:
             even = Image.new("RGB", (stream.width, stream.height))
             even.paste(picture)
-            container.mux(stream.encode(av.VideoFrame.from_image(even)))
+            container.mux(stream.encode(as_frame(even)))
         container.mux(stream.encode())
     return file.getvalue()
 
