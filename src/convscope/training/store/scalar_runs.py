@@ -19,7 +19,10 @@ from convscope.training.store.scalar_layout import ScalarLayout, layout_of
 LONGEST_RECORD, MOST_RECORDS = 512, 32
 """The longest record, in bytes, and the largest number of records in a block."""
 
-FIRST_BLOCKS, MOST_BYTES, FEWEST_RECORDS = 16, 1 << 20, 50
+REPEATS = 3
+"""A block that was there so often is expected again."""
+
+FIRST_BLOCKS, MOST_BYTES, FEWEST_RECORDS = 256, 1 << 20, 20
 """Blocks that are looked at first, bytes at most at once, and the records that make a run worth a look."""
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -42,7 +45,7 @@ class ScalarRuns:
     """Notices when the records of a file repeat."""
 
     def __init__(self) -> None:
-        self._recent: deque[_Record] = deque(maxlen=2 * MOST_RECORDS)
+        self._recent: deque[_Record] = deque(maxlen=REPEATS * MOST_RECORDS)
         self._waiting = 0
         self._patience = 1
 
@@ -75,10 +78,10 @@ class ScalarRuns:
         self._recent.clear()
 
     def _period(self) -> int:
-        """The smallest number of records that were there twice in a row; 0 if there is none."""
+        """The smallest number of records that were there `REPEATS` times in a row; 0 if there is none."""
         fixed = [record.fixed for record in self._recent]
-        for length in range(1, len(fixed) // 2 + 1):
-            if fixed[-1] == fixed[-1 - length] and fixed[-length:] == fixed[-2 * length : -length]:
+        for length in range(1, len(fixed) // REPEATS + 1):
+            if fixed[-1] == fixed[-1 - length] and fixed[-length:] * REPEATS == fixed[-REPEATS * length :]:
                 return length
         return 0
 
