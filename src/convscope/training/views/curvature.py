@@ -23,7 +23,8 @@ SHOWN: tuple[tuple[str, str, tuple[tuple[float, str], ...], bool], ...] = (
     asks="Are batch size and learning rate right for the slope and the curvature of the loss?",
     reads="Noise is the variance of successive gradients relative to the square of their mean: far above 1 a larger "
     "batch or a smaller learning rate helps. A step of length 1 ends at the minimum along its direction, one "
-    "beyond 2 higher than it began. Plain gradient descent is stable up to a learning rate of 2 divided by the largest eigenvalue.",
+    "beyond 2 higher than it began. Plain gradient descent is stable up to a learning rate of 2 divided by the largest "
+    "eigenvalue.",
 )
 def curvature(log: TrainingLog) -> list[Picture]:
     """A plot for each run and number that was measured."""

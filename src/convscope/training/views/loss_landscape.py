@@ -18,8 +18,8 @@ from convscope.training.views.declaration import view
     title="Loss landscape",
     asks="Is the loss around the trained weights flat or sharp?",
     reads="The loss on validation images along two random directions, in which each filter is moved relative to its "
-    "own norm (Li et al., 2018); the trained weights are in the middle. A wide dark basin is a flat minimum, which as a "
-    "rule generalises better than a narrow one; bright ridges nearby are a loss that is hard to train on.",
+    "own norm (Li et al., 2018); the trained weights are in the middle. A wide dark basin is a flat minimum, which as "
+    "a rule generalises better than a narrow one; bright ridges nearby are a loss that is hard to train on.",
 )
 def loss_landscape(log: TrainingLog) -> list[Picture]:
     """A map and a section for each run for which ``convscope training --landscape`` has measured it."""
