@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from convscope.engine.network.state_guard import preserve_state
 
-MOST_ITERATIONS, TOLERANCE, SEED = 20, 1e-3, 0
+MOST_ITERATIONS, TOLERANCE, SEED = 20, 1e-4, 0
 """Power iteration ends after so many products, or where the eigenvalue changes by a smaller share; its first vector."""
 
 Loss = Callable[[nn.Module], Tensor]
