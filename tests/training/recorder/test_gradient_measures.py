@@ -78,7 +78,7 @@ def test_cosine_and_noise_are_those_of_their_formulas(tmp_path: Path) -> None:
     assert run.series("gradient_noise/all").values == pytest.approx([noise], rel=1e-5)
 
 
-@pytest.mark.parametrize(("diagonal", "largest"), [((4.0, 1.0, -0.5), 4.0), ((-4.0, 1.0, 0.5), 1.0)])
+@pytest.mark.parametrize(("diagonal", "largest"), [((4.0, 1.0, -0.5), 4.0), ((-4.0, 1.0, -0.5), 1.0)])
 def test_curvature_of_a_quadratic_loss(tmp_path: Path, diagonal: tuple[float, ...], largest: float) -> None:
     net = nn.Linear(3, 1, bias=False)
     hessian, start = torch.tensor(diagonal), torch.tensor([[1.0, 2.0, 0.5]])
