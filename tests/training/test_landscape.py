@@ -45,8 +45,9 @@ def test_a_slice_is_the_loss_at_the_moved_weights() -> None:
 
 def test_the_landscape_of_a_training_is_a_view_of_its_log(tmp_path: Path) -> None:
     cs.train("digits", tmp_path, epochs=1, images=64)
-    landscape = landscape_of_run(tmp_path, "digits")
-    assert landscape.losses.argmin() == landscape.losses.size // 2 or np.isfinite(landscape.losses).all()
+    landscape = landscape_of_run(tmp_path, "digits", points=3)
+    assert np.isfinite(landscape.losses).all()
+    assert landscape.images == 400
     assert len(view.draw(open_log(tmp_path))) == 2
     with pytest.raises(cs.ConvScopeError, match=r"the images of 'shapes' are \(3, 48, 48\), and the network takes"):
         landscape_of_run(tmp_path, "shapes")

@@ -141,13 +141,16 @@ def _measured(module: nn.Module, images: Tensor, labels: Tensor) -> tuple[float,
     return loss / len(images), right / len(images)
 
 
-def landscape_of_run(folder: str | Path, data: str, data_folder: str | Path | None = None) -> LossLandscape:
+def landscape_of_run(
+    folder: str | Path, data: str, data_folder: str | Path | None = None, *, points: int = 21
+) -> LossLandscape:
     """The slice around the best weights of a training by ``convscope train``, written beside its events.
 
     Args:
         folder: of the training, with ``network.py``, which is run.
         data: the images that it was trained on, as for ``convscope train``; the loss is that of validation images.
         data_folder: where their files lie.
+        points: as for `loss_landscape`.
 
     Raises:
         InputError: there is no such network, or the images do not fit it.
@@ -163,11 +166,11 @@ def landscape_of_run(folder: str | Path, data: str, data_folder: str | Path | No
         raise InputError(f"there is no {NETWORK_FILE} in {str(folder)!r}: name the folder that convscope train wrote")
     model = load(f"{file}:make")
     validation = open_image_set(data, data_folder).validation
-    validation = validation.part(torch.arange(0, len(validation), max(1, len(validation) // MOST_IMAGES), device="cpu"))
+    validation = validation.part(torch.arange(0, len(validation), -(-len(validation) // MOST_IMAGES), device="cpu"))
     size, expected = tuple(validation.images.shape[1:]), (model.input.channels, *model.input.size)  # type: ignore[union-attr]
     if size != expected:
         raise InputError(f"the images of {data!r} are {size}, and the network takes {expected}: name its own data")
-    landscape = loss_landscape(model, prepared(model, validation.images), validation.labels)
+    landscape = loss_landscape(model, prepared(model, validation.images), validation.labels, points=points)
     last = max((int(run.series(tag).steps.max()) for run in open_log(folder) for tag in run.tags[:1]), default=0)
     landscape.save(Path(folder).expanduser(), last)
     return landscape
