@@ -44,6 +44,7 @@ from benchmarks.rules import modified_gradients, relevance
 from benchmarks.start import start
 from benchmarks.structure import structure
 from benchmarks.tasks import tasks
+from benchmarks.training import training
 from benchmarks.web import web
 
 RESULTS = Path(__file__).with_name("results.md")
@@ -151,7 +152,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     for part in (
         grad_cam, family, gradients, modified_gradients, relevance, occlusion, score_cam, ablation_cam, rise, lime,
         kernel_shap, floor, bfloat16, structure, activation_statistics, top_inputs, feature_maps, ascent, excitation,
-        converted, tasks, attention, web, pages, memory, start,
+        converted, tasks, training, attention, web, pages, memory, start,
     )
 }  # fmt: skip
 

@@ -29,6 +29,18 @@ def training(
             metavar="FILE",
         ),
     ] = None,
+    landscape: Annotated[
+        str | None,
+        typer.Option(
+            "--landscape",
+            help="measure the loss around the trained weights on these images, as they are named for train; runs the "
+            "network.py in LOGDIR",
+            metavar="DATA",
+        ),
+    ] = None,
+    data_folder: Annotated[
+        Path | None, typer.Option("--data", help="where the files of the images of --landscape lie", metavar="FOLDER")
+    ] = None,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -36,10 +48,13 @@ def training(
     from convscope.reporting import place_for
     from convscope.training.diagnosis import diagnose
     from convscope.training.film import training_film
+    from convscope.training.landscape import landscape_of_run
     from convscope.training.report import training_report
     from convscope.training.run import open_log
 
     path = None if out is None and (as_json or film) else output_path(out, "training.html", place_for, [])
+    if landscape is not None:
+        landscape_of_run(logdir, landscape, data_folder)
     log = open_log(logdir)
     if film is not None:
         film_path = Path(film).expanduser()

@@ -19,6 +19,7 @@ _WORDS: dict[str, Role] = {
 }
 _LAYER_KINDS = (
     tags.GRADIENT_NORM, tags.WEIGHT_NORM, tags.UPDATE_RATIO, tags.DEAD, tags.SATURATED, tags.EFFECTIVE_RANK,
+    tags.GRADIENT_COSINE, tags.GRADIENT_NOISE, tags.CURVATURE,
 )  # fmt: skip
 
 

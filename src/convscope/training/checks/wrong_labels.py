@@ -48,7 +48,9 @@ def wrong_labels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
         )
         for index in sorted(suspects, key=lambda index: float(own[index] - best[index]))[:3]
     ]  # fmt: skip
-    return [("", Fact("{count} of {images} images: {examples}", count=len(suspects), images=len(rows), examples=examples))]
+    return [
+        ("", Fact("{count} of {images} images: {examples}", count=len(suspects), images=len(rows), examples=examples))
+    ]
 
 
 def out_of_sample_scores(features: Tensor, classes: Tensor, count: int) -> Tensor:

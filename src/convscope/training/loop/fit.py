@@ -18,6 +18,7 @@ from convscope.errors import CannotWrite, InputError, ParameterError, UnknownNam
 from convscope.training.loop.architectures import ARCHITECTURES, shift_and_mirror
 from convscope.training.loop.image_sets import ImageSet, Labelled, open_image_set
 from convscope.training.loop.network_file import WEIGHTS, write_network_file
+from convscope.training.loop.preparation import prepared
 from convscope.training.recorder.recorder import record
 from convscope.values import atomic_write
 
@@ -138,8 +139,9 @@ class _Loop:
             raise CannotWrite(f"cannot make the folder {str(self.folder)!r}: {error.strerror or error}") from error
         every = max(1, min(100, self.batches // 2))
         with record(
-            self.model, self.folder, every=every, probes=probes, probe_every=self.batches, first_step=self.step
-        ) as recorder:
+            self.model, self.folder, every=every, probes=probes, probe_every=self.batches, first_step=self.step,
+            measures=("gradient_cosine", "gradient_noise"),
+        ) as recorder:  # fmt: skip
             while self.epoch < self.last_epoch and self.epoch - self.best_epoch < patience:
                 start = time.perf_counter()
                 self._train_epoch(recorder)
@@ -176,12 +178,7 @@ class _Loop:
             self.step += 1
 
     def _prepared(self, images: Tensor) -> Tensor:
-        spec = self.model.input
-        assert isinstance(spec, ImageInput), "the loop made it"
-        mean, std = (
-            torch.tensor(v, dtype=torch.float32, device="cpu").view(1, -1, 1, 1) for v in (spec.mean, spec.std)
-        )
-        return (images.float() / 255 - mean) / std
+        return prepared(self.model, images)
 
     def _augmented(self, batch: Tensor) -> Tensor:
         if not self.augment:

@@ -4,6 +4,7 @@ PyTorch calls such hooks for every optimizer of the process; those that do not h
 alone. Thus nobody has to hand the optimizer over, and gradients are read after they were scaled back and clipped.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,12 +37,14 @@ class OptimizerHooks:
         armed: whether the step that runs next is measured.
         measured: what the step gave, by layer.
         optimizers: those that changed the network, for their learning rates.
+        observers: called before each step with the parameters of the network that the optimizer holds.
     """
 
     module: nn.Module
     armed: bool = False
     measured: dict[str, ParameterMeasures] = field(default_factory=dict)
     optimizers: list[Optimizer] = field(default_factory=list)
+    observers: list[Callable[[list[nn.Parameter]], None]] = field(default_factory=list)
     _before: dict[nn.Parameter, Tensor] = field(default_factory=dict)
     _given_rate: float | None = None
     _handles: list[RemovableHandle] = field(default_factory=list)
@@ -62,6 +65,11 @@ class OptimizerHooks:
             handle.remove()
         self._handles.clear()
         self._before.clear()
+
+    @property
+    def layers(self) -> dict[str, list[nn.Parameter]]:
+        """Layer → its own parameters."""
+        return self._layers
 
     def learning_rate(self) -> float | None:
         """The learning rate of the first group of parameters of the optimizer; None before its first step."""
@@ -90,6 +98,8 @@ class OptimizerHooks:
             return
         if not any(optimizer is other for other in self.optimizers):
             self.optimizers.append(optimizer)
+        for observe in self.observers:
+            observe(held)
         if self.armed:
             self._before = {parameter: parameter.detach().clone() for parameter in held}
 

@@ -9,7 +9,7 @@ with cs.record(model, "runs/first") as recorder:
 import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,8 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from convscope.engine.network.model import Model
-from convscope.errors import CannotWrite, ConvScopeError, InputError, ParameterError
+from convscope.errors import CannotWrite, ConvScopeError, InputError, ParameterError, UnknownName, did_you_mean
 from convscope.training.recorder.answers import Answers
+from convscope.training.recorder.curvature import Curvature, Loss
+from convscope.training.recorder.gradient_measures import GradientMeasures
 from convscope.training.recorder.layer_hooks import LayerHooks, LayerMeasures
 from convscope.training.recorder.measures import Histogram, effective_rank
 from convscope.training.recorder.mistake_pictures import mistake_arrays
@@ -37,6 +39,10 @@ SETTINGS = "convscope.json"
 PENDING = 20
 """Numbers of so many steps are kept before they are fetched from the device and written."""
 
+OF_LOSS = ("step_length", "largest_eigenvalue")
+MEASURES = ("gradient_cosine", "gradient_noise", *OF_LOSS)
+"""What is measured by name; `OF_LOSS` needs a loss on a fixed batch."""
+
 MOST_ANSWERS = 200
 """Predictions are stored so many times; then only those of every second validation are, then of every fourth, …"""
 
@@ -50,8 +56,9 @@ class Recorder:
     """
 
     def __init__(
-        self, model: Any, folder: Path, *, every: int, probes: Any, probe_every: int | None, first_step: int
-    ) -> None:
+        self, model: Any, folder: Path, *, every: int, probes: Any, probe_every: int | None, first_step: int,
+        measures: Collection[str] = (), loss: Loss | None = None, curvature_every: int | None = None,
+    ) -> None:  # fmt: skip
         self.folder, self.steps = folder, first_step
         self._first_step, self._every = first_step, every
         module = model.module if isinstance(model, Model) else model
@@ -60,6 +67,11 @@ class Recorder:
         self._layers, self._optimizer = LayerHooks(module), OptimizerHooks(module)
         self._probes = None if probes is None else ProbePictures(model, probes)
         self._probe_every = probe_every or 5 * every
+        self._gradients = GradientMeasures("gradient_cosine" in measures, "gradient_noise" in measures)
+        self._curvature: Curvature | None = None
+        if loss is not None:
+            self._curvature = Curvature(module, loss, "step_length" in measures, "largest_eigenvalue" in measures)
+        self._curvature_every = curvature_every or 10 * every
         self._model, self._answers = model, Answers()
         self._validations, self._validation_spacing = 0, 1
         self._pending: list[tuple[int, float, dict[str, float | Tensor]]] = []
@@ -69,6 +81,10 @@ class Recorder:
     def __enter__(self) -> Self:
         self._layers.attach()
         self._optimizer.attach()
+        if self._gradients.cosine or self._gradients.noise:
+            self._optimizer.observers.append(self._gradients.before_step)
+        if self._curvature is not None:
+            self._optimizer.observers.append(self._curvature.before_step)
         self._arm()
         return self
 
@@ -106,6 +122,8 @@ class Recorder:
             self._written(lambda writer: self._write_measures(writer, step))
         elif due or len(self._pending) >= PENDING:
             self._written(self._write_pending)
+        if self._curvature is not None and self._curvature.armed:
+            self._written(lambda writer: self._record_curvature(writer, step))
         if self._probes is not None and step % self._probe_every == 0:
             self._written(lambda writer: self._record_probes(writer, step))
         if due:
@@ -178,6 +196,9 @@ class Recorder:
         armed = self._writer is not None and self.steps % self._every == 0
         self._layers.armed = self._optimizer.armed = armed
         self._layers.measured, self._optimizer.measured = {}, {}
+        self._gradients.distance = -self.steps % self._every
+        if self._curvature is not None:
+            self._curvature.armed = self._writer is not None and self.steps % self._curvature_every == 0
 
     def _written(self, write: Callable[[EventWriter], Any]) -> None:
         """Write to the log; where that fails, as on a full disk, the training goes on without its recorder."""
@@ -225,8 +246,34 @@ class Recorder:
         if norms:
             whole = torch.stack([n.to(norms[0].device) for n in norms]).square().sum().sqrt()
             writer.scalar(tags.layer_tag(tags.GRADIENT_NORM, tags.ALL_LAYERS), whole.item())
+        self._add_gradient_measures(writer)
         for layer, measured in self._layers.measured.items():
             _add_activations(writer, layer, measured)
+        writer.write(step, time.time())
+
+    def _add_gradient_measures(self, writer: EventWriter) -> None:
+        """Add how the gradients of the last steps agree to the event that is written next."""
+        if self._gradients.cosine:
+            layers = self._optimizer.layers
+            whole = {tags.ALL_LAYERS: [p for parameters in layers.values() for p in parameters]}
+            for layer, cosine in self._gradients.cosine_of({**layers, **whole}).items():
+                writer.scalar(tags.layer_tag(tags.GRADIENT_COSINE, layer), cosine)
+        noise = self._gradients.noise_of_window() if self._gradients.noise else None
+        if noise is not None:
+            writer.scalar(tags.layer_tag(tags.GRADIENT_NOISE, tags.ALL_LAYERS), noise)
+
+    def _record_curvature(self, writer: EventWriter, step: int) -> None:
+        """Record the curvature between two steps; a loss of which there is no second derivative is named once."""
+        assert self._curvature is not None, "callers have checked"
+        self._layers.armed = False  # its passes are none of the training
+        try:
+            numbers = self._curvature.measure()
+        except RuntimeError as error:
+            self._curvature = None
+            warnings.warn(f"the curvature is not recorded from step {step} on: {error}", stacklevel=4)
+            return
+        for name, number in numbers.items():
+            writer.scalar(f"{tags.CURVATURE}/{name}", number)
         writer.write(step, time.time())
 
     def _write_settings(self) -> None:
@@ -254,6 +301,9 @@ def record(
     probes: Any = None,
     probe_every: int | None = None,
     first_step: int = 0,
+    measures: Collection[str] = (),
+    loss: Loss | None = None,
+    curvature_every: int | None = None,
 ) -> Recorder:
     """Record a training while it runs, for TensorBoard and ``convscope training``.
 
@@ -273,6 +323,14 @@ def record(
         probes: images on which pictures are recorded: a prepared tensor, or whatever the model prepares.
         probe_every: pictures are recorded every so many steps; by default five times ``every``.
         first_step: the number of the first step, for a training that was resumed.
+        measures: what is measured beyond that, by name. ``gradient_cosine``: the cosine of the gradient with that of
+            the step before, of each layer; costs one copy of the gradients. ``gradient_noise``: the variance of the
+            gradients of the last eight steps relative to the squared norm of their mean; costs one copy of the
+            gradients, and a sum in each of these steps. ``step_length``: where the step ended on the parabola of the
+            loss along it, 1 at its minimum; costs a copy of the weights, a forward and three backward passes.
+            ``largest_eigenvalue`` of the Hessian, by power iteration; costs a forward and up to 42 backward passes.
+        loss: for the last two, a function of the network that gives its loss on a fixed batch.
+        curvature_every: the last two are measured every so many steps; by default ten times ``every``.
 
     Returns:
         A recorder, to be used in a ``with`` statement: ``step(loss=…)`` ends a step, ``validation(loss=…)`` adds
@@ -301,8 +359,26 @@ def record(
     for name, number, least in (("every", every, 1), ("probe_every", probe_every, 1), ("first_step", first_step, 0)):
         if number is not None and (not isinstance(number, int) or number < least):
             raise ParameterError(f"{name} must be a whole number from {least} on, got {number!r}")
-    path = Path(folder).expanduser()
-    return Recorder(model, path, every=every, probes=probes, probe_every=probe_every, first_step=first_step)
+    _check_measures(measures, loss, curvature_every)
+    return Recorder(
+        model, Path(folder).expanduser(), every=every, probes=probes, probe_every=probe_every, first_step=first_step,
+        measures=measures, loss=loss, curvature_every=curvature_every,
+    )  # fmt: skip
+
+
+def _check_measures(measures: Collection[str], loss: Loss | None, curvature_every: int | None) -> None:
+    """Refuse what cannot be measured before the training begins."""
+    if isinstance(measures, str):
+        raise ParameterError(f"measures are a list of names, got {measures!r}: write [{measures!r}]")
+    for name in measures:
+        if name not in MEASURES:
+            raise UnknownName(f"no measure {name!r}{did_you_mean(name, MEASURES)} (there are {', '.join(MEASURES)})")
+    if (missing := [name for name in measures if name in OF_LOSS]) and loss is None:
+        raise ParameterError(
+            f"{missing[0]} needs loss=, a function of the network that gives its loss on a fixed batch"
+        )
+    if curvature_every is not None and (not isinstance(curvature_every, int) or curvature_every < 1):
+        raise ParameterError(f"curvature_every must be a whole number from 1 on, got {curvature_every!r}")
 
 
 def _number(name: str, value: Any) -> float | Tensor:

@@ -19,7 +19,10 @@ from convscope.training.store.scalar_layout import ScalarLayout, layout_of
 LONGEST_RECORD, MOST_RECORDS = 512, 32
 """The longest record, in bytes, and the largest number of records in a block."""
 
-FIRST_BLOCKS, MOST_BYTES, FEWEST_RECORDS = 16, 1 << 20, 50
+REPEATS, MOST_FAILURES = 3, 4
+"""A block that was there so often is expected again; after so many lengths that did not the search pauses."""
+
+FIRST_BLOCKS, MOST_BYTES, FEWEST_RECORDS = 256, 1 << 20, 20
 """Blocks that are looked at first, bytes at most at once, and the records that make a run worth a look."""
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -42,8 +45,9 @@ class ScalarRuns:
     """Notices when the records of a file repeat."""
 
     def __init__(self) -> None:
-        self._recent: deque[_Record] = deque(maxlen=2 * MOST_RECORDS)
+        self._recent: deque[_Record] = deque(maxlen=REPEATS * MOST_RECORDS)
         self._waiting = 0
+        self._failed: set[int] = set()
         self._patience = 1
 
     def runs_after(self, data: bytes, file: RecordFile) -> Iterator[dict[str, Numbers]]:
@@ -70,15 +74,26 @@ class ScalarRuns:
             if not repeated or repeated < len(content) // block.size:
                 break
             count *= 4
-        self._patience = 1 if blocks * length >= FEWEST_RECORDS else min(2 * self._patience, 100)
-        self._waiting = self._patience - 1
-        self._recent.clear()
+        if blocks * length >= FEWEST_RECORDS:
+            self._patience = 1
+            self._failed.clear()
+        else:  # a shorter block may repeat within a longer one, which is tried next
+            self._failed.add(length)
+        if len(self._failed) > MOST_FAILURES:
+            self._patience = self._waiting = min(2 * self._patience, 100)
+            self._failed.clear()
+        if blocks or self._waiting:
+            self._recent.clear()
 
     def _period(self) -> int:
-        """The smallest number of records that were there twice in a row; 0 if there is none."""
+        """The smallest number of records that were there `REPEATS` times in a row; 0 if there is none."""
         fixed = [record.fixed for record in self._recent]
-        for length in range(1, len(fixed) // 2 + 1):
-            if fixed[-1] == fixed[-1 - length] and fixed[-length:] == fixed[-2 * length : -length]:
+        for length in range(1, len(fixed) // REPEATS + 1):
+            if (
+                length not in self._failed
+                and fixed[-1] == fixed[-1 - length]
+                and fixed[-length:] * REPEATS == fixed[-REPEATS * length :]
+            ):
                 return length
         return 0
 

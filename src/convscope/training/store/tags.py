@@ -10,6 +10,9 @@ GRADIENT_NORM, WEIGHT_NORM, UPDATE_RATIO = "gradient_norm", "weight_norm", "upda
 DEAD, SATURATED, EFFECTIVE_RANK = "dead", "saturated", "effective_rank"
 """Numbers of a layer. The update ratio is the norm of what a step adds to the weights, relative to theirs."""
 
+GRADIENT_COSINE, GRADIENT_NOISE, CURVATURE = "gradient_cosine", "gradient_noise", "curvature"
+"""The cosine of successive gradients of a layer, the noise of the gradient, and what curvature the loss has."""
+
 ALL_LAYERS = "all"
 """In place of a layer, for the norm of the whole gradient."""
 
