@@ -91,7 +91,9 @@ def _elements_by_shapes(function: Any, args: Sequence[Any]) -> int | None:
         return 0
     tensors = [value for value in args if isinstance(value, Tensor)]
     if torch.Tag.pointwise in function.tags and tensors:
-        return math.prod(np.broadcast_shapes(*[tuple(tensor.shape) for tensor in tensors]))  # torch's imports a compiler
+        return math.prod(
+            np.broadcast_shapes(*[tuple(tensor.shape) for tensor in tensors])
+        )  # torch's imports a compiler
     if function in _CONVOLUTIONS:
         return _convolution_elements(*args[:2], *args[3:9])
     return tensors[0].numel() if function.overloadpacket in _SIZE_OF_FIRST_OPERAND else None

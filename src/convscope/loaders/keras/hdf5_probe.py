@@ -5,11 +5,12 @@ file is therefore walked through once by ``python hdf5_probe.py PATH``, or with 
 ``-``, before this process reads it. Errors that the library itself reports are left to the reading.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 SECONDS = 10
 """The seconds after which a walk through a small file is given up."""
@@ -24,10 +25,7 @@ def ends_well(source: Path | bytes) -> bool:
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     name = "-" if isinstance(source, bytes) else str(source.resolve())
     command = [sys.executable, "-P", __file__, name]  # -P: modules beside the script or in the working folder stay out
-    with tempfile.TemporaryFile() as file:  # a pipe carries a few kilobytes at a time
-        if isinstance(source, bytes):
-            file.write(source)
-            file.seek(0)
+    with _as_file(source) as file:
         try:
             walk = subprocess.run(
                 command, stdin=file, capture_output=True, check=False, timeout=SECONDS + size / BYTES_PER_SECOND
@@ -35,6 +33,16 @@ def ends_well(source: Path | bytes) -> bool:
         except subprocess.TimeoutExpired:
             return False
     return walk.returncode == 0
+
+
+def _as_file(source: Path | bytes) -> IO[bytes]:
+    """Bytes as a file in memory, since a pipe carries a few kilobytes at a time; an empty one for a path."""
+    in_memory = hasattr(os, "memfd_create")
+    file: IO[bytes] = os.fdopen(os.memfd_create("hdf5"), "w+b") if in_memory else tempfile.TemporaryFile()  # noqa: SIM115 - its caller closes it
+    if isinstance(source, bytes):
+        file.write(source)
+        file.seek(0)
+    return file
 
 
 def _walk(group: Any) -> None:
