@@ -187,7 +187,9 @@ def keras_convolutions(path: Path) -> None:
     network.compile(optimizer=keras.optimizers.Adam(2e-3), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     network.fit(*_mnist("train", 12_000), batch_size=64, epochs=2, verbose=0)
     images, labels = _mnist("t10k", 2_000)
-    print(f"Keras network for MNIST: accuracy {network.evaluate(images, labels, verbose=0)[1]:.1%} on 2,000 test digits")
+    print(
+        f"Keras network for MNIST: accuracy {network.evaluate(images, labels, verbose=0)[1]:.1%} on 2,000 test digits"
+    )
     with tempfile.TemporaryDirectory() as folder:
         network.save(f"{folder}/mnist.keras")
         model = cs.load(f"{folder}/mnist.keras")

@@ -51,6 +51,15 @@ def _keras(path: Path) -> None:
     roads.save_keras(roads.make(), path)
 
 
+def _keras_digits(path: Path) -> None:
+    from convscope.loaders.keras import engine
+
+    keras = engine.library()
+    convolutions = [keras.layers.Conv2D(4, 3, activation="relu", name=f"conv{number}") for number in (1, 2, 3)]
+    head = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10, activation="softmax")]
+    keras.Sequential([keras.Input((28, 28, 1)), *convolutions, *head]).save(path)
+
+
 def _onnx(path: Path) -> None:
     from tests.loaders.onnx.onnx_files import export
 
@@ -141,6 +150,7 @@ def _network_of(dimensions: int, channels: int) -> Callable[[Path], None]:
 FILES: Mapping[str, tuple[str, Callable[[Path], None]]] = {
     "photo.jpg": ("", _photograph),
     "net.keras": ("keras", _keras),
+    "mnist.keras": ("keras", _keras_digits),
     "net.onnx": ("onnx", _onnx),
     "net.pt2": ("", _exported),
     "folder": ("transformers", _hugging_face),

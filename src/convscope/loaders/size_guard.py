@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from convscope.engine.ops.dispatch_mode import DispatchMode
 from convscope.errors import LoadError
 
 SMALL = 2**21
@@ -48,7 +49,7 @@ def bounded_sizes(file_size: int, inputs: int) -> Iterator[None]:
         raise
 
 
-class _SizeGuard(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _SizeGuard(DispatchMode):
     """Finds the sizes of the results of each operation before it runs.
 
     Attributes:
@@ -90,7 +91,9 @@ def _elements_by_shapes(function: Any, args: Sequence[Any]) -> int | None:
         return 0
     tensors = [value for value in args if isinstance(value, Tensor)]
     if torch.Tag.pointwise in function.tags and tensors:
-        return math.prod(torch.broadcast_shapes(*[tensor.shape for tensor in tensors]))  # type: ignore[no-untyped-call]
+        return math.prod(
+            np.broadcast_shapes(*[tuple(tensor.shape) for tensor in tensors])
+        )  # torch's imports a compiler
     if function in _CONVOLUTIONS:
         return _convolution_elements(*args[:2], *args[3:9])
     return tensors[0].numel() if function.overloadpacket in _SIZE_OF_FIRST_OPERAND else None

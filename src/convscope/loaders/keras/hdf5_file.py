@@ -104,9 +104,9 @@ class Hdf5File:
 
 
 @functools.lru_cache(maxsize=8)
-def _ends_well(source: tuple[Path, int, int] | bytes) -> bool:
+def _file_ends_well(path: Path, _size: int, _changed: int) -> bool:
     """Whether the file, which is known by its size and time of change, can be walked through, once per file."""
-    return ends_well(source if isinstance(source, bytes) else source[0])
+    return ends_well(path)
 
 
 @contextmanager
@@ -122,7 +122,9 @@ def open_hdf5(source: Path | bytes, name: str) -> Iterator[Hdf5File]:
     except ImportError as error:
         raise MissingExtra("h5py", "keras") from error
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
-    if not _ends_well(source if isinstance(source, bytes) else (source, size, source.stat().st_mtime_ns)):
+    if not (
+        ends_well(source) if isinstance(source, bytes) else _file_ends_well(source, size, source.stat().st_mtime_ns)
+    ):
         raise LoadError(f"{name} is not a complete HDF5 file: reading its headers does not end or crashes")
     try:
         with h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r") as file:

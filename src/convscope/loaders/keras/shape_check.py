@@ -1,4 +1,8 @@
-"""A network run on shapes alone, to name the layer whose weights do not fit or whose output is too large."""
+"""A network run once before it is used, to name the layer whose weights do not fit or whose output is too large.
+
+It runs on zeros, if no tensor is larger than its weights explain; otherwise on shapes alone. For these PyTorch imports
+several seconds of Python, which the networks of most files do not need.
+"""
 
 import math
 from collections.abc import Iterator
@@ -9,13 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from convscope.errors import LoadError
+from convscope.loaders.size_guard import bounded_sizes
 
 _MAX_ELEMENTS = 2**30
 """The largest output of a layer for one input."""
+_MAX_INPUT_ELEMENTS = 2**19
+"""Larger inputs are not computed with only to see whether the network takes them."""
 
 
 def check_shapes(module: nn.Module, shape: tuple[int, ...]) -> None:
-    """Run a network on an input of a shape without computing or allocating anything.
+    """Run a network on an input of a shape, without allocating more than its weights explain.
 
     Args:
         module: the network.
@@ -24,6 +31,8 @@ def check_shapes(module: nn.Module, shape: tuple[int, ...]) -> None:
     Raises:
         LoadError: a layer does not accept what the one before it gives, or gives more than fits in memory.
     """
+    if _runs(module, shape):
+        return
     states = {name: tensor.to("meta") for name, tensor in [*module.named_parameters(), *module.named_buffers()]}
     if not math.prod(shape) <= _MAX_ELEMENTS:
         raise LoadError(f"the network takes inputs of the shape {shape}, which is more than fits in memory")
@@ -44,6 +53,19 @@ def check_shapes(module: nn.Module, shape: tuple[int, ...]) -> None:
             reason = " ".join(str(error).split())[:200]
             where = f"layer {running[-1]!r}" if running else "the network"
             raise LoadError(f"the weights do not fit: {where} fails on its input: {reason}") from error
+
+
+def _runs(module: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Whether a network runs on zeros, with no tensor that is larger than its weights explain."""
+    if math.prod(shape) > _MAX_INPUT_ELEMENTS:
+        return False
+    stored = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
+    try:
+        with torch.no_grad(), bounded_sizes(stored, 0):
+            module(torch.zeros(shape, dtype=torch.float32, device="cpu"))
+    except Exception:  # the run on shapes names the layer
+        return False
+    return True
 
 
 @contextmanager
