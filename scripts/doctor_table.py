@@ -36,6 +36,9 @@ images in blue-green-red order for `bundled:shapes`, a fifth of the cases of `wr
 network is right on them too, and one whose answer depends on color is in its place), and one of `nonfinite_values`.
 `wrong_preprocessing` does not see a wrong order of channels where the network hardly uses color. The cases of checks of
 an explanation are maps of networks of three layers; those of `weight_spectra` have their directions added by hand.
+Half of the sick cases of `shortcut`, and a fifth of those of `background_answers`, are `bundled:shapes-shortcut`, which
+was trained with a watermark on one class; `bundled:shapes` on the same images is among the healthy ones. The answers of
+the other networks are set by hand, on images of colors and blobs.
 """
 
 

@@ -119,10 +119,15 @@ def train_and_save(
     save(network, name, recipe, script, accuracy=measure(), held_out=held_out)
 
 
-def save(network: nn.Module, name: str, recipe: Recipe, script: str, **measured: float | int | str) -> None:
-    """Write the weights, with the recipe and the measured accuracy in their header."""
+def save(
+    network: nn.Module, name: str, recipe: Recipe, script: str, *, half: bool = False, **measured: float | int | str
+) -> None:
+    """Write the weights, on request in half precision, with the recipe and the measured accuracy in their header."""
     metadata = {"script": f"scripts/{Path(script).name}", "torch": torch.__version__, **asdict(recipe), **measured}
-    tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
+    tensors = {
+        key: (value.half() if half and value.is_floating_point() else value).contiguous()
+        for key, value in network.state_dict().items()
+    }
     path = WEIGHTS / f"{name}.safetensors"
     path.parent.mkdir(exist_ok=True)
     save_file(tensors, path, metadata={key: str(value) for key, value in metadata.items()})

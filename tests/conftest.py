@@ -1,5 +1,6 @@
 """Shared fixtures: small models, images, and libraries that need preparation before their import."""
 
+import gc
 import shutil
 import signal
 import warnings
@@ -29,6 +30,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--no-first-run",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # what a page loads from elsewhere fails, with an error
     "--renderer-process-limit=1",  # pages of one site share a process, and with it their compiled scripts
 ]
 
@@ -126,6 +128,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     mark_by_use(items)
     if hasattr(config, "workerinput"):
         longest_files_first(items)
+
+
+def pytest_collection_finish() -> None:
+    """Take modules and collected tests out of garbage collection, which would scan them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

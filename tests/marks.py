@@ -5,7 +5,7 @@
 
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pytest
@@ -20,16 +20,28 @@ FIXTURES = {
 }
 """The mark of a test that uses this fixture, directly or through others."""
 
-FOLDERS = {"fuzz": "fuzz"}
+FOLDERS = {
+    "fuzz": "fuzz",
+    "extension": "process",
+    "keras": "peers",
+    "onnx": "peers",
+    "transformers": "peers",
+    "samples": "trained",
+}
 """The mark of the tests in a folder of this name."""
 
 CASES_IN_FAST = 2
 """So many cases of one test function stay without the mark ``sweep``."""
 
 
-def every_third_always(names: Iterable[str]) -> list[Any]:
-    """Cases of a test that takes seconds for each: one in three runs in ``make test``, the others by hand."""
-    return [pytest.param(name, marks=() if n % 3 == 0 else pytest.mark.by_hand) for n, name in enumerate(names)]
+def one_in(count: int, names: Iterable[str]) -> list[Any]:
+    """Cases of a test that takes seconds for each: one in ``count`` runs in ``make test``, the others by hand."""
+    return [pytest.param(name, marks=() if n % count == 0 else pytest.mark.by_hand) for n, name in enumerate(names)]
+
+
+def all_but(costly: Collection[str], names: Iterable[str]) -> list[Any]:
+    """Cases of which some take long and show what others show as well: these run by hand."""
+    return [pytest.param(name, marks=pytest.mark.by_hand if name in costly else ()) for name in names]
 
 
 def mark_by_use(items: list[pytest.Item]) -> None:

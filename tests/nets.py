@@ -286,5 +286,5 @@ DEVICE = torch.device("cpu")
 def seeded(build: Callable[..., Network], *args: object, seed: int = 0, **named: object) -> Network:
     """A network with random weights from a seed, in eval mode; the global generator is not changed."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed formats the stack for each kind of device
         return build(*args, **named).eval().to(DEVICE)

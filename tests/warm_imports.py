@@ -1,6 +1,7 @@
 """What takes seconds to import: the process from which `tests.warm_processes` forks others has it already."""
 
 import contextlib
+import gc
 import importlib
 import warnings
 
@@ -36,3 +37,5 @@ with warnings.catch_warnings():
     for library in (torchvision, keras, transformers):
         with contextlib.suppress(ConvScopeError):  # a package that is not installed
             library.library()
+gc.collect()
+gc.freeze()  # no collection of a forked process scans, and thereby copies, what is imported here

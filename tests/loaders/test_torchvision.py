@@ -69,8 +69,8 @@ def test_weights_of_another_number_of_classes_are_loaded(tmp_path: Path) -> None
     [
         "ssdlite320_mobilenet_v3_large",
         "fasterrcnn_mobilenet_v3_large_320_fpn",
-        "retinanet_resnet50_fpn",
-        "fcos_resnet50_fpn",
+        pytest.param("retinanet_resnet50_fpn", marks=pytest.mark.by_hand),
+        pytest.param("fcos_resnet50_fpn", marks=pytest.mark.by_hand),
         pytest.param("maskrcnn_resnet50_fpn", marks=pytest.mark.by_hand),
         pytest.param("keypointrcnn_resnet50_fpn", marks=pytest.mark.by_hand),
     ],

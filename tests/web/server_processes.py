@@ -3,6 +3,7 @@
 Run as ``python -m tests.web.server_processes FD`` it is that process; `Forker` starts it and talks to it.
 """
 
+import gc
 import json
 import os
 import resource
@@ -121,6 +122,8 @@ def import_everything() -> None:
         getattr(cs, spec.name)
     for address in app.MODELS:
         cs.load(address)
+    gc.collect()
+    gc.freeze()  # no collection of a forked process scans, and thereby copies, what is imported here
 
 
 if __name__ == "__main__":

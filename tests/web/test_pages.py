@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from nicegui import app as pages_app
@@ -89,3 +90,13 @@ def test_broken_link_is_reported_on_the_page(path: str, query: str, message: str
         await user.should_see(message, retries=600)
 
     meet(visit)
+
+
+@pytest.mark.parametrize("loaded", ["https://example.com/picture.png", "http://192.0.2.1/picture.png"])
+def test_loading_something_from_elsewhere_is_an_error_in_the_console(browser: Any, loaded: str) -> None:
+    """By this the pages are known to load nothing from elsewhere: the browser of the tests finds no other host."""
+    page = browser.new_page()
+    with page.expect_console_message(lambda message: message.type == "error") as error:
+        page.set_content(f'<img src="{loaded}">')
+    assert "ERR_NAME_NOT_RESOLVED" in error.value.text
+    page.close()

@@ -20,6 +20,7 @@ INPUTS = {
     "detector": ("sample:scenes/1",),
     "segmenter": ("sample:scenes/2",),
     "pairs": ("sample:pairs/2",),
+    "shapes-shortcut": ("sample:shapes-shortcut/3",),
 }
 """Bundled network → its inputs in the demo, which were not in its training set."""
 

@@ -10,6 +10,7 @@ from convscope.cli.completion import complete_model_addresses
 from convscope.cli.console import print_json, print_result
 from convscope.cli.listing_commands import report_installation
 from convscope.cli.model_opening import OpeningValues, open_model, with_opening_options
+from convscope.cli.result_paths import make_parent_folder, output_path
 from convscope.errors import InputError
 
 
@@ -30,6 +31,16 @@ def doctor(
     data: Annotated[
         Path | None, typer.Option("--data", help="a folder of images to check", metavar="FOLDER", show_default=False)
     ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out", "-o", help="write the findings with their pictures into this HTML file", metavar="PLACE",
+            show_default=False,
+        ),
+    ] = None,
+    trials: Annotated[
+        bool, typer.Option("--try", help="try remedies on a copy of the network, which takes a few steps of training")
+    ] = False,
     as_json: options.Json = False,
     debug: options.Debug = False,
     *,
@@ -41,12 +52,20 @@ def doctor(
         return
     if model is not None and folder is None:
         raise InputError("a network is checked on images: convscope doctor FOLDER --model ADDRESS")
+    from convscope.reporting import place_for
     from convscope.training.diagnosis import diagnose
+    from convscope.training.report import diagnosis_report
 
+    path = None if out is None else output_path(out, "doctor.html", place_for, [])
     checked = (None, None) if model is None else (open_model(model, opening), str(folder))
-    diagnosis = diagnose(*checked, log=folder if model is None else None, data=data)
+    diagnosis = diagnose(*checked, log=folder if model is None else None, data=data, trials=trials)
+    if path is not None:
+        make_parent_folder(path)
+        diagnosis_report(diagnosis, path, subject=str(model or folder or data))
     if as_json:
         findings = [finding.as_json() for finding in diagnosis.findings]
         print_json({"findings": findings, "checked": list(diagnosis.checked), "skipped": diagnosis.skipped})
     else:
         print_result(str(diagnosis))
+        if path is not None:
+            print_result(f"written to {path}: open it in a browser, it needs no network")

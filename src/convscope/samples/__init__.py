@@ -82,6 +82,14 @@ def _scene(key: str) -> Sample:
     return Sample(f"sample:shapes/{key}", scene.image, shapes.CLASSES[scene.label], scene.label, scene.mask)
 
 
+def _watermarked_scene(key: str) -> Sample:
+    from convscope.samples import shapes_shortcut
+
+    scene = shapes_shortcut.scene(_parse_index(key, "shapes-shortcut", 1_000_000))
+    label = shapes_shortcut.CLASSES[scene.label]
+    return Sample(f"sample:shapes-shortcut/{key}", scene.image, label, scene.label, scene.mask)
+
+
 def _several_objects(key: str) -> Sample:
     from convscope.samples import scenes
 
@@ -146,6 +154,14 @@ for spec in (
         ("7", "12", "25"),
         count=200,
         networks=("shapes",),
+    ),
+    SampleSpec(
+        "shapes-shortcut",
+        "scenes in which every star bears a watermark",
+        _watermarked_scene,
+        ("3", "13", "4"),
+        count=200,
+        networks=("shapes-shortcut",),
     ),
     SampleSpec(
         "scenes",

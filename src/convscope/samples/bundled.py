@@ -100,6 +100,7 @@ def _pairs() -> _Bundled:
 _NETWORKS: dict[str, Callable[[], _Bundled]] = {
     "digits": _digits,
     "shapes": _shapes,
+    "shapes-shortcut": _shapes,
     "detector": _detector,
     "segmenter": _segmenter,
     "beats": _beats,

@@ -12,6 +12,7 @@ from convscope.training.checks.explanation_evidence import ExplanationEvidence
 from convscope.training.checks.folder_evidence import read_folder
 from convscope.training.checks.network_evidence import NetworkEvidence
 from convscope.training.checks.run_evidence import evidence_of
+from convscope.training.remedy_trials import with_trials
 from convscope.training.run import TrainingLog, open_log
 
 SEVERITIES = ("error", "warning", "note")
@@ -39,6 +40,7 @@ class Diagnosis:
             lines += [f"{finding.severity}: {finding.title}{place}", f"  evidence: {finding.evidence}"]
             lines += [f"  likely cause: {finding.cause}", "  remedy:"]
             lines += [f"    {line}" for line in finding.remedy.splitlines()]
+            lines += [f"  tried on a copy: {trial}" for trial in finding.trials]
         lines += [f"skipped {name}: {reason}" for name, reason in self.skipped.items()]
         count = len(self.findings)
         lines.append(f"{len(self.checked)} checks, {count or 'no'} finding{'s' * (count != 1)}")
@@ -55,7 +57,9 @@ def diagnose(
     log: TrainingLog | str | Path | None = None,
     data: str | Path | None = None,
     explanation: Any = None,
+    masks: Any = None,
     checks: Sequence[str] | None = None,
+    trials: bool = False,
 ) -> Diagnosis:
     """Say what is wrong with a network, a training, a folder of images or an explanation, why, and how to mend it.
 
@@ -67,7 +71,10 @@ def diagnose(
         explanation: a map that a lens gave for one image: why is it blank, of one color, inverted or NaN? More can be
             said if the network and the image are given too, as ``model`` and ``images``, which are then not checked
             themselves.
+        masks: where the objects are on ``images``, one array (height, width) for each; those of samples are known.
         checks: names of checks; by default all that apply.
+        trials: whether remedies against dead, saturated and unlearnt layers are tried: a changed copy of the network is
+            trained for a few steps on the ``images`` with known classes, and the symptom is measured again.
 
     Returns:
         The findings, each with evidence, severity, likely cause and remedy.
@@ -97,24 +104,28 @@ def diagnose(
     if explanation is not None:
         evidence.append(("explanation", ExplanationEvidence(explanation, model, images)))
     elif model is not None:
-        evidence.append(("network", NetworkEvidence(model, images)))
+        evidence.append(("network", NetworkEvidence(model, images, masks)))
     if data is not None:
         evidence.append(("folder", read_folder(data)))
-    return _run(evidence, checks)
+    return _run(evidence, checks, trials=trials)
 
 
-def _run(evidence: list[tuple[Subject, Any]], names: Sequence[str] | None) -> Diagnosis:
+def _run(evidence: list[tuple[Subject, Any]], names: Sequence[str] | None, *, trials: bool) -> Diagnosis:
     findings: list[Finding] = []
     checked: dict[str, None] = {}
     skipped: dict[str, str] = {}
     for subject, subject_evidence in evidence:
+        of_subject: list[Finding] = []
         for check in CHECKS:
             if check.subject != subject or (names is not None and check.name not in names):
                 continue
             try:
-                findings += check.run(subject_evidence)
+                of_subject += check.run(subject_evidence)
                 checked[check.name] = None
             except ConvScopeError as error:  # a network that this check does not fit
                 skipped[check.name] = str(error)
+        if trials and subject == "network":
+            of_subject = with_trials(of_subject, subject_evidence)
+        findings += of_subject
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return Diagnosis(tuple(findings), tuple(checked), skipped)

@@ -14,6 +14,8 @@ from markupsafe import Markup
 from convscope import render
 from convscope.reporting.cards import data_uri
 from convscope.reporting.page import place_for
+from convscope.training.checks.declaration import Finding
+from convscope.training.diagnosis import Diagnosis
 from convscope.training.run import TrainingLog
 from convscope.training.store.event_file import Item
 from convscope.training.views.catalogue import VIEWS
@@ -50,6 +52,26 @@ def training_report(log: TrainingLog, out: str | Path, *, findings: Sequence[Any
     return path
 
 
+def diagnosis_report(diagnosis: Diagnosis, out: str | Path, *, subject: str) -> Path:
+    """Write what the checks found, with the pictures of the evidence, into one self-contained HTML file.
+
+    Args:
+        subject: what was checked: a folder, the address of a network.
+
+    Raises:
+        CannotWrite: the file cannot be written, or its name does not end in ``.html``.
+    """
+    path = place_for(out)
+    text = _rendered(
+        title=subject, brand="ConvScope doctor", lead=diagnosis.lines()[-1], folder=subject,
+        problems=[f"{name} was skipped: {reason}" for name, reason in diagnosis.skipped.items()],
+        findings=diagnosis.findings, nothing_found="None of the checks found anything wrong.", sections=(), films=(),
+    )  # fmt: skip
+    with atomic_write(path) as draft:
+        draft.write_text(text, "utf-8")
+    return path
+
+
 def page(log: TrainingLog, findings: Sequence[Any] | None = None) -> str:
     """The text of the HTML file."""
     sections = []
@@ -57,17 +79,26 @@ def page(log: TrainingLog, findings: Sequence[Any] | None = None) -> str:
         pictures = [{"alt": picture.alt, "uri": data_uri(picture.png())} for picture in view.draw(log)]
         if pictures:
             sections.append({**{k: getattr(view, k) for k in ("name", "title", "asks", "reads")}, "pictures": pictures})
-    pictures_over_time = films(log)
+    return _rendered(
+        title=log.folder.resolve().name, brand="ConvScope training", lead=_lead(log), folder=str(log.folder),
+        problems=log.problems(), findings=findings,
+        nothing_found="None of the checks of a run found anything wrong.", sections=sections, films=films(log),
+    )  # fmt: skip
+
+
+def _rendered(*, films: Sequence[Film], findings: Sequence[Finding] | None, **content: Any) -> str:
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    pictures = [finding.picture() if finding.picture else None for finding in findings or ()]
+    articles = template.from_string(_text("convscope.training", "finding.html")).render(
+        findings=findings or (),
+        pictures=[picture and {"alt": picture.alt, "uri": data_uri(picture.png())} for picture in pictures],
+    )
     text: str = template.from_string(_text("convscope.training", "report.html")).render(
-        title=log.folder.resolve().name,
-        lead=_lead(log),
-        folder=str(log.folder),
-        problems=log.problems(),
+        **content,
+        films=films,
         findings=findings,
-        sections=sections,
-        films=pictures_over_time,
-        frames=Markup(json.dumps([asdict(film) for film in pictures_over_time]).replace("</", "<\\/")),
+        finding_articles=Markup(articles),
+        frames=Markup(json.dumps([asdict(film) for film in films]).replace("</", "<\\/")),
         themes={name: asdict(theme) for name, theme in render.THEMES.items()},
         css=Markup(_text("convscope.reporting", "report.css")),
     )

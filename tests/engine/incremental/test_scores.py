@@ -17,6 +17,7 @@ from convscope.engine.incremental import WindowPositions, WindowScores, window_s
 from convscope.engine.incremental.regions import group_by_border_distance
 from convscope.engine.targets.target import Unit, resolve_target
 from convscope.errors import Cancelled
+from tests.marks import all_but
 from tests.nets import FlattenNet, PlainNet, ResidualNet, StatefulNet, seeded
 
 TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-5}
@@ -219,7 +220,7 @@ NO_GAIN = {"efficientnet_b0", "convnext_tiny", "swin_t"}
 """Gates computed from whole maps, or channels-last layers: most of the network runs on whole maps."""
 
 
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("name", all_but(("vgg11", "inception_v3", "swin_t", "mobilenet_v2"), LARGE))
 def test_common_architectures(name: str, torchvision: ModuleType) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

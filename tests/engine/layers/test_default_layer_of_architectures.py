@@ -10,7 +10,7 @@ from torch import nn
 import convscope as cs
 from convscope.engine.layers.default_layer import default_layer
 from convscope.engine.layers.layer_trace import layout_of
-from tests.marks import every_third_always
+from tests.marks import one_in
 
 Sides = tuple[int, int]
 
@@ -102,7 +102,7 @@ def _networks(name: str, torchvision: ModuleType, *sizes: Sides) -> list[nn.Modu
         return [timm.create_model(name, pretrained=False).eval()] * len(sizes)
 
 
-@pytest.mark.parametrize("name", every_third_always(DEFAULTS))
+@pytest.mark.parametrize("name", one_in(5, DEFAULTS))
 def test_the_default_layer_is_the_last_with_positions_on_every_path(name: str, torchvision: ModuleType) -> None:
     *sizes, layer, first, second = DEFAULTS[name]
     networks = _networks(name, torchvision, *sizes)

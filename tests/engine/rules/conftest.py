@@ -8,9 +8,10 @@ from torch import Tensor
 
 import convscope as cs
 from tests.engine.rules.networks import CONVNETS, alive, images
+from tests.marks import all_but
 
 
-@pytest.fixture(scope="module", params=[*CONVNETS, "swin_t"])
+@pytest.fixture(scope="module", params=all_but(("vgg11", "resnet50", "inception_v3"), [*CONVNETS, "swin_t"]))
 def network(request: pytest.FixtureRequest, torchvision: ModuleType) -> tuple[cs.Model, Tensor]:
     """A torchvision network, unmodified, and an input of the smallest size it takes."""
     side = CONVNETS.get(request.param, 48)

@@ -9,10 +9,12 @@ from typing import Any
 from convscope.training.checks.catalogue import CHECKS
 from convscope.training.checks.declaration import Check
 from tests.training.checks import (
+    answer_cases,
     explanation_cases,
     folder_cases,
     network_cases,
     run_cases,
+    shortcut_cases,
     spectrum_cases,
 )
 
@@ -46,6 +48,7 @@ HEALTHY: dict[str, Case] = {}
 """Check → its cases."""
 for _cases, _wrap in (
     (run_cases, lambda case: case), (network_cases, lambda case: case), (spectrum_cases, lambda case: case),
+    (shortcut_cases, lambda case: case), (answer_cases, lambda case: case),
     (explanation_cases, lambda case: case),
     (folder_cases, in_folder),
 ):  # fmt: skip

@@ -22,12 +22,12 @@ def save(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
 
 
-def write(path: Path, rng: Random, counts: Mapping[str, int]) -> None:
+def write(path: Path, rng: Random, counts: Mapping[str, int], held_out: int = 3) -> None:
     """Write so many images of each class to the training part, and a few to the validation part."""
     for part in ("train", "val"):
         for label, count in counts.items():
             (path / part / label).mkdir(parents=True)
-            for number in range(count if part == "train" else 3):
+            for number in range(count if part == "train" else held_out):
                 save(path / part / label / f"{number}.png", picture(rng))
 
 
@@ -141,8 +141,99 @@ def unequal_classes(seed: int, path: Path) -> FolderEvidence:
     return read_folder(path)
 
 
+def near_duplicates(seed: int, path: Path) -> FolderEvidence:
+    """An image that is there again: compressed, brighter, or in another size."""
+
+    def change(rng: Random, path: Path) -> None:
+        side = int(rng.integers(28, 48))
+        image = Image.open(path / "train/cat/0.png").resize((side, side), Image.Resampling.BICUBIC)
+        image.save(path / "train/cat/large.png")
+        target = path / ("train", "val")[seed % 2] / rng.choice(["cat", "dog"])
+        if seed % 3 == 0:
+            image.save(target / "again.jpg", quality=int(rng.integers(80, 96)))
+        elif seed % 3 == 1:
+            save(target / "again.png", np.asarray(image) * 0.9 + rng.integers(-8, 8))
+        else:
+            image.resize((side - 8, side - 8), Image.Resampling.BILINEAR).save(target / "again.png")
+        (path / "train/cat/0.png").unlink()
+
+    return folder(seed, path, change)
+
+
+def same_backgrounds(seed: int, path: Path) -> FolderEvidence:
+    """Images with one background and an object at another place."""
+
+    def change(rng: Random, path: Path) -> None:
+        background = picture(rng)
+        for number in range(3):
+            pixels = background.copy()
+            top, left = rng.integers(0, SIDE - 5, 2)
+            pixels[top : top + 5, left : left + 5] = rng.integers(0, 256, 3)
+            save(path / "train/cat" / f"background{number}.png", pixels)
+
+    return folder(seed, path, change)
+
+
+def many(seed: int, path: Path, change: Callable[[Random, np.ndarray, str, str], np.ndarray]) -> FolderEvidence:
+    """A larger folder, of which every image is changed by its part and its class."""
+    rng = np.random.default_rng(seed)
+    write(path, rng, {label: int(rng.integers(14, 20)) for label in ("cat", "dog")}, held_out=10)
+    for file in path.rglob("*.png"):
+        part, label = file.relative_to(path).parts[:2]
+        pixels = np.asarray(Image.open(file)).astype(float)
+        save(file, change(rng, pixels, part, label))
+    return read_folder(path)
+
+
+def otherwise_taken(rng: Random, pixels: np.ndarray, kind: int, strength: float) -> np.ndarray:
+    """A picture as another camera gives it: darker, of less contrast, of another color, grey, or larger."""
+    if kind == 0:
+        return pixels * (1 - 0.6 * strength)
+    if kind == 1:
+        return 128 + (pixels - 128) * (1 - 0.7 * strength)
+    if kind == 2:
+        return pixels + strength * np.array([90.0, 0.0, -90.0])
+    if kind == 3:
+        return strength * pixels.mean(2, keepdims=True) + (1 - strength) * pixels
+    side = SIDE + round(8 * strength)
+    return np.asarray(Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).resize((side, side)))
+
+
+def telling_properties(seed: int, path: Path) -> FolderEvidence:
+    def change(rng: Random, pixels: np.ndarray, part: str, label: str) -> np.ndarray:
+        return otherwise_taken(rng, pixels, seed % 5, 1.0) if label == "dog" else pixels
+
+    return many(seed, path, change)
+
+
+def part_drift(seed: int, path: Path) -> FolderEvidence:
+    if seed % 6 == 5:
+        rng = np.random.default_rng(seed)
+        write(path, rng, {"cat": 20, "dog": 20}, held_out=22)
+        for file in (path / "val/cat").iterdir():
+            file.unlink()
+        return read_folder(path)
+
+    def change(rng: Random, pixels: np.ndarray, part: str, label: str) -> np.ndarray:
+        return otherwise_taken(rng, pixels, seed % 6, 1.0) if part == "val" else pixels
+
+    return many(seed, path, change)
+
+
+def one_source(seed: int, path: Path) -> FolderEvidence:
+    """Images that vary as those of several cameras do, in all classes and parts."""
+
+    def change(rng: Random, pixels: np.ndarray, part: str, label: str) -> np.ndarray:
+        return otherwise_taken(rng, pixels, int(rng.integers(5)), float(rng.uniform(0, 1)))
+
+    return many(seed, path, change)
+
+
 HEALTHY: dict[str, Callable[[int, Path], FolderEvidence]] = {
     "split_leak": similar_images, "exact_duplicates": similar_images, "unusual_images": extreme_images,
-    "unusual_sizes": various_sizes, "class_imbalance": unequal_classes,
+    "unusual_sizes": various_sizes, "class_imbalance": unequal_classes, "near_duplicates": same_backgrounds,
+    "telling_properties": one_source, "part_drift": one_source,
 }  # fmt: skip
-SICK = (split_leak, exact_duplicates, unreadable_images, unusual_images, unusual_sizes, class_imbalance)
+SICK = (split_leak, exact_duplicates, unreadable_images, unusual_images, unusual_sizes, class_imbalance,
+    near_duplicates, telling_properties, part_drift,
+)  # fmt: skip

@@ -202,9 +202,46 @@ def dying_units(seed: int) -> RunEvidence:
     return evidence(noisy(rng, falling(rng, times(rng))), None, layers)
 
 
-HEALTHY: dict[str, Callable[[int], RunEvidence]] = {"overfitting": almost_overfitting}
+def leak_like_jump(seed: int) -> RunEvidence:
+    """The validation loss falls to a part of it at once, and the training loss goes on as before."""
+    rng = np.random.default_rng(seed)
+    t = times(rng)
+    loss = rng.uniform(1, 5) * (0.2 + 0.8 * np.exp(-rng.uniform(3, 6) * t))
+    held_out = rng.uniform(1.0, 1.3) * loss * np.where(t > rng.uniform(0.5, 0.8), rng.uniform(0.15, 0.45), 1.0)
+    return evidence(noisy(rng, loss, 0.01, 0.08), noisy(rng, held_out, 0.005, 0.03))
+
+
+def stairs(seed: int) -> RunEvidence:
+    """Both losses fall at once, as when the learning rate is lowered."""
+    rng = np.random.default_rng(seed)
+    t = times(rng)
+    level = np.where(t < rng.uniform(0.4, 0.7), 1.0, rng.uniform(0.2, 0.5))
+    loss = rng.uniform(1, 5) * level * (0.4 + 0.6 * np.exp(-8 * t))
+    return evidence(noisy(rng, loss), noisy(rng, rng.uniform(1.0, 1.4) * loss, 0.005, 0.04))
+
+
+def batch_noise(seed: int) -> RunEvidence:
+    rng = np.random.default_rng(seed)
+    t = times(rng)
+    level = rng.uniform(0.45, 0.9)
+    loss = rng.uniform(0.7, 5) * (level + (1 - level) * np.exp(-rng.uniform(3, 15) * t))
+    return evidence(noisy(rng, loss, 0.45, 0.8), noisy(rng, loss, 0.005, 0.03))
+
+
+def noise_of_a_small_loss(seed: int) -> RunEvidence:
+    """A loss that ends near zero, where the noise of batches is large relative to it; or a little noise."""
+    rng = np.random.default_rng(seed)
+    t = times(rng)
+    start, floor = rng.uniform(0.7, 5), rng.uniform(0.01, 0.1)
+    loss = start * (floor + (1 - floor) * np.exp(-rng.uniform(8, 15) * t))
+    return evidence(noisy(rng, loss, 0.3, 0.6), noisy(rng, loss, 0.005, 0.03))
+
+
+HEALTHY: dict[str, Callable[[int], RunEvidence]] = {
+    "overfitting": almost_overfitting, "leak_like_jump": stairs, "batch_noise": noise_of_a_small_loss,
+}  # fmt: skip
 """Other healthy runs than usual, for every second case."""
 SICK = (
     divergence, overfitting, underfitting, high_learning_rate, low_learning_rate, plateau, gradient_depth, idle_layer,
-    dying_units,
+    dying_units, leak_like_jump, batch_noise,
 )  # fmt: skip

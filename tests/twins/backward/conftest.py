@@ -7,13 +7,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.marks import all_but
 from tests.nets import FlattenNet, seeded
 from tests.twins.backward.peer_networks import vgg_like, with_statistics
 from tests.twins.backward.zennit_peer import canonizers
 
 
 @pytest.fixture(
-    scope="module", params=["sequence", "sequence, batch norm", "flatten", "vgg11_bn", "resnet18", "resnet50"]
+    scope="module",
+    params=all_but(
+        ("vgg11_bn", "resnet50"), ["sequence", "sequence, batch norm", "flatten", "vgg11_bn", "resnet18", "resnet50"]
+    ),
 )
 def network(request: pytest.FixtureRequest, torchvision: ModuleType) -> tuple[nn.Module, Tensor, list]:
     """A network in float64, two inputs, and the canonizers that zennit needs for it."""

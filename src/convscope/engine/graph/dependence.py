@@ -6,6 +6,7 @@ Operations that only rearrange values (views, permutations, slices, concatenatio
 that tokens and shifted windows need no rules of their own.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -95,6 +96,7 @@ class Dependence:
         )
 
 
+@functools.lru_cache(maxsize=64)  # the same objects for the same shape, by which later results are remembered
 def of_input(shape: tuple[int, ...]) -> tuple[Dependence, ...]:
     """Every value of the input (N, C, …) depends on itself: one entry per spatial axis, and the last for the batch."""
     axes = []

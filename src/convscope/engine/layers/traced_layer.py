@@ -1,10 +1,11 @@
 """The output of one layer in a recorded forward pass, with its layout where that follows from the operations."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
+from convscope.engine.graph.dependence_cache import DependenceCache, identity
 from convscope.engine.graph.forward_graph import LayerCall
 from convscope.engine.layers.feature_layout import FeatureLayout, Shape
 from convscope.engine.layers.layout_reading import UnknownLayout, read_layout, region_of
@@ -68,19 +69,20 @@ def _add_batch(visit: LayerCall) -> LayerCall:
     return replace(visit, shape=(1, *visit.shape), dependence=dependence, batch=batch)
 
 
+_LAYOUTS = DependenceCache[tuple[FeatureLayout | None, str]]()
+
+
 def to_traced_layers(calls: Mapping[str, LayerCall], images: int, extent: Shape) -> dict[str, TracedLayer]:
     """What is known of layers from their calls in a forward pass of ``images`` images of this spatial extent.
 
-    Layers that hold the very same dependence, as a convolution, its norm and its activation do, share one layout. The
-    calls keep the dependence alive, so that its identity stands for it.
+    Layers that hold the very same dependence, as a convolution, its norm and its activation do, share one layout.
     """
-    layouts: dict[tuple[Any, ...], tuple[FeatureLayout | None, str]] = {}
     layers = {}
     for address, call in calls.items():
-        key = (call.shape, tuple(map(id, call.dependence)), id(call.batch))
-        if key not in layouts:
-            layouts[key] = _read_layout_of_call(call, images, extent)
-        layers[address] = _traced_layer(call, images, extent, *layouts[key])
+        axes = (*call.dependence, *(() if call.batch is None else (call.batch,)))
+        key = (call.shape, identity(call.dependence), id(call.batch), images, extent)
+        layout = _LAYOUTS.get_or_compute(key, axes, functools.partial(_read_layout_of_call, call, images, extent))
+        layers[address] = _traced_layer(call, images, extent, *layout)
     return layers
 
 

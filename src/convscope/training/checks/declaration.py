@@ -27,6 +27,7 @@ class Finding:
         cause: what is the likely cause.
         remedy: what to do, as code or settings.
         picture: draws the evidence; None if the numbers say all.
+        trials: what quick trials of remedies on a copy of the network changed; empty if none were made.
     """
 
     check: str
@@ -37,11 +38,12 @@ class Finding:
     cause: str
     remedy: str
     picture: Callable[[], Picture] | None = field(default=None, compare=False, repr=False)
+    trials: tuple[Fact, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The finding as plain data, without its picture."""
         texts = {name: value for name, value in vars(self).items() if name != "picture"}
-        return {**texts, "evidence": str(self.evidence)}
+        return {**texts, "evidence": str(self.evidence), "trials": [str(trial) for trial in self.trials]}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What the checks of a folder of images look at: brightness, hashes of the pixels, classes and parts."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,10 @@ from PIL import Image
 from convscope.engine.data.sources import FolderSource
 from convscope.engine.inputs.image_io import convert_mode
 from convscope.errors import ConvScopeError, InputError
+from convscope.values.facts import Fact
 
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+THUMBNAIL_SIDE = 16
 TRAINING_PARTS, VALIDATION_PARTS = ("train", "training"), ("val", "valid", "validation", "test")
 
 
@@ -27,6 +30,9 @@ class ImageFile:
         digest: a hash of its size and pixels.
         size: its width and height in pixels.
         brightness, contrast: mean and standard deviation of its grey levels, from 0 to 1.
+        color, saturation: red minus blue, and the mean difference of the largest and the smallest channel, from 0 to 1.
+        sharpness: the mean difference of neighbors relative to the contrast.
+        thumbnail: the image in 16 × 16 pixels as one vector of mean zero and length one.
     """
 
     name: str
@@ -36,6 +42,10 @@ class ImageFile:
     size: tuple[int, int]
     brightness: float
     contrast: float
+    color: float = 0.0
+    saturation: float = 0.0
+    sharpness: float = 0.0
+    thumbnail: Floats = field(default_factory=lambda: np.zeros(0, np.float32), compare=False, repr=False)
 
 
 @dataclass
@@ -77,7 +87,46 @@ def _read(name: str, picture: Image.Image) -> ImageFile:
     grey = pixels.mean(2) / 255
     digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.tobytes()).hexdigest()
     label, size = labels[0] if labels else "", (pixels.shape[1], pixels.shape[0])
-    return ImageFile(name, part, label, digest, size, float(grey.mean()), float(grey.std()))
+    brightness, contrast = float(grey.mean()), float(grey.std())
+    return ImageFile(
+        name, part, label, digest, size, brightness, contrast, _color(pixels), _saturation(pixels),
+        _sharpness(grey, contrast), _thumbnail(pixels),
+    )  # fmt: skip
+
+
+def _color(pixels: Any) -> float:
+    return float(pixels[..., 0].mean() - pixels[..., 2].mean()) / 255
+
+
+def _saturation(pixels: Any) -> float:
+    return float((pixels.max(2).astype(np.float32) - pixels.min(2)).mean()) / 255
+
+
+def _sharpness(grey: Any, contrast: float) -> float:
+    steps = [np.abs(np.diff(grey, axis=axis)).mean() for axis in (0, 1) if grey.shape[axis] > 1]
+    return float(sum(steps)) / max(contrast, 1e-6)
+
+
+def _thumbnail(pixels: Any) -> Floats:
+    """What near-duplicates have in common: neither size nor brightness, contrast and compression."""
+    size = THUMBNAIL_SIDE, THUMBNAIL_SIDE
+    small = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX), np.float32).ravel()
+    centred = small - small.mean()
+    result: Floats = centred / max(float(np.linalg.norm(centred)), 1e-6)
+    return result
+
+
+PROPERTIES: dict[Fact, Callable[[ImageFile], float]] = {
+    Fact("width"): lambda image: float(image.size[0]),
+    Fact("height"): lambda image: float(image.size[1]),
+    Fact("shape"): lambda image: image.size[0] / image.size[1],
+    Fact("brightness"): lambda image: image.brightness,
+    Fact("contrast"): lambda image: image.contrast,
+    Fact("color"): lambda image: image.color,
+    Fact("saturation"): lambda image: image.saturation,
+    Fact("sharpness"): lambda image: image.sharpness,
+}
+"""What can be measured of an image without a look at what it shows."""
 
 
 def groups(images: list[ImageFile], attribute: str) -> Iterator[tuple[Any, list[ImageFile]]]:

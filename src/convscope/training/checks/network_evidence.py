@@ -14,6 +14,8 @@ from convscope.engine.data.data_set import as_dataset
 from convscope.engine.layers.kernels import has_kernels, is_convolution
 from convscope.engine.network.hooks import first_tensor
 from convscope.engine.network.model import Model, as_model
+from convscope.training.checks.answer_maps import AnswerMaps, maps_of_answers
+from convscope.training.checks.object_masks import given_masks, masks_of
 from convscope.values import Distribution
 
 MOST_IMAGES, MOST_OBSERVED = 256, 64
@@ -26,14 +28,17 @@ class NetworkEvidence:
     Attributes:
         model: the network.
         tensor: the prepared images (N, C, …).
+        names: the name of each image: a path, an address.
         classes: the class of each image, or None.
     """
 
-    def __init__(self, model: Any, images: Any) -> None:
+    def __init__(self, model: Any, images: Any, masks: Any = None) -> None:
         self.model: Model = as_model(model)
         dataset = as_dataset(images, self.model, most=MOST_IMAGES)
         chunks = list(dataset.chunks())
         self.tensor: Tensor = torch.cat([chunk.tensor for chunk in chunks])
+        self.names = [name for chunk in chunks for name in chunk.names]
+        self._masks = masks
         self.classes = [index for chunk in chunks for index in dataset.classes(chunk.labels or (None,) * len(chunk))]
 
     @cached_property
@@ -47,6 +52,54 @@ class NetworkEvidence:
         """The distribution of the gradient of the loss over the parameters of every layer."""
         values: Distribution = call("parameter-gradients", self.model, _Labelled(self.tensor, self.classes))
         return values
+
+    @cached_property
+    def own_scores(self) -> Tensor:
+        """The scores of the images themselves."""
+        return self.scores(self.tensor)
+
+    @cached_property
+    def answers(self) -> Tensor | None:
+        """The class with the highest score for each image; None if the network gives no scores of several classes."""
+        scores = self.own_scores
+        return scores.argmax(1) if scores.ndim == 2 and scores.shape[1] > 1 else None
+
+    @cached_property
+    def answer_maps(self) -> AnswerMaps | None:
+        """Where the network looks for its answers; None if it does not answer classes of images."""
+        return maps_of_answers(self)
+
+    @cached_property
+    def masks(self) -> Tensor | None:
+        """The pixels (N, height, width) of the objects: those that were given, or of samples; None if unknown."""
+        shape = self.tensor.shape
+        return masks_of(self.names, shape) if self._masks is None else given_masks(self._masks, shape)
+
+    @cached_property
+    def features(self) -> Tensor | None:
+        """What the last linear layer receives (N, features); None if there is none that gets one vector per image."""
+        layers = [module for module in self.model.module.modules() if isinstance(module, nn.Linear)]
+        if not layers:
+            return None
+        parts: list[Tensor] = []
+
+        def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+            tensor = first_tensor(inputs)
+            if tensor is not None:
+                parts.append(tensor.detach().float().cpu())
+
+        handle = layers[-1].register_forward_hook(keep)
+        try:
+            self.scores(self.tensor)
+        finally:
+            handle.remove()
+        are_vectors = bool(parts) and all(part.ndim == 2 for part in parts)
+        features = torch.cat(parts) if are_vectors else None
+        return features if features is not None and len(features) == len(self.tensor) else None
+
+    def class_name(self, index: int) -> str:
+        """The label of a class, or its number."""
+        return str(self.model.labels[index]) if self.model.labels else str(index)
 
     def scores(self, tensor: Tensor) -> Tensor:
         """The scores of prepared images, float32 on the CPU; nothing of the network or the images changes."""

@@ -1,0 +1,82 @@
+"""Groups of images on which a network errs far more often than on the others."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from convscope.training.checks.declaration import check
+from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.values.facts import Fact
+
+FEWEST, FEWEST_OF_GROUP, DIFFERENCE, SIGNIFICANCE = 40, 8, 0.2, 0.005
+
+
+@check(
+    "network",
+    title="errors gather in a group of images",
+    looks_for="In a class, or among the darkest, brightest, flattest or least sharp quarter of the images (of samples "
+    "with masks also those with the smallest objects), the share of errors is 20 percentage points above that of the "
+    "others, which chance explains less often than once in 200 times (over all groups).",
+    cause="the group is rare in the training images, or is harder",
+    remedy="WeightedRandomSampler(weights, len(weights))  # more of the group in training\n"
+    "transforms.ColorJitter(brightness=0.5, contrast=0.5)  # or augmentation that makes such images",
+)
+def worst_groups(network: NetworkEvidence) -> list[tuple[str, Fact]]:
+    """Compare the errors within each group with those outside."""
+    rows = [row for row, index in enumerate(network.classes) if index is not None]
+    if network.answers is None or len(rows) < FEWEST:
+        return []
+    classes = torch.tensor([network.classes[row] for row in rows], dtype=torch.int64, device="cpu")
+    wrong = network.answers[rows] != classes
+    groups = [(name, group) for name, group in _groups(network, rows, classes) if _is_comparable(group)]
+    worst = []
+    for name, group in groups:
+        inside, outside = float(wrong[group].double().mean()), float(wrong[~group].double().mean())
+        chance = probability_of(int(wrong[group].sum()), int(group.sum()), int(wrong.sum()), len(rows))
+        if inside - outside >= DIFFERENCE and chance * len(groups) < SIGNIFICANCE:
+            worst.append((chance, name, group, inside, outside))
+    if not worst:
+        return []
+    _, name, group, inside, outside = min(worst, key=lambda candidate: candidate[0])
+    evidence = Fact(
+        "{name}: {inside} of {count} images are answered wrongly, {outside} of the others; the group has {share} of all "
+        "errors",
+        name=name, inside=f"{inside:.0%}", count=int(group.sum()), outside=f"{outside:.0%}",
+        share=f"{float(wrong[group].sum() / wrong.sum()):.0%}",
+    )  # fmt: skip
+    return [(str(name), evidence)]
+
+
+def _is_comparable(group: Tensor) -> bool:
+    return FEWEST_OF_GROUP <= int(group.sum()) <= len(group) - FEWEST_OF_GROUP
+
+
+def _groups(network: NetworkEvidence, rows: list[int], classes: Tensor) -> Iterator[tuple[Fact, Tensor]]:
+    """Classes, and quarters of the images by their properties."""
+    for index in classes.unique().tolist():
+        yield Fact("class '{label}'", label=network.class_name(index)), classes == index
+    if network.tensor.ndim != 4:
+        return
+    images = network.tensor[rows].float().cpu()
+    brightness, contrast = images.mean((1, 2, 3)), images.std((1, 2, 3))
+    steps = images.diff(dim=3).abs().mean((1, 2, 3)) + images.diff(dim=2).abs().mean((1, 2, 3))
+    sharpness = steps / contrast.clamp_min(1e-6)
+    yield Fact("the darkest quarter"), _lowest_quarter(brightness)
+    yield Fact("the brightest quarter"), _lowest_quarter(-brightness)
+    yield Fact("the quarter with the lowest contrast"), _lowest_quarter(contrast)
+    yield Fact("the least sharp quarter"), _lowest_quarter(sharpness)
+    if network.masks is not None:
+        yield Fact("the quarter with the smallest objects"), _lowest_quarter(network.masks[rows].float().mean((1, 2)))
+
+
+def _lowest_quarter(values: Tensor) -> Tensor:
+    return values < values.quantile(0.25)
+
+
+def probability_of(errors: int, size: int, all_errors: int, count: int) -> float:
+    """How likely a random group of a size has so many of the errors, or more (hypergeometric)."""
+    most = min(size, all_errors)
+    ways = sum(math.comb(all_errors, k) * math.comb(count - all_errors, size - k) for k in range(errors, most + 1))
+    return ways / math.comb(count, size)
