@@ -50,7 +50,7 @@ def _layers_gif(attribution: Attribution) -> bytes:
         over = map_pixels(values, scale) if photo is None else overlay_pixels(values, photo, scale)
         pixels = side_by_side([enlarge(over, SIDE), enlarge(map_pixels(values, scale), SIDE)], GAP)
         frames.append(_with_name(Image.fromarray(pixels), layer.layers[0]))
-    return _gif(frames, [LAYER_MS] * (len(frames) - 1) + [LAST_FRAME_MS])
+    return gif(frames, [LAYER_MS] * (len(frames) - 1) + [LAST_FRAME_MS])
 
 
 def _with_name(frame: Image.Image, name: str) -> Image.Image:
