@@ -63,7 +63,7 @@ class Transformer(nn.Module):
 
 
 def images_of(tensor: Tensor) -> Images:
-    return Images(tensor, [""] * len(tensor), single=False)
+    return Images(tensor, ("",) * len(tensor), single=False)
 
 
 def kept_cells() -> Tensor:

@@ -137,8 +137,8 @@ def _measured(model: Model, image: Tensor, sequence: TokenSequence, blocks: Sequ
     actual = shorter[sequence.last]
     if actual.shape != expected.shape:
         return f"{sequence.last!r} does not return the tokens that {sequence.first!r} receives"
-    error = float((actual - expected).abs().max())
-    if not error <= _TOLERANCE * float(expected.abs().max()):
+    difference = float((actual - expected).abs().max())
+    if not difference <= _TOLERANCE * float(expected.abs().max()):
         return "its blocks exchange information beside attention, or depend on the number of tokens"
     return sequence
 

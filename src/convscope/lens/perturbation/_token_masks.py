@@ -86,7 +86,9 @@ def token_rise(
     like = torch.zeros((), dtype=torch.float32, device="cpu")
     order = noise.uniform((cells,), seed=seed, copies=numbers, like=like).argsort(1).argsort(1)
     kept = order < count
-    maps, bands, all_notes = [], [], []
+    maps: list[Tensor] = []
+    bands: list[Tensor] = []
+    all_notes: list[dict[str, Any]] = []
     for row in range(len(images)):
         estimate = WeightedMasks(cells, count / cells, centred=centred, like=like)
         estimate.add(numbers, kept.float(), scores_of_kept_tokens(model, images, target, row, kept))
