@@ -64,7 +64,7 @@ def token_occlusion(model: Model, images: Images, target: Target, patch: int, st
         images,
         target,
         _over_pixels(maps, images.extent),
-        notes=[{**each, **_left_out(grid)} for each in notes],
+        notes=[_notes_with_grid(each, grid) for each in notes],
         why_blank=Fact("covering any patch leaves the score unchanged"),
     )
 
@@ -95,9 +95,8 @@ def token_rise(
         for numbers_of_map, parts in zip(estimate.estimate(), (maps, bands), strict=True):
             parts.append(numbers_of_map.view(grid))
         stability = stability_note(*estimate.halves())
-        all_notes.append(
-            {"masks": samples, "mean score": estimate.mean_score, **stability, **notes[row], **_left_out(grid)}
-        )
+        of_row = {"masks": samples, "mean score": estimate.mean_score, **stability, **notes[row]}
+        all_notes.append(_notes_with_grid(of_row, grid))
     return attributions(
         model,
         images,
@@ -159,5 +158,7 @@ def _over_pixels(maps: Tensor, extent: tuple[int, ...]) -> Tensor:
     return maps
 
 
-def _left_out(grid: tuple[int, ...]) -> dict[str, Any]:
-    return {"hidden": Fact("tokens of a grid of {grid}, left out of the sequence", grid="×".join(map(str, grid)))}
+def _notes_with_grid(notes: dict[str, Any], grid: tuple[int, ...]) -> dict[str, Any]:
+    """Notes, and what is hidden."""
+    sides = "×".join(map(str, grid))
+    return notes | {"hidden": Fact("tokens of a grid of {grid}, left out of the sequence", grid=sides)}
