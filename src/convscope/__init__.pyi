@@ -5134,6 +5134,7 @@ def kernel_shap(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
@@ -5152,6 +5153,7 @@ def kernel_shap(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
@@ -5170,6 +5172,7 @@ def kernel_shap(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
@@ -5188,6 +5191,7 @@ def kernel_shap(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
@@ -5206,6 +5210,7 @@ def kernel_shap(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
     explain: str | Sequence[str] | None = None,
@@ -5225,6 +5230,7 @@ def kernel_shap(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Any]:
@@ -5470,6 +5476,7 @@ def occlusion(
     value: float | Tensor = 0.0,
     samples: int = 8,
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
@@ -5491,6 +5498,7 @@ def occlusion(
     value: float | Tensor = 0.0,
     samples: int = 8,
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
@@ -5512,6 +5520,7 @@ def occlusion(
     value: float | Tensor = 0.0,
     samples: int = 8,
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
@@ -5533,6 +5542,7 @@ def occlusion(
     value: float | Tensor = 0.0,
     samples: int = 8,
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
@@ -5554,6 +5564,7 @@ def occlusion(
     value: float | Tensor = 0.0,
     samples: int = 8,
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
     explain: str | Sequence[str] | None = None,
@@ -5576,6 +5587,7 @@ def occlusion(
     value: float | Tensor = 0.0,
     samples: int = 8,
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Any]:
@@ -5886,6 +5898,7 @@ def rise(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
@@ -5905,6 +5918,7 @@ def rise(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
@@ -5924,6 +5938,7 @@ def rise(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
@@ -5943,6 +5958,7 @@ def rise(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
@@ -5962,6 +5978,7 @@ def rise(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
     explain: str | Sequence[str] | None = None,
@@ -5982,6 +5999,7 @@ def rise(
     stop_when: float = 0.0,
     precision: Literal["float32", "bfloat16"] = "float32",
     seed: int = 0,
+    hide: Literal["pixels", "tokens"] = "pixels",
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Any]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+import convscope as cs
 from convscope.errors import CannotWrite
 from convscope.values import Attribution, Record
 
@@ -41,6 +42,35 @@ def test_the_same_frames_as_a_film(tmp_path: Path) -> None:
     side = frames[3].shape[0] // 6
     place = frames[3][2 * side + 8 : 3 * side - 8, 4 * side + 8 : 5 * side - 8]
     assert (place[..., 0] - place[..., 2]).min() > 60, "warm where the map is"
+
+
+def test_the_maps_of_several_layers_follow_each_other_on_one_scale(tmp_path: Path) -> None:
+    weak, strong = torch.zeros(4, 4), torch.zeros(8, 8)
+    weak[0, 0], strong[7, 7] = 0.1, 1.0
+    photo = np.full((32, 32, 3), 128, np.uint8)
+    both = Attribution(values=torch.zeros(32, 32), layer_values={"early": weak, "late": strong}, photo=photo)
+    with Image.open(both.save(tmp_path / "film.gif")) as film:
+        assert film.n_frames == 2  # type: ignore[attr-defined]
+        frames = []
+        for number in range(2):
+            film.seek(number)
+            frames.append(np.asarray(film.convert("RGB"), int))
+    height = 256
+    map_alone = [frame[:height, -height:] for frame in frames]
+    redness = [(pixels[..., 0] - pixels[..., 2]) for pixels in map_alone]
+    assert redness[1][-8:, -8:].mean() > 100, "the strongest map reaches the end of the scale"
+    assert 0 < redness[0][:8, :8].mean() < 60, "a weak one stays pale on the same scale"
+    assert redness[1][:8, :8].max() < 20
+
+
+def test_a_film_through_layers_comes_from_one_pass(tmp_path: Path) -> None:
+    model = cs.load("bundled:shapes")
+    layers = ["layer1", "layer2", "layer3"]
+    cs.grad_cam(model, "sample:shapes/7")  # what is checked once per network is not counted below
+    value = cs.grad_cam(model, "sample:shapes/7", layer=layers)
+    assert (value.record.cost.forwards, value.record.cost.backwards) == (1, 1)
+    with Image.open(value.save(tmp_path / "film.gif")) as film:
+        assert film.n_frames == len(layers)  # type: ignore[attr-defined]
 
 
 def test_other_maps_have_no_animation(tmp_path: Path) -> None:

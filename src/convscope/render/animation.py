@@ -1,29 +1,70 @@
-"""The frames of an optimization, or of a clip with its map over them, as an animated GIF or as an MP4 film."""
+"""Frames as an animated GIF or an MP4 film: of an optimization, a clip with its map over it, or maps of layers."""
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from convscope.errors import MissingExtra
-from convscope.render.raster import enlarge, side_by_side
-from convscope.render.scale import scale_of
+from convscope.render.font_fallback import default_font
+from convscope.render.font_metrics import load_font
+from convscope.render.raster import enlarge, map_pixels, overlay_pixels, photo_at_map_size, side_by_side
+from convscope.render.scale import map_values, scale_of
 from convscope.render.video_panels import frame_over_input
 from convscope.values import Attribution, Pictures
 
 SIDE, GAP = 256, 4
 _BIT_RATE = 4_000_000
 """Bits of a film per second: much for pictures of this size, so that colors stay what they mean."""
-FRAME_MS, LAST_FRAME_MS, MIN_FRAME_MS = 120, 1500, 20
-"""The duration of a frame, of the last frame, and of the shortest that browsers show, in milliseconds."""
+FRAME_MS, LAST_FRAME_MS, MIN_FRAME_MS, LAYER_MS = 120, 1500, 20, 700
+"""The duration of a frame, of the last, of the shortest that browsers show, and of a layer, in milliseconds."""
 
 
 def animated_gif(value: Pictures | Attribution) -> bytes:
-    """A GIF file that loops: optimized pictures side by side, or the map over the frames of a clip."""
-    return _clip_gif(value) if isinstance(value, Attribution) else _optimization_gif(value)
+    """A GIF file that loops: optimized pictures side by side, the map over a clip, or over each of several layers."""
+    if not isinstance(value, Attribution):
+        return _optimization_gif(value)
+    return _clip_gif(value) if value.record.kind == "video" else _layers_gif(value)
+
+
+def layer_maps(attribution: Attribution) -> list[Attribution]:
+    """The map of each layer by itself over the input, in their order."""
+    import torch
+
+    height, width = attribution.values.shape
+    maps = []
+    for address, values in attribution.layer_values.items():
+        if values.ndim == 2:
+            drawn = Image.fromarray(np.asarray(values, np.float32))
+            numbers = torch.from_numpy(np.array(drawn.resize((width, height), Image.Resampling.BILINEAR)))
+            maps.append(replace(attribution, values=numbers, layer_values={address: values}, layers=(address,)))
+    return maps
+
+
+def _layers_gif(attribution: Attribution) -> bytes:
+    """The map of each layer over the input with the layer's name, on one scale for all of them."""
+    maps = layer_maps(attribution)
+    scale, photo = scale_of(maps), photo_at_map_size(attribution)
+    frames = []
+    for layer in maps:
+        values = map_values(layer)
+        over = map_pixels(values, scale) if photo is None else overlay_pixels(values, photo, scale)
+        pixels = side_by_side([enlarge(over, SIDE), enlarge(map_pixels(values, scale), SIDE)], GAP)
+        frames.append(_with_name(Image.fromarray(pixels), layer.layers[0]))
+    return gif(frames, [LAYER_MS] * (len(frames) - 1) + [LAST_FRAME_MS])
+
+
+def _with_name(frame: Image.Image, name: str) -> Image.Image:
+    """A frame with a line of text below it."""
+    font = load_font(default_font(bold=False), 13)
+    whole = Image.new("RGB", (frame.width, frame.height + 22), "white")
+    whole.paste(frame)
+    ImageDraw.Draw(whole).text((4, frame.height + 3), name, fill="black", font=font)
+    return whole
 
 
 def film(attribution: Attribution) -> bytes:

@@ -51,7 +51,7 @@ def alt(value: GateMaps) -> str:
 
 
 def _draw_pair(canvas: Canvas, pair: list[tuple[Numbers, Scale]], over: str) -> None:
-    width, height = int(canvas.width - 2 * MARGIN - _GAP) // 2, 0
+    width, height = int(canvas.width - 2 * MARGIN - _GAP) // 2, 0.0
     for column, (numbers, scale) in enumerate(pair):
         x, y = MARGIN + column * (width + _GAP), canvas.y
         if over == "channels":

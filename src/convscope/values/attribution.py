@@ -73,6 +73,11 @@ class Attribution(Value):
         """Whether the map is zero everywhere."""
         return not bool(self.values.any())
 
+    @property
+    def has_film(self) -> bool:
+        """Whether it holds maps over an image at several layers, which a .gif shows one after the other."""
+        return self.values.ndim == 2 and sum(layer.ndim == 2 for layer in self.layer_values.values()) > 1
+
     def lines(self) -> list[str]:
         """The target with its score, the layers, and the range of the values."""
         score = "" if self.score is None else f", score {self.score:.3g}"
@@ -86,8 +91,11 @@ class Attribution(Value):
         write_nifti(self.values, self.record, path)
 
     def _save_gif(self, path: Path) -> None:
-        if self.record.kind != "video":
-            raise CannotWrite("a .gif shows the frames of a clip, and this is no map of one: write a .png")
+        if self.record.kind != "video" and not self.has_film:
+            raise CannotWrite(
+                "a .gif shows the frames of a clip or the maps of several layers, and this is neither: name several "
+                "layers with layer=, or write a .png"
+            )
         path.write_bytes(get_renderer().animated_gif(self))
 
     def _save_mp4(self, path: Path) -> None:

@@ -163,7 +163,7 @@ class GateMode(TorchFunctionMode):
             return _Mark(call.name, 1.0, self._base(source))
         limits: tuple[Any, Any] = (0.0, 6.0) if call.name == "relu6" else (None, None)
         if call.name in _CLAMPS:
-            limits = tuple(call.argument(i, name) for i, name in enumerate(_CLAMPS[call.name], start=1))  # type: ignore[assignment]
+            limits = tuple(call.argument(i, name) for i, name in enumerate(_CLAMPS[call.name], start=1))
         low, high = limits
         is_known = all(isinstance(limit, int | float) for limit in limits)
         if known is not None or not is_known or low != 0 or high <= 0:

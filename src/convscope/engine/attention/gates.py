@@ -210,7 +210,7 @@ def _evidence(model: Model, tensor: Tensor, target: Target, rows: Tensor, gates:
                 f"the network has a gate at {product.address!r}, where it had none on another image: its way depends "
                 "on the image, so that its gates cannot be read"
             )
-        if gate not in gates:
+        if gate is None or gate not in gates:
             return product.run()
         numbers = differentiable(product.numbers)
         output = product.run_with(numbers)

@@ -11,6 +11,7 @@ from convscope.engine.masking.coalitions import coalition_scores
 from convscope.engine.masking.confidence import Z_95, is_narrow, stability_note
 from convscope.engine.masking.masks import SAME_SCORE, EndpointScores
 from convscope.engine.masking.segments import Segmentation
+from convscope.engine.masking.token_dropping import scores_of_kept_tokens
 from convscope.engine.network.model import Model
 from convscope.engine.targets.target import Target
 from convscope.runtime.declaration import attributions
@@ -36,8 +37,13 @@ def surrogate_maps(
     *,
     stop_when: float = 0.0,
     precision: str = "float32",
+    token_groups: Tensor | None = None,
 ) -> list[Attribution]:
-    """Score the coalitions of each image, fit a model to the scores, and map its coefficients to pixels."""
+    """Score the coalitions of each image, fit a model to the scores, and map its coefficients to pixels.
+
+    Args:
+        token_groups: the segment of each token (cells,), where tokens are left out instead of pixels filled.
+    """
 
     def is_precise(row: int, scores: Tensor) -> bool:
         if _has_too_few(len(scores), cuts[row]):
@@ -45,7 +51,9 @@ def surrogate_maps(
         values, band, _ = fit(row, coalitions[row][: len(scores)], scores)
         return is_narrow(cuts[row].to_map(values), cuts[row].to_map(band), stop_when)
 
-    all_scores = coalition_scores(
+    all_scores = (
+        None if token_groups is None else _scores_of_tokens(model, images, target, coalitions, token_groups)
+    ) or coalition_scores(
         model,
         images,
         target,
@@ -83,6 +91,13 @@ def surrogate_maps(
         notes=notes,
         why_blank=SAME_SCORE,
     )
+
+
+def _scores_of_tokens(
+    model: Model, images: Images, target: Target, coalitions: Sequence[Tensor], groups: Tensor
+) -> list[Tensor]:
+    """The score of each coalition of each image, of which the network gets the tokens of these groups alone."""
+    return [scores_of_kept_tokens(model, images, target, row, shown[:, groups]) for row, shown in enumerate(coalitions)]
 
 
 def _has_too_few(samples: int, cut: Segmentation) -> bool:

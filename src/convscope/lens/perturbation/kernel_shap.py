@@ -14,7 +14,14 @@ from convscope.engine.network.precision import Precision
 from convscope.engine.paths.baselines import BaselineName, make_baseline
 from convscope.engine.run.perturbed_samples import Seed
 from convscope.engine.targets.target import TOP1, Target
+from convscope.errors import ParameterError
 from convscope.lens.perturbation._surrogate_models import EXACT_NOTE, surrogate_maps
+from convscope.lens.perturbation._token_masks import (
+    Hide,
+    refuse_pixel_options,
+    token_endpoints,
+    token_groups,
+)
 from convscope.runtime.declaration import lens
 from convscope.spec import Param
 from convscope.values import Attribution
@@ -43,6 +50,7 @@ def kernel_shap(
     stop_when: StopWhen = 0.0,
     precision: Precision = "float32",
     seed: Seed = 0,
+    hide: Hide = "pixels",
 ) -> list[Attribution]:
     """Estimate the Shapley value of each segment by a regression on random coalitions of segments.
 
@@ -64,6 +72,9 @@ def kernel_shap(
         stop_when: stop early once the widest confidence band is narrower than this share of the map's range.
         precision: ``float32`` runs the network as it is, ``bfloat16`` a copy of it in bfloat16.
         seed: for the coalitions, quickshift and the noise baseline.
+        hide: ``tokens`` leaves tokens of a vision transformer out of the sequence that its first block receives, after
+            their positions were added: exactly as if they were masked in every layer, and cheaper. Segments are
+            rectangles of tokens, and f_c(b) is the score without any token.
 
     Returns:
         A signed map in score units. The value φ of each segment is spread evenly over its pixels, so that the map
@@ -73,6 +84,8 @@ def kernel_shap(
     Raises:
         UnknownName: no such class or label.
         InputError: the baseline does not have the shape of the image.
+        CapabilityError: tokens are to be hidden, and the network is no plain sequence of tokens (windows, merging), or
+            has no score without any.
         ParameterError: there are fewer than two segments, or the tensor of segments has another shape.
 
     Differs from the paper: coalitions are sampled in pairs of complements, which lowers the variance under a condition
@@ -88,9 +101,18 @@ def kernel_shap(
     Source: :cite:`lundberg2017unified`, theorem 2 (the kernel); pairs after :cite:`covert2021improving`.
     """
     image.require_spatial_axes("kernel-shap masks segments")
-    baselines = make_baseline(baseline, image, seed=seed)
-    cuts = segment_images(image, segments, segmenter, seed=seed)
-    ends = endpoint_scores(model, image, baselines, target)
+    tokens: Tensor | None = None
+    if hide == "tokens":
+        refuse_pixel_options({"baseline": (baseline, "mean"), "segmenter": (segmenter, "slic")})
+        refuse_pixel_options({"stop_when": (stop_when, 0.0), "precision": (precision, "float32")})
+        if isinstance(segments, Tensor):
+            raise ParameterError("segments is a number where tokens are hidden: the rectangles follow their grid")
+        baselines, ends = image.tensor, token_endpoints(model, image, target)
+        cuts, tokens = token_groups(model, image, segments)
+    else:
+        baselines = make_baseline(baseline, image, seed=seed)
+        cuts = segment_images(image, segments, segmenter, seed=seed)
+        ends = endpoint_scores(model, image, baselines, target)
     coalitions = [
         _all_coalitions(cut.count, seed)
         if _is_exact(cut.count, samples)
@@ -112,8 +134,9 @@ def kernel_shap(
         return values, band, notes
 
     return surrogate_maps(
-        model, image, target, baselines, ends, cuts, coalitions, fit, stop_when=stop_when, precision=precision
-    )
+        model, image, target, baselines, ends, cuts, coalitions, fit, stop_when=stop_when, precision=precision,
+        token_groups=tokens,
+    )  # fmt: skip
 
 
 def _is_exact(count: int, samples: int) -> bool:

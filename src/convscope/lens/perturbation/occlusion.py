@@ -22,6 +22,7 @@ from convscope.engine.paths.baselines import make_baseline
 from convscope.engine.run.perturbed_samples import Seed
 from convscope.engine.targets.target import TOP1, Target
 from convscope.errors import InputError, ParameterError
+from convscope.lens.perturbation._token_masks import Hide, refuse_pixel_options, token_occlusion
 from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
@@ -82,6 +83,7 @@ def occlusion(
     value: Annotated[float | Tensor, Param(help="the number to fill with, in units of the preprocessed input")] = 0.0,
     samples: Annotated[int, Param(help="number of noise fills to average", min=1, max=4096)] = 8,
     seed: Seed = 0,
+    hide: Hide = "pixels",
 ) -> list[Attribution]:
     """Slide a patch over the image and measure the drop of the score at every position.
 
@@ -111,6 +113,9 @@ def occlusion(
             input of the network is normalized with it. A tensor has one number per channel, or is a whole image.
         samples: the number of noise fills to average; other fills need only one.
         seed: for the noise.
+        hide: ``tokens`` leaves tokens of a vision transformer out of the sequence that its first block receives, after
+            their positions were added: exactly as if they were masked in every layer, and cheaper. ``patch`` and
+            ``stride`` are rounded to whole tokens, one by default.
 
     Returns:
         A signed map in score units, constant over squares of one stride. ``notes["recomputed"]`` says which share of
@@ -120,6 +125,7 @@ def occlusion(
     Raises:
         UnknownName: no such class or label.
         ParameterError: the patch is larger than the image.
+        CapabilityError: tokens are to be hidden, and the network is no plain sequence of tokens (windows, merging).
         TooLittleMemory: there are more patches than fit into memory.
         InputError: the input has no spatial axes, or ``value`` has the wrong shape.
 
@@ -135,6 +141,10 @@ def occlusion(
     Source: :cite:`zeiler2014visualizing`, section 4.2; the incremental forward is that of
     :cite:`nakandala2019incremental`.
     """
+    if hide == "tokens":
+        refuse_pixel_options({"sides": (sides, ""), "strides": (strides, ""), "channels": (channels, "together")})
+        refuse_pixel_options({"shape": (shape, "square"), "fill": (fill, "value"), "value": (value, 0.0)})
+        return token_occlusion(model, image, target, patch, stride)
     patch_sides = _per_axis(sides, "sides", patch, image.extent)
     steps = _per_axis(strides, "strides", stride, image.extent)
     patches = _patch_grid(image.extent, patch_sides, steps, "sides" if sides else "patch")

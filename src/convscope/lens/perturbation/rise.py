@@ -11,6 +11,7 @@ from convscope.engine.network.precision import Precision
 from convscope.engine.paths.baselines import BaselineName, make_baseline
 from convscope.engine.run.perturbed_samples import Seed
 from convscope.engine.targets.target import TOP1, Target
+from convscope.lens.perturbation._token_masks import Hide, refuse_pixel_options, token_rise
 from convscope.runtime.declaration import attributions, lens
 from convscope.spec import Param
 from convscope.values import Attribution
@@ -40,6 +41,7 @@ def rise(
     stop_when: StopWhen = 0.0,
     precision: Precision = "float32",
     seed: Seed = 0,
+    hide: Hide = "pixels",
 ) -> list[Attribution]:
     """Hide random parts of the image and average the masks, each weighted by the score of the masked image.
 
@@ -60,6 +62,9 @@ def rise(
         stop_when: stop early once the widest confidence band is narrower than this share of the map's range.
         precision: ``float32`` runs the network as it is, ``bfloat16`` a copy of it in bfloat16.
         seed: for the masks and the noise baseline.
+        hide: ``tokens`` leaves tokens of a vision transformer out of the sequence that its first block receives, after
+            their positions were added: exactly as if they were masked in every layer, and cheaper. Every mask
+            then keeps the share p of the tokens.
 
     Returns:
         A signed map in score units: the rise of the expected score when the pixel is known to be shown.
@@ -70,6 +75,7 @@ def rise(
         UnknownName: no such class or label.
         InputError: the baseline does not have the shape of the image.
         ParameterError: the processor does not support bfloat16.
+        CapabilityError: tokens are to be hidden, and the network is no plain sequence of tokens (windows, merging).
 
     Differs from the paper: the mean score is subtracted, which subtracts a constant from the expected map and removes
     the noise from how often each pixel was shown; scores are taken before softmax instead of probabilities; hidden
@@ -85,6 +91,10 @@ def rise(
     Source: :cite:`petsiuk2018rise`, equations 5 and 6, section 3.2 (the masks).
     """
     image.require_spatial_axes("rise masks regions")
+    if hide == "tokens":
+        refuse_pixel_options({"baseline": (baseline, "mean"), "cells": (cells, 7), "stop_when": (stop_when, 0.0)})
+        refuse_pixel_options({"precision": (precision, "float32")})
+        return token_rise(model, image, target, samples, keep, centred=centred, seed=seed)
     baselines = make_baseline(baseline, image, seed=seed)
     ends = endpoint_scores(model, image, baselines, target)
     masks = GridMasks(image.extent, cells, seed=seed, like=image.tensor.float())
