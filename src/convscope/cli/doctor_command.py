@@ -34,7 +34,10 @@ def doctor(
     out: Annotated[
         str | None,
         typer.Option(
-            "--out", "-o", help="write the findings with their pictures into this HTML file", metavar="PLACE",
+            "--out",
+            "-o",
+            help="write the findings with their pictures into this HTML file",
+            metavar="PLACE",
             show_default=False,
         ),
     ] = None,

@@ -48,7 +48,7 @@ def _new_weights(module: nn.Module) -> None:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.modules.batchnorm._NormBase):
+        elif isinstance(layer, tuple(CONVOLUTIONS.values())):
             layer.reset_parameters()
 
 

@@ -14,8 +14,8 @@ KEPT, GRIDS, FEWEST, FEWEST_CLASSES, MOST_IMAGES, SMALLEST, EDGES = 0.75, (4, 8)
 @check(
     "network",
     title="texture rather than shape",
-    looks_for="Three quarters of the answers stay the same when the pieces of the image in a grid of 4 × 4 are shuffled, "
-    "and in one of 8 × 8 too (mean over the answered classes).",
+    looks_for="Three quarters of the answers stay the same when the pieces of the image in a grid of 4 × 4 are "
+    "shuffled, and in one of 8 × 8 too (mean over the answered classes).",
     cause="texture or color suffice to tell the training classes apart, so that shape was not learned; the answers "
     "change with material, season and camera",
     remedy="transforms.ColorJitter(0.5, 0.5, 0.5, 0.2); transforms.GaussianBlur(5)  # as augmentation\n"

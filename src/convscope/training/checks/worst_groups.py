@@ -41,8 +41,8 @@ def worst_groups(network: NetworkEvidence) -> list[tuple[str, Fact]]:
         return []
     _, name, group, inside, outside = min(worst, key=lambda candidate: candidate[0])
     evidence = Fact(
-        "{name}: {inside} of {count} images are answered wrongly, {outside} of the others; the group has {share} of all "
-        "errors",
+        "{name}: {inside} of {count} images are answered wrongly, {outside} of the others; the group has {share} "
+        "of all errors",
         name=name, inside=f"{inside:.0%}", count=int(group.sum()), outside=f"{outside:.0%}",
         share=f"{float(wrong[group].sum() / wrong.sum()):.0%}",
     )  # fmt: skip

@@ -15,8 +15,8 @@ MARGIN, TYPICAL, MOST, LEAST_ACCURACY = 0.5, 0.8, 0.25, 0.6
     "network",
     title="labels that are probably wrong",
     looks_for="A linear classifier on the network's features that has not seen the image gives another class a higher "
-    "score than 80 % of what images of that class have on average, and by 0.5 more than its own (confident learning); fewer than a "
-    "quarter of the images are like that, and the classifier is right on 60 % of the images.",
+    "score than 80 % of what images of that class have on average, and by 0.5 more than its own (confident learning); "
+    "fewer than a quarter of the images are like that, and the classifier is right on 60 % of the images.",
     cause="a mistake of who labelled the images, or a file in the wrong folder",
     remedy="shutil.move(path, right_folder / path.name)  # after a look at each",
     severity="note",
@@ -48,7 +48,9 @@ def wrong_labels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
         )
         for index in sorted(suspects, key=lambda index: float(own[index] - best[index]))[:3]
     ]  # fmt: skip
-    return [("", Fact("{count} of {images} images: {examples}", count=len(suspects), images=len(rows), examples=examples))]
+    return [
+        ("", Fact("{count} of {images} images: {examples}", count=len(suspects), images=len(rows), examples=examples))
+    ]
 
 
 def out_of_sample_scores(features: Tensor, classes: Tensor, count: int) -> Tensor:
