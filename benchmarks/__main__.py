@@ -18,6 +18,7 @@ import torch
 import convscope as cs
 from benchmarks import measure
 from benchmarks.ascent import ascent
+from benchmarks.attention import attention
 from benchmarks.contenders import (
     LAST_LAYER,
     Work,
@@ -150,7 +151,7 @@ PARTS: dict[str, Callable[[int], list[Row]]] = {
     for part in (
         grad_cam, family, gradients, modified_gradients, relevance, occlusion, score_cam, ablation_cam, rise, lime,
         kernel_shap, floor, bfloat16, structure, activation_statistics, top_inputs, feature_maps, ascent, excitation,
-        converted, tasks, web, pages, memory, start,
+        converted, tasks, attention, web, pages, memory, start,
     )
 }  # fmt: skip
 

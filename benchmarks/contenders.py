@@ -10,7 +10,7 @@ import convscope as cs
 from convscope.loaders.torchvision import library
 
 Work = Callable[[], object]
-LAST_LAYER = {"resnet50": "layer4", "vgg16": "features.30", "squeezenet1_1": "features.12"}
+LAST_LAYER = {"resnet50": "layer4", "vgg16": "features.30", "squeezenet1_1": "features.12", "r3d_18": "layer4"}
 
 
 def network(name: str) -> nn.Module:

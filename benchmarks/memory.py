@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from convscope import Model
 
+INPUT_SIZES = {"r3d_18": (96, 96, 96)}
+"""The extent of the input of networks that take no pictures of 224 × 224."""
 TASKS = (
     "plain", "forward-backward", "grad-cam", "score-cam-256", "score-cam-2048", "ig-10", "ig-50", "ig-300", "rise-1000",
     "rise-4000", "statistics-128", "statistics-384", "loop",
@@ -34,7 +36,7 @@ def _main(task: str, name: str, batch: int) -> int:
     from benchmarks.contenders import LAST_LAYER, network, plain
 
     module = network(name)
-    x = torch.randn(batch, 3, 224, 224)
+    x = torch.randn(batch, 3, *INPUT_SIZES.get(name, (224, 224)))
     model = cs.Model(module)
     works: dict[str, Callable[[], object]] = {
         "plain": plain(module, x),
@@ -51,8 +53,9 @@ def _main(task: str, name: str, batch: int) -> int:
         )
     if task == "loop":
         return _loop_growth(model)
-    plain(module, x[:1, :, :64, :64])()  # allocates what only a first forward pass allocates
-    cs.grad_cam(cs.Model(module), x[:1, :, :64, :64], layer=LAST_LAYER[name])
+    small = x[(slice(1), slice(None), *(slice(side * 2 // 7) for side in x.shape[2:]))]
+    plain(module, small)()  # allocates what only a first forward pass allocates
+    cs.grad_cam(cs.Model(module), small, layer=LAST_LAYER[name])
     Path("/proc/self/clear_refs").write_text("5")  # Linux: reset the peak
     before = memory_status("VmRSS")
     works[task]()

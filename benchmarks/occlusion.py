@@ -41,38 +41,38 @@ def _at_224(name: str, aim: float, rounds: int) -> list[Row]:
     ratios = in_forwards(plain(module, x), contenders, rounds=rounds)
     ratios["Captum, 196 windows × 729 / 196"] = _scaled(ratios.pop("Captum"), 729 / 196)
     rows = rows_of(f"Occlusion, {name}, 729 windows, in forwards", ratios, aim)
-    return [*rows, _equality(name, model, x, 16, 8)]
+    return [*rows, equality_row(name, model, x, 16, 8)]
 
 
 def _at_448(rounds: int) -> list[Row]:
     """Full forward passes are timed on a sample of the windows, in their best chunk size."""
     module, x = network("vgg16"), torch.randn(1, 3, 448, 448)
     model = ours(module)["ConvScope, loaded"]
-    whole_forwards = partial(_scores, model, x, 32, 16, sample=SAMPLE, incremental=False)
+    whole_forwards = partial(scores_of_windows, model, x, 32, 16, sample=SAMPLE, incremental=False)
     contenders = {"ConvScope, loaded": partial(cs.occlusion, model, x, patch=32, stride=16)}
     (ratio,) = interleaved(whole_forwards, contenders, rounds=rounds).values()
     speedup = 729 / SAMPLE / ratio.median
     title = "Occlusion, vgg16, 448×448, patch 32: times faster than whole forwards in batches"
     row = (title, "ConvScope, loaded", f"{speedup:.1f}", "≥ 10")
-    return [*report([row]), _equality("vgg16 at 448×448", model, x, 32, 16)]
+    return [*report([row]), equality_row("vgg16 at 448×448", model, x, 32, 16)]
 
 
-def _equality(name: str, model: cs.Model, x: Tensor, patch: int, stride: int) -> Row:
+def equality_row(name: str, model: cs.Model, x: Tensor, patch: int, stride: int, *, sample: int = SAMPLE) -> Row:
     """The largest difference between incremental and full scores, relative to the largest score."""
-    incremental = _scores(model, x, patch, stride, sample=SAMPLE).changed
-    whole = _scores(model, x, patch, stride, sample=SAMPLE, incremental=False).changed
+    incremental = scores_of_windows(model, x, patch, stride, sample=sample).changed
+    whole = scores_of_windows(model, x, patch, stride, sample=sample, incremental=False).changed
     error, variation = (float(d.abs().max() / whole.abs().max()) for d in (incremental - whole, whole - whole.mean()))
     text = f"{error:.1e} of the score, which moves by {variation:.1e}"
     row = (f"Occlusion, {name}: difference to whole forwards", "ConvScope, loaded", text, "≤ 1e-5")
     return report([row])[0]
 
 
-def _scores(
+def scores_of_windows(
     model: cs.Model, x: Tensor, patch: int, stride: int, *, sample: int, incremental: bool = True
 ) -> WindowScores:
     """The scores of a sample of windows, evenly spaced over the image."""
-    extent, size = tuple(x.shape[2:]), (patch, patch)
-    starts = window_starts(extent, size, (stride, stride))
+    extent, size = tuple(x.shape[2:]), (patch,) * (x.ndim - 2)
+    starts = window_starts(extent, size, (stride,) * len(size))
     selected = starts[np.linspace(0, len(starts) - 1, sample).astype(int)]
     with model.preserve_state():
         return window_scores(
@@ -80,7 +80,7 @@ def _scores(
             model.prepare(x),
             resolve_target(0, model, 1),
             WindowPositions(selected, size, extent),
-            lambda _row, windows: x.new_zeros(len(windows), 3, *size),
+            lambda _row, windows: x.new_zeros(len(windows), x.shape[1], *size),
             incremental=incremental,
         )
 

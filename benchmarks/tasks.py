@@ -12,16 +12,21 @@ from torch.nn import functional as F
 
 import convscope as cs
 from benchmarks.contenders import plain
-from benchmarks.measure import Ratio, Row, interleaved, rows_of
+from benchmarks.measure import Ratio, Row, interleaved, report, rows_of
+from benchmarks.memory import peak_growth
+from benchmarks.occlusion import equality_row, scores_of_windows
 from convscope.loaders.torchvision_operators import import_torchvision
 
 BOXES = 20
+CUBES = 8
+"""How many windows of a volume are scored, for comparing time and scores."""
 
 
 def tasks(rounds: int) -> list[Row]:
     """Maps of one box, of twenty, of a class over a region, and of a volume."""
     rounds = max(3, rounds // 3)
-    return [row for part in (detection, segmentation, unet, volume) for row in part(rounds)]
+    parts = (detection, segmentation, unet, volume, volume_memory, volume_occlusion)
+    return [row for part in parts for row in part(rounds)]
 
 
 def detection(rounds: int) -> list[Row]:
@@ -59,6 +64,26 @@ def volume(rounds: int) -> list[Row]:
     model = cs.Model(module, input=cs.VideoInput(shape=(3, 96, 96, 96)))
     x = torch.randn(1, 3, 96, 96, 96)
     return rows_of("Grad-CAM, 3-D ResNet-18, 96³", measured(module, x, partial(cs.grad_cam, model, x), rounds), 1.15)
+
+
+def volume_memory(rounds: int) -> list[Row]:
+    """The peak memory of the same map in peaks of a plain forward pass."""
+    ratio = peak_growth("grad-cam", "r3d_18", 1, processes=3) / peak_growth("plain", "r3d_18", 1, processes=3)
+    title = "Peak memory of Grad-CAM, 3-D ResNet-18, 96³, in a plain forward's"
+    return report([(title, "ConvScope, loaded", f"{ratio:.2f}", "≤ 1.2")])
+
+
+def volume_occlusion(rounds: int) -> list[Row]:
+    """Occlusion of a volume by cubes of 16 every 8 voxels, on a sample of 1,331 cubes, and its error."""
+    module = import_torchvision().models.video.r3d_18(weights=None).eval()
+    model = cs.Model(module, input=cs.VideoInput(shape=(3, 96, 96, 96)))
+    x = torch.randn(1, 3, 96, 96, 96)
+    incremental = partial(scores_of_windows, model, x, 16, 8, sample=CUBES)
+    whole_forwards = partial(scores_of_windows, model, x, 16, 8, sample=CUBES, incremental=False)
+    (ratio,) = interleaved(incremental, {"whole": whole_forwards}, rounds=1).values()
+    title = f"Occlusion, 3-D ResNet-18, 96³, {CUBES} cubes: times faster than whole forwards in batches"
+    row = (title, "ConvScope, loaded", f"{ratio}", "≥ 3")
+    return [*report([row]), equality_row("3-D ResNet-18, 96³", model, x, 16, 8, sample=CUBES)]
 
 
 def measured(module: nn.Module, x: Tensor, explain: Callable[[], object], rounds: int) -> dict[str, Ratio]:

@@ -159,6 +159,8 @@ def _passes(spec: LensSpec) -> str:
     """Forward and backward passes for one bundled image with default parameters, measured."""
     if "attention" in spec.needs:
         scene, network = "sample:pairs/1", _attending_network()
+    elif "gates" in spec.needs:
+        scene, network = SCENE, cs.load("torchvision:mobilenet_v3_small?weights=none")
     else:
         scene, network = SCENE, _network()
     inputs = {"model": network, "image": scene, "images": [scene], "guide": OTHER_SCENE, "style": OTHER_SCENE}

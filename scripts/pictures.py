@@ -4,6 +4,8 @@ The sheet of all lenses on photographs needs ``../shared/assets``. It shows maps
 published.
 """
 
+import gzip
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,7 @@ def main() -> None:
     if ASSETS.is_dir():
         photographs(PICTURES / "photographs.png")
         trained_units(PICTURES / "trained-units.png")
+        keras_convolutions(PICTURES / "keras-mnist.png")
     else:
         print(f"no sheet of photographs: {ASSETS} is not here")
     for path in sorted(PICTURES.glob("*.png")):
@@ -170,6 +173,44 @@ def trained_units(path: Path) -> None:
         f"{layer}[{unit}]" for layer in ("features.3", "features.6", "features.9", "features.12") for unit in range(4)
     ]
     cs.activation_maximization(model, unit=units).save(path)
+
+
+def keras_convolutions(path: Path) -> None:
+    """All convolution outputs of a small Keras network for MNIST, trained here on 12,000 digits for two epochs."""
+    from convscope.loaders.keras import engine
+
+    keras: Any = engine.library()
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    stack = [
+        keras.Input((28, 28, 1)),
+        layers.Rescaling(1 / 255),
+        layers.Conv2D(8, 3, activation="relu", name="conv1"),
+        layers.Conv2D(8, 3, activation="relu", name="conv2"),
+        layers.MaxPooling2D(),
+        layers.Conv2D(16, 3, activation="relu", name="conv3"),
+        layers.Flatten(),
+        layers.Dense(10, activation="softmax", name="digit"),
+    ]
+    network = keras.Sequential(stack)
+    network.compile(optimizer=keras.optimizers.Adam(2e-3), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    network.fit(*_mnist("train", 12_000), batch_size=64, epochs=2, verbose=0)
+    images, labels = _mnist("t10k", 2_000)
+    print(f"Keras network for MNIST: accuracy {network.evaluate(images, labels, verbose=0)[1]:.1%} on 2,000 test digits")
+    with tempfile.TemporaryDirectory() as folder:
+        network.save(f"{folder}/mnist.keras")
+        model = cs.load(f"{folder}/mnist.keras")
+    picture = images[int(np.flatnonzero(labels == 5)[0])]
+    cs.feature_maps(model, picture, layer=["conv1", "conv2", "conv3"]).save(path)
+
+
+def _mnist(part: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first images (N, 28, 28, 1) and labels of a part of MNIST."""
+    folder = ASSETS / "mnist"
+    pixels = gzip.decompress((folder / f"{part}-images-idx3-ubyte.gz").read_bytes())
+    labels = gzip.decompress((folder / f"{part}-labels-idx1-ubyte.gz").read_bytes())
+    images = np.frombuffer(pixels, np.uint8, offset=16).reshape(-1, 28, 28, 1)[:count]
+    return images, np.frombuffer(labels, np.uint8, offset=8)[:count]
 
 
 def photographs(path: Path) -> None:

@@ -4,5 +4,5 @@ import convscope as cs
 
 
 def families_of_every_network() -> list[str]:
-    """Those that explain networks without attention, in the order of lists."""
-    return list(dict.fromkeys(spec.family for spec in cs.lenses() if "attention" not in spec.needs))
+    """Those that explain networks without attention and gates, in the order of lists."""
+    return list(dict.fromkeys(spec.family for spec in cs.lenses() if not spec.needs & {"attention", "gates"}))

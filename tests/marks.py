@@ -20,7 +20,14 @@ FIXTURES = {
 }
 """The mark of a test that uses this fixture, directly or through others."""
 
-FOLDERS = {"fuzz": "fuzz"}
+FOLDERS = {
+    "fuzz": "fuzz",
+    "extension": "process",
+    "keras": "peers",
+    "onnx": "peers",
+    "transformers": "peers",
+    "samples": "trained",
+}
 """The mark of the tests in a folder of this name."""
 
 CASES_IN_FAST = 2

@@ -103,6 +103,48 @@ class AttendingNet(nn.Module):
         return self.fc(self.dropout((tokens + self.attn(tokens))[:, 0].square()))
 
 
+class ChannelGate(nn.Module):
+    """Squeeze and excitation in its smallest form."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = self.squeeze(x.flatten(2).mean(2)).sigmoid()
+        return x * gate.view(*gate.shape, *[1] * (x.ndim - 2))
+
+
+class PlaceGate(nn.Module):
+    """A gate with one number per position."""
+
+    def __init__(self, axes: int) -> None:
+        super().__init__()
+        self.place = _CONVOLUTIONS[axes](6, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.place(x).sigmoid() * x
+
+
+class GatedNet(nn.Module):
+    """The layers of a residual network, a gate of channels and one of places; for one to three axes."""
+
+    def __init__(self, axes: int = 2, channels: int = 3) -> None:
+        super().__init__()
+        convolution, norm = _CONVOLUTIONS[axes], _NORMS[axes]
+        self.stem, self.bn1 = convolution(channels, 6, 3, stride=2, padding=1, bias=False), norm(6)
+        self.conv, self.bn2 = convolution(6, 6, 3, padding=1, bias=False), norm(6)
+        self.relu = nn.ReLU(inplace=True)
+        self.channel_gate, self.place_gate = ChannelGate(), PlaceGate(axes)
+        self.dropout = nn.Dropout(0.5)
+        self.fc = nn.Linear(6, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.channel_gate(F.relu(self.bn1(self.stem(x))))
+        x = self.place_gate(self.relu(x + self.bn2(self.conv(x))))
+        return self.fc(self.dropout(x.flatten(2).mean(2)))
+
+
 class FlattenNet(nn.Module):
     """The last map is flattened, so that every position has its own weights in a head of two linear layers."""
 
@@ -184,6 +226,21 @@ class AttendingStatefulNet(AttendingNet):
         return super().forward(x)
 
 
+class GatedStatefulNet(GatedNet):
+    """The same with gates."""
+
+    calls: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        torch.rand(1), np.random.rand(), random.random()  # noqa: NPY002 - the global generator is intended
+        return super().forward(x)
+
+
 class FailingNet(StatefulNet):
     """Its forward fails after half of the layers."""
 
@@ -214,7 +271,9 @@ class OutOfMemoryNet(nn.Module):
 
 
 def build_for(spec: LensSpec, build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    """A network like that one which the lens can explain: lenses of attention need one that attends."""
+    """A network like that one which the lens can explain: some need one that attends, or one with gates."""
+    if "gates" in spec.needs:
+        return GatedStatefulNet if build is StatefulNet else GatedNet
     if "attention" not in spec.needs:
         return build
     return AttendingStatefulNet if build is StatefulNet else AttendingNet

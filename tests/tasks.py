@@ -74,6 +74,8 @@ def cases() -> tuple[Case, ...]:
     return (
         Case("classes", "classification", _numbers(3, labels=["ant", "bee", "cat"]), "bee"),
         Case("one output", "classification", binary, "positive"),
+        Case("labels", "multilabel", _numbers(3, labels=["ant", "bee", "cat"], task="multilabel"), "bee"),
+        Case("ranks", "ordinal", _numbers(2, labels=["low", "middle", "high"], task="ordinal"), "at least high"),
         Case("numbers", "regression", _numbers(2, labels=["x", "y"], task="regression", units="mm"), "y"),
         Case("embedding", "embedding", _embedder(), cs.TOP1),
         Case("segmentation", "segmentation", segmenter(), "red", "colors.first"),
@@ -126,7 +128,7 @@ def _forms() -> list[str]:
     """What each task recognizes, and its targets."""
     TASKS.fill()
     lines: list[str] = []
-    for name in ("classification", "regression", "embedding", "segmentation", "detection"):
+    for name in ("classification", "multilabel", "ordinal", "regression", "embedding", "segmentation", "detection"):
         task: Task = TASKS[name]
         lines += [f"### `{name}`", "", f"Output: {task.output}.", "", "| target | what is explained |", "|---|---|"]
         lines += [f"| {f'`{form}`' if form else '(none)'} | {meaning} |" for form, meaning in task.targets.items()]
@@ -142,7 +144,10 @@ the output does not show it, say it: `cs.Model(…, task="regression", units="mm
 that explains a target then works on it. `layer[unit]`, `A - B`, functions of the output and `cs.Region` work beside the
 forms below where the output allows them. An output that no task takes is refused with its parts and their shapes;
 `output=` picks one. A detector whose output is a raw tensor is adapted by a function, `output=boxes, task="detection"`,
-that gives a tensor (N, boxes, 6): left, top, right, bottom, score and label.
+that gives a tensor (N, boxes, 6): left, top, right, bottom, score and label. Of several outputs with a sigmoid inside
+the network each is a label of its own (`multilabel`); where the sigmoid was left to the loss, say `task="multilabel"`.
+Cumulative scores of ranks (CORAL: Cao, Mirjalili and Raschka 2020) look like any others: say `task="ordinal"`, with one
+label more than there are outputs.
 
 Like the top class, a region or a box is fixed by the image as it is. In perturbed images the same region is scored,
 and the box that matches best: the similarity of D-RISE (Petsiuk et al. 2021), the overlap times the score among boxes

@@ -5,11 +5,17 @@ import re
 import pytest
 import torch
 
+import convscope as cs
 from tests.families import families_of_every_network
 from tests.roads import LENSES, PAGE, ROADS, Cell, Road, column, reasons
 
 INSTALLED = [road for road in ROADS if road.is_installed]
 REFERENCE = ROADS[0]
+
+
+def computations(structure: cs.Structure) -> list[tuple[object, ...]]:
+    """The operations that compute, in their order, up to names: moves of numbers differ between roads."""
+    return [(o.kind, o.shape, o.flops, o.parameters) for o in structure.operations if o.flops]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +61,7 @@ def test_what_works_gives_the_numbers_of_the_torch_module(road: Road, columns: d
             assert own.scores == pytest.approx(value.scores, abs=1e-5)
         elif family == "structure":
             assert (own.parameters, own.flops) == (value.parameters, value.flops)
+            assert computations(own) == computations(value)
         for name in value.arrays:
             numbers, others = getattr(value, name), getattr(own, name)
             if isinstance(numbers, torch.Tensor):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from convscope.web.jobs.job import Job
 
-TIMEOUT = 600
-"""Seconds after which a wait fails."""
+TIMEOUT = 240
+"""Seconds after which a wait fails: more than any takes on a busy machine, few enough to learn soon of a wrong page."""
 
 
 def wait_for_progress(job: "Job", holds: Callable[["Job"], object]) -> None:

@@ -49,6 +49,7 @@ from convscope.values import Detections as Detections
 from convscope.values import Distribution as Distribution
 from convscope.values import Exemplars as Exemplars
 from convscope.values import FeatureMaps as FeatureMaps
+from convscope.values import GateMaps as GateMaps
 from convscope.values import JointAttribution as JointAttribution
 from convscope.values import Kernels as Kernels
 from convscope.values import LayerAttribution as LayerAttribution
@@ -3018,6 +3019,51 @@ def attention_x_gradient(
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Any]:
     """Average attention weights times their positive gradients over layers, heads and queries (Grad-SAM)."""
+
+@overload
+def gates(
+    model: Model | Module | Callable[..., Any], image: OneImage, *, target: TargetLike = "top-1", within: str = ""
+) -> GateMaps:
+    """Show what squeeze-excite, CBAM, ECA and other gates let through, and gate × gradient for a class."""
+
+@overload
+def gates(
+    model: Model | Module | Callable[..., Any],
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    within: str = "",
+) -> list[GateMaps]:
+    """Show what squeeze-excite, CBAM, ECA and other gates let through, and gate × gradient for a class."""
+
+@overload
+def gates(
+    model: Model | Module | Callable[..., Any], image: Tensor, *, target: TargetLike = "top-1", within: str = ""
+) -> GateMaps | list[GateMaps]:
+    """Show what squeeze-excite, CBAM, ECA and other gates let through, and gate × gradient for a class."""
+
+@overload
+def gates(
+    model: Model | Module | Callable[..., Any], image: DataSet, *, target: TargetLike = "top-1", within: str = ""
+) -> ValueStream[GateMaps]:
+    """Show what squeeze-excite, CBAM, ECA and other gates let through, and gate × gradient for a class."""
+
+@overload
+def gates(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    within: str = "",
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Show what squeeze-excite, CBAM, ECA and other gates let through, and gate × gradient for a class."""
+
+@overload
+def gates(
+    model: Model | Module | Callable[..., Any], image: Any, *, targets: Sequence[TargetLike], within: str = ""
+) -> list[Any]:
+    """Show what squeeze-excite, CBAM, ECA and other gates let through, and gate × gradient for a class."""
 
 @overload
 def gradient_rollout(

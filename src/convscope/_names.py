@@ -22,6 +22,7 @@ PUBLIC = {
     "Distribution": "convscope.values",
     "Exemplars": "convscope.values",
     "FeatureMaps": "convscope.values",
+    "GateMaps": "convscope.values",
     "ImageInput": "convscope.engine.inputs.specs",
     "JointAttribution": "convscope.values",
     "Kernels": "convscope.values",

@@ -15,6 +15,7 @@ import convscope as cs
 from convscope.cli import app
 from convscope.samples.bundled import NAMES
 from convscope.spec import FAMILIES
+from tests.gated_network import GATED
 from tests.lens_calls import assert_same
 
 QUICK = {"steps": "4", "samples": "4"}
@@ -40,7 +41,8 @@ def test_every_lens_is_a_command_with_the_same_result_as_in_python(command: str)
     options |= {name: "sample:digits/4" for name in ("guide", "style") if name in spec.required}
     options |= {"unit": "features.0[1]"} if "unit" in spec.required else {}
     bundled = "pairs" if "attention" in spec.needs else "digits"
-    options |= {"model": f"bundled:{bundled}"} if "model" in spec.inputs else {}
+    model = GATED if "gates" in spec.needs else f"bundled:{bundled}"
+    options |= {"model": model} if "model" in spec.inputs else {}
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
     pictures = [f"sample:{bundled}/3"] if {"image", "images"} & {*spec.inputs} else []
     done = convscope(command, *pictures, *words, "--out", "it.npz", "--json")
@@ -49,7 +51,7 @@ def test_every_lens_is_a_command_with_the_same_result_as_in_python(command: str)
     assert manifest["record"]["lens"] == command
     assert manifest["file"] == "it.npz"
     arguments: dict[str, Any] = {name: int(value) if value.isdecimal() else value for name, value in options.items()}
-    arguments |= {"model": cs.load(f"bundled:{bundled}")} if "model" in arguments else {}
+    arguments |= {"model": cs.load(model)} if "model" in arguments else {}
     arguments |= {name: pictures[0] for name in ("image", "images") if name in spec.inputs}
     assert_same(cs.Value.load("it.npz"), getattr(cs, spec.name)(**arguments), tolerance=1e-5)
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from tests.nets import AttendingNet, ResidualNet
+from tests.nets import AttendingNet, GatedNet, ResidualNet
 
 
-def put_into_unusual_state(net: ResidualNet | AttendingNet) -> None:
+def put_into_unusual_state(net: ResidualNet | AttendingNet | GatedNet) -> None:
     """Leave a network as people do in the middle of their work."""
     net.train()
     net.bn1.eval()

@@ -27,6 +27,13 @@ def test_other_formats_say_how_to_convert(tmp_path: Path, name: str, content: by
         cs.load(tmp_path / name)
 
 
+def test_a_folder_of_an_openvino_network_says_how_to_convert(tmp_path: Path) -> None:
+    (tmp_path / "net.xml").write_text("<net>")
+    (tmp_path / "net.bin").write_bytes(b"")
+    with pytest.raises(LoadError, match=r"OpenVINO network, .* cs.Model"):
+        cs.load(tmp_path)
+
+
 @pytest.fixture
 def saved_model(tmp_path: Path) -> Path:
     folder = tmp_path / "saved"
@@ -69,6 +76,10 @@ def test_a_saved_model_is_converted_in_a_process_of_its_own(
     assert model.source == str(saved_model)
     assert model.name == "saved"
     assert model.run(torch.ones(1, 3, 8, 8)).tolist() == [[1, 1, 1]]
+    with converter.open("a") as file:
+        file.write("assert arguments['--signature_def'] == 'embed'\n")
+    address = f"{saved_model}?signature=embed"
+    assert cs.load(address).source == address
     converter.write_text("raise SystemExit('no signature in this model')")
     with pytest.raises(LoadError, match=r"tf2onnx could not convert .*: no signature in this model"):
         cs.load(saved_model)

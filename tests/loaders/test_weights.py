@@ -1,5 +1,6 @@
 """Weight files of every format: opened without running code, or refused with the reason."""
 
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -23,6 +24,13 @@ class NeedsCode:
 
     def __init__(self, state: dict[str, Any]) -> None:
         self.state_dict = state
+
+
+class CallsTheSystem:
+    """An object that runs a program when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return os.system, ("false",)
 
 
 @pytest.fixture(scope="module")
@@ -231,6 +239,10 @@ BAD_WEIGHTS = {
     ),
     "code in a pickle": (
         lambda p, s: _save(p / "w.pt", NeedsCode(s)),
+        r"w\.pt' is refused: opening this pickle would run code .* trust=True opens it anyway",
+    ),
+    "a call of the system in a pickle": (
+        lambda p, s: _save(p / "w.pt", {"a": CallsTheSystem()}),
         r"w\.pt' is refused: opening this pickle would run code .* trust=True opens it anyway",
     ),
     "a plain pickle": (

@@ -15,6 +15,7 @@ from convscope import cli
 from convscope.reporting.reproduce import recipe, request_of
 from convscope.spec import LensSpec
 from convscope.values import Value
+from tests.gated_network import GATED
 
 FEW: dict[str, int] = {"samples": 2, "steps": 2}
 """So many repetitions are enough to see whether two calls give the same."""
@@ -49,7 +50,7 @@ def opened(address: str = MODEL) -> cs.Model:
 
 
 def value_of(spec: LensSpec, **more: Any) -> Value:
-    address = ATTENDING if "attention" in spec.needs else MODEL
+    address = ATTENDING if "attention" in spec.needs else GATED if "gates" in spec.needs else MODEL
     network = {"model": opened(address)} if "model" in spec.inputs else {}
     value: Value = getattr(cs, spec.name)(**network, **arguments(spec), **more)
     return value

@@ -13,6 +13,7 @@ from convscope.spec import LensSpec
 from convscope.values import Arithmetic, Kernels, Pictures, Value
 from convscope.web.i18n import catalogue, translate
 from convscope.web.server.app import MODELS, SAMPLES
+from tests.gated_network import GATED
 from tests.lens_calls import call_lens
 
 MODEL, IMAGE = "bundled:shapes", "sample:shapes/3"
@@ -96,6 +97,7 @@ def test_notes_of_every_lens_are_translated(spec: LensSpec, terms: frozenset[str
         "style": "sample:digits/4",
     }
     network, image = (ATTENDING, PAIR) if "attention" in spec.needs else (SMALL, DIGIT)
+    network = GATED if "gates" in spec.needs else network
     value = call_lens(spec, cs.load(network), image, **few)
     assert english([translate(text, "zh") for text in texts_of(value)], terms) == []
 

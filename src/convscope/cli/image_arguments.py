@@ -68,7 +68,9 @@ class ImageArguments:
         data = self.dataset(model)
         chunks = list(data.chunks())
         names = tuple(name for chunk in chunks for name in chunk.names)
-        return Images(torch.cat([chunk.tensor for chunk in chunks]), names, self.single, chunks[0].spec), data
+        sizes = tuple(size for chunk in chunks for size in chunk.sizes)
+        tensor = torch.cat([chunk.tensor for chunk in chunks])
+        return Images(tensor, names, self.single, chunks[0].spec, sizes=sizes), data
 
     def readable(self, data: "Dataset") -> list[Any]:
         """The images that could be read, unprepared, for several networks with different preprocessing."""

@@ -21,17 +21,31 @@ def training(
         str | None,
         typer.Option("--out", "-o", help="the HTML file to write, or a folder for it", metavar="PLACE"),
     ] = None,
+    film: Annotated[
+        str | None,
+        typer.Option(
+            "--film",
+            help="write an animated GIF of kernels, feature maps and Grad-CAM over the steps, in place of the page",
+            metavar="FILE",
+        ),
+    ] = None,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
     """Draw the log of a training: curves, gradients, distributions, pictures over time, and what is wrong."""
     from convscope.reporting import place_for
     from convscope.training.diagnosis import diagnose
+    from convscope.training.film import training_film
     from convscope.training.report import training_report
     from convscope.training.run import open_log
 
-    path = None if out is None and as_json else output_path(out, "training.html", place_for, [])
+    path = None if out is None and (as_json or film) else output_path(out, "training.html", place_for, [])
     log = open_log(logdir)
+    if film is not None:
+        film_path = Path(film).expanduser()
+        make_parent_folder(film_path)
+        training_film(log, film_path)
+        print_message(f"film written to {film_path}")
     if path is not None:
         make_parent_folder(path)
         training_report(log, path, findings=diagnose(log=log).findings)

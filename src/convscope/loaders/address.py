@@ -115,7 +115,9 @@ def collect_settings(
     if unknown := set(options) - {*known}:
         name = sorted(unknown)[0]
         suggestion = did_you_mean(name, known)
-        raise LoadError(f"{address!r} has the option {name!r}{suggestion} (an address takes ?{', ?'.join(known)})")
+        raise LoadError(
+            f"{address!r} has the option {name!r}{suggestion} (an address takes ?{', ?'.join(dict.fromkeys(known))})"
+        )
     duplicate = next((name for name in arguments if name in options), None)
     if duplicate is not None:
         passed = f"{duplicate}={arguments[duplicate]!r}"

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from convscope.errors import LoadError
+from convscope.loaders.weights import CUT_OFF
 from convscope.loaders.weights import EXTENSIONS as WEIGHT_EXTENSIONS
 from convscope.spec import FILE_FORMATS, FileFormat
 from convscope.spec.tables import HEAD_BYTES
@@ -23,17 +24,30 @@ def find_file_format(name: str) -> FileFormat | None:
     by_content = _recognized(path)
     if by_content is not None:
         return by_content
-    if name.lower().endswith(WEIGHT_EXTENSIONS):
-        if not path.is_dir() and not path.stat().st_size:
-            raise LoadError(f"{name!r} is empty: save or copy it again")
-        raise LoadError(
-            f"{name!r} holds weights without the network that they belong to: give them to an architecture, as in "
-            f"torchvision:resnet50?weights={name}"
-        )
+    if name.lower().endswith(WEIGHT_EXTENSIONS) and path.is_file():
+        raise LoadError(_weights_alone(name, path))
     if by_name is not None:
         raise LoadError(f"{name!r} is not a complete file of the format that its name says ({by_name.title})")
     known = ", ".join(sorted({ending for spec in FILE_FORMATS.values() for ending in spec.extensions}))
     raise LoadError(f"{name!r} is of no format that can be opened" + (f" ({known})" if known else ""))
+
+
+def _weights_alone(name: str, path: Path) -> str:
+    """The error message for a file that is named as weights, and is not recognized as a pickle of PyTorch."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    if not head:
+        return f"{name!r} is empty: save or copy it again"
+    if name.lower().endswith(".safetensors") and head.endswith(b"{") and len(head) == 9:
+        return (
+            f"{name!r} holds weights without the network that they belong to: give them to an architecture, as in "
+            f"torchvision:resnet50?weights={name}"
+        )
+    if head.startswith(b"PK\x03\x04"):
+        return f"{name!r} cannot be opened: {CUT_OFF}; save or copy it again"
+    return (
+        f"{name!r} is not a complete file of the format that its name says, and of no other format that can be opened"
+    )
 
 
 def _recognized(path: Path) -> FileFormat | None:

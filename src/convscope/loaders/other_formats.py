@@ -29,17 +29,22 @@ def _is_saved_model(path: Path, head: bytes) -> bool:
     example="saved_model_folder",
     extensions=("saved_model.pb",),
     recognizes=_is_saved_model,
-    options=("shape", "fixed"),
+    options=("shape", "fixed", "signature"),
     extra="tensorflow",
     takes_weights=False,
 )
 def open_saved_model(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
-    """Open a SavedModel: tf2onnx converts it to ONNX in a process of its own, which alone imports TensorFlow."""
+    """Open a SavedModel: tf2onnx converts it to ONNX in a process of its own, which alone imports TensorFlow.
+
+    Of several signatures ``?signature=NAME`` chooses one; otherwise it is that for serving.
+    """
     from convscope.loaders.onnx.opening import open_model
 
     if not path.is_dir():
         raise LoadError(f"{str(path)!r} is one file of a SavedModel: name its folder {str(path.parent)!r}")
-    command = ["-m", "tf2onnx.convert", "--saved-model", str(path), "--output"]
+    signature = options.get("signature")
+    chosen = ["--signature_def", signature] if signature else []
+    command = ["-m", "tf2onnx.convert", "--saved-model", str(path), *chosen, "--output"]
     for package in ("tensorflow", "tf2onnx"):
         if importlib.util.find_spec(package) is None:
             raise LoadError(
@@ -64,8 +69,11 @@ def open_saved_model(path: Path, *, options: Mapping[str, str], weights: str | P
         if done.returncode or not converted.is_file():
             reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it wrote no file")
             raise LoadError(f"tf2onnx could not convert {str(path)!r}: {reason.strip()}")
-        model = open_model(converted, options)
-    return _named(model, path, converted)
+        model = open_model(converted, {name: text for name, text in options.items() if name != "signature"})
+    model = _named(model, path, converted)
+    if signature:
+        model.source += f"{'&' if '?' in model.source else '?'}signature={signature}"
+    return model
 
 
 def _named(model: "Model", path: Path, converted: Path) -> "Model":
@@ -111,12 +119,17 @@ def open_caffe(path: Path, *, options: Mapping[str, str], weights: str | Path | 
     )
 
 
+def _holds_openvino(path: Path) -> bool:
+    """Whether a folder holds the two files of an OpenVINO network."""
+    return path.is_dir() and any(file.with_suffix(".bin").is_file() for file in path.glob("*.xml"))
+
+
 @file_format(
     name="openvino",
     title="OpenVINO IR (refused; it says how to convert)",
     example="net.xml",
     extensions=(".xml",),
-    recognizes=lambda path, head: b"<net " in head and b"<layers" in head,
+    recognizes=lambda path, head: (b"<net " in head and b"<layers" in head) or _holds_openvino(path),
 )
 def open_openvino(path: Path, *, options: Mapping[str, str], weights: str | Path | None, trust: bool) -> "Model":
     """Refuse an OpenVINO network."""

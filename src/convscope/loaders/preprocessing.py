@@ -20,6 +20,14 @@ ASSUMED_PIXELS = Fact(
 )
 """The caveat of a model file that has no preprocessing; settings of mean or std end it."""
 
+
+def assumed_size(height: int, width: int) -> Fact:
+    """The caveat of a model file that leaves the size of images open; a setting of the size ends it."""
+    return Fact(
+        "the network takes images of any size: {height}×{width} is assumed (size= sets it)", height=height, width=width
+    )
+
+
 _MAX_NORMALIZED = 10
 """Means and standard deviations above this value are taken to be of pixels in 0 … 255 instead of 0 … 1."""
 
@@ -44,8 +52,12 @@ def configure_preprocessing(model: "Model", settings: Mapping[str, Any]) -> None
             parsed["resize"] = None  # resize to the size itself: the preset would crop most of a small image
         spec = model.input if isinstance(model.input, ImageInput) else None
         model.input = replace(spec, **parsed) if spec else ImageInput(**parsed)
-    if {"mean", "std"} & set(parsed):
-        model.caveats = tuple(caveat for caveat in model.caveats if caveat != ASSUMED_PIXELS)
+        if spec is None:  # nothing but what is given here says how images are prepared
+            model.assumed_from = model.assumed_from or "networks that take pixels in 0 … 1"
+    ended = [ASSUMED_PIXELS] if {"mean", "std"} & set(parsed) else []
+    ended += [assumed_size(0, 0)] if "size" in parsed else []
+    templates = {remark.template for remark in ended}
+    model.caveats = tuple(caveat for caveat in model.caveats if getattr(caveat, "template", "") not in templates)
     assumed = _assumed_settings(model, parsed) if model.assumed_from else []
     if assumed:
         model.caveats += (

@@ -23,6 +23,8 @@ _MAX_CLASS_TENSORS = 6
 _CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "ema")
 _WRAPPERS = ("module.", "_orig_mod.", "module.", "model.")
 """Prefixes that data-parallel training, ``torch.compile`` and training frameworks add to every name."""
+CUT_OFF = "its archive is cut off or damaged"
+"""What is wrong with a file that begins as a zip archive and cannot be read as one."""
 
 
 def build_with_weights(build: Callable[[int | None], nn.Module], path: str | Path, *, trust: bool) -> nn.Module:
@@ -115,7 +117,9 @@ def check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             check_sizes(archive, str(path), path.stat().st_size)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise LoadError(f"{str(path)!r} cannot be read as weights: {brief_reason(error)}") from error
+        raise LoadError(
+            f"{str(path)!r} cannot be read as weights: {CUT_OFF} ({brief_reason(error)}); save or copy it again"
+        ) from error
 
 
 def read_pickle(path: Path, *, trust: bool) -> State:
@@ -144,6 +148,8 @@ def read_pickle(path: Path, *, trust: bool) -> State:
 
 def _unpickling_reason(error: Exception) -> str:
     """What torch says about a pickle, without its advice to open it unsafely."""
+    if "PytorchStreamReader" in str(error):
+        return CUT_OFF
     _, _, detail = str(error).partition("WeightsUnpickler error:")
     return next(iter(detail.strip().splitlines()), "") or brief_reason(error)
 
@@ -158,8 +164,8 @@ def _strip_prefixes(own: State, state: State) -> State:
 
 def _needs_code(error: Exception) -> bool:
     """Whether a pickle was refused because it contains code, and not because it is unreadable."""
-    message = str(error)
-    return "Unsupported global" in message or "Unsupported class" in message or "add_safe_globals" in message
+    message = str(error).lower()
+    return any(reason in message for reason in ("unsupported global", "unsupported class", "add_safe_globals"))
 
 
 def _find_state(checkpoint: Any, path: Path) -> State:

@@ -21,6 +21,7 @@ from convscope.render.detections import draw_detections
 from convscope.render.distribution import draw_distribution
 from convscope.render.exemplars import draw_exemplars
 from convscope.render.feature_maps import draw_feature_maps
+from convscope.render.gate_maps import draw_gate_maps
 from convscope.render.joint_attribution import draw_joint_attribution
 from convscope.render.kernels import draw_kernels
 from convscope.render.layer_attribution import draw_layer_attribution
@@ -45,6 +46,7 @@ from convscope.values import (
     Distribution,
     Exemplars,
     FeatureMaps,
+    GateMaps,
     JointAttribution,
     Kernels,
     LayerAttribution,
@@ -99,6 +101,7 @@ RENDERERS: dict[type[Value], Callable[..., Picture]] = {
     AttentionHeads: draw_attention_heads,
     AttentionMaps: draw_attention_maps,
     FeatureMaps: draw_feature_maps,
+    GateMaps: draw_gate_maps,
     JointAttribution: draw_joint_attribution,
     Kernels: draw_kernels,
     LayerAttribution: draw_layer_attribution,

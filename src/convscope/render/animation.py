@@ -28,7 +28,7 @@ def _clip_gif(attribution: Attribution) -> bytes:
         Image.fromarray(enlarge(frame_over_input(attribution, scale, index), SIDE))
         for index in range(len(attribution.values))
     ]
-    return _gif(frames, [max(MIN_FRAME_MS, round(1000 * spacing[0])) if spacing else FRAME_MS] * len(frames))
+    return gif(frames, [max(MIN_FRAME_MS, round(1000 * spacing[0])) if spacing else FRAME_MS] * len(frames))
 
 
 def _optimization_gif(pictures: Pictures) -> bytes:
@@ -37,10 +37,11 @@ def _optimization_gif(pictures: Pictures) -> bytes:
         Image.fromarray(side_by_side([enlarge(np.asarray(picture), SIDE) for picture in pictures_of_frame], GAP))
         for pictures_of_frame in pictures.frames
     ]
-    return _gif(frames, [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS])
+    return gif(frames, [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS])
 
 
-def _gif(frames: Sequence[Image.Image], durations: Sequence[int]) -> bytes:
+def gif(frames: Sequence[Image.Image], durations: Sequence[int]) -> bytes:
+    """Frames as a GIF file that loops, each with its duration in milliseconds."""
     file = io.BytesIO()
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=list(durations), loop=0)
     return file.getvalue()

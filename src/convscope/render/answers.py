@@ -24,6 +24,7 @@ class TopClass:
         key: what tells it from the other rows: the index of the class, or the number of the box.
         target: how a target names it.
         colour: its colour in the picture; empty where it has none.
+        is_predicted: whether it stands out: the first row, or of several labels each above one half.
     """
 
     name: str
@@ -32,20 +33,33 @@ class TopClass:
     key: int = 0
     target: str = ""
     colour: str = ""
+    is_predicted: bool = False
 
 
 def top_classes(prediction: Prediction) -> list[TopClass]:
     """The top classes with their confidences, or with their output values if there are none."""
     shares = prediction.confidences or [None] * len(prediction.labels)
     rows = zip(prediction.labels, prediction.indices, prediction.formatted_scores(), shares, strict=True)
-    return [TopClass(class_name(label, i), text, share, i, str(i)) for label, i, text, share in rows]
+    return [
+        TopClass(class_name(label, i), text, share, i, str(i), is_predicted=_is_predicted(prediction, number))
+        for number, (label, i, text, share) in enumerate(rows)
+    ]
+
+
+def _is_predicted(prediction: Prediction, number: int) -> bool:
+    if prediction.exclusive or not prediction.confidences:
+        return number == 0
+    return prediction.confidences[number] > 0.5
 
 
 def class_shares(segmentation: Segmentation) -> list[TopClass]:
     """The predicted classes with the share of the input that each covers."""
     texts, colours = segmentation.formatted_shares(), legend_colours(segmentation)
     rows = zip(segmentation.labels, segmentation.indices, texts, segmentation.shares, strict=True)
-    return [TopClass(class_name(label, i), text, share, i, str(i), colours[i]) for label, i, text, share in rows]
+    return [
+        TopClass(class_name(label, i), text, share, i, str(i), colours[i], is_predicted=number == 0)
+        for number, (label, i, text, share) in enumerate(rows)
+    ]
 
 
 def boxes(detections: Detections) -> list[TopClass]:
@@ -54,7 +68,7 @@ def boxes(detections: Detections) -> list[TopClass]:
         detections.labels, detections.formatted_scores(), detections.scores, box_colours(detections), strict=True
     )
     return [
-        TopClass(f"{number}  {label}", text, score, number, f"box:{number}", colour)
+        TopClass(f"{number}  {label}", text, score, number, f"box:{number}", colour, is_predicted=number == 0)
         for number, (label, text, score, colour) in enumerate(rows)
     ]
 
@@ -70,6 +84,8 @@ def answers(value: Value) -> list[TopClass]:
 
 def explained_by_default(value: Value) -> TopClass | None:
     """The row that is explained without a target; None where there is none."""
+    if isinstance(value, Prediction) and not value.explains_first:
+        return None
     rows: Sequence[TopClass] = answers(value)
     objects = [row for row in rows if not isinstance(value, Segmentation) or row.key != value.background]
     return next(iter([*objects, *rows]), None)

@@ -15,6 +15,7 @@ from convscope.values import (
     Attribution,
     Exemplars,
     FeatureMaps,
+    GateMaps,
     JointAttribution,
     LayerAttribution,
     Pictures,
@@ -32,7 +33,7 @@ LARGE_GAP = 0.1
 """The share of the score from which a gap is a warning."""
 EXPLANATIONS = (Attribution, JointAttribution, LayerAttribution)
 """Kinds of values that explain a target."""
-SPATIAL_VALUES = (*EXPLANATIONS, AttentionMaps, Exemplars, FeatureMaps, Pictures, ReceptiveField)
+SPATIAL_VALUES = (*EXPLANATIONS, AttentionMaps, Exemplars, FeatureMaps, GateMaps, Pictures, ReceptiveField)
 """Kinds of values whose pictures show the input or maps over it, in the proportions of its pixels or voxels."""
 
 
@@ -47,7 +48,7 @@ class Note:
 def title(value: Value) -> Fact:
     """The title line: ``Grad-CAM · tabby (281) · score 17.4``."""
     parts: list[str] = [as_fact(value.record.title or value.record.lens or type(value).__name__)]
-    if isinstance(value, EXPLANATIONS):
+    if isinstance(value, (*EXPLANATIONS, GateMaps)):
         parts += [target(value)] if value.target else []
         parts += [Fact("score {score}", score=format_number(value.score))] if value.score is not None else []
     return Fact("{parts: · }", parts=parts)

@@ -58,8 +58,8 @@ def draw_answer(value: Value, panels: Sequence[Panel], theme: str, *, bare: bool
 def _draw_rows(canvas: Canvas, x: float, y: float, rows: Sequence[TopClass]) -> float:
     """Draw the rows, the name of each above its bar; returns the height."""
     top = y
-    for number, row in enumerate(rows):
-        bold, indent = number == 0, _SWATCH + 8 if row.colour else 0
+    for row in rows:
+        bold, indent = row.is_predicted, _SWATCH + 8 if row.colour else 0
         if row.colour:
             canvas.box(x, top + 4, _SWATCH, _SWATCH, fill=row.colour, edge=canvas.theme.line)
         canvas.text(x + BARS_WIDTH, top, row.value_text, bold=bold, anchor="right")

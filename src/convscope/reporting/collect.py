@@ -68,9 +68,9 @@ def _accepted(declarations: Sequence[LensSpec], options: Mapping[str, Any]) -> d
 
 
 def _reasons(refused: Mapping[LensSpec, ConvScopeError], *, named: bool) -> dict[str, str]:
-    """Why lenses do not work; that a network does not attend is worth a line only where lenses were named."""
+    """Why lenses do not work; that a network has no attention or no gates counts only where lenses were named."""
     return {
         spec.title: str(error)
         for spec, error in refused.items()
-        if named or not ("attention" in spec.needs and isinstance(error, CapabilityError))
+        if named or not (spec.needs & {"attention", "gates"} and isinstance(error, CapabilityError))
     }

@@ -9,7 +9,7 @@ from convscope.engine.network.model import Model
 from convscope.engine.run.gradients import input_gradient
 from convscope.engine.targets.target import TOP1, resolve_target
 from convscope.errors import ConvScopeError
-from convscope.runtime.capabilities import missing_capability, require_attention
+from convscope.runtime.capabilities import missing_capability, require_attention, require_gates
 from convscope.runtime.lens_call import call_lens
 from convscope.spec import LensSpec
 
@@ -61,8 +61,9 @@ def find_applicability(model: Model, images: Images, specs: Collection[LensSpec]
         result.why_no_gradient = _refusal(lambda: input_gradient(model, first, resolve_target(TOP1, model, 1)))
         result.why_no_layer = _refusal(find_default_layer)
         for spec in specs:
-            refusal = _refusal(lambda spec=spec: require_attention(spec, model, first.tensor))  # type: ignore[misc]
-            result.refusals |= {spec.command: refusal} if refusal else {}
+            for requirement in (require_attention, require_gates):
+                refusal = _refusal(lambda spec=spec, require=requirement: require(spec, model, first.tensor))  # type: ignore[misc]
+                result.refusals |= {spec.command: refusal} if refusal else {}
             if _must_be_tried(spec, model) and not result.refusal(spec):
                 refusal = _refusal(lambda spec=spec: _try(spec, model, first, result))  # type: ignore[misc]
                 result.refusals |= {spec.command: refusal} if refusal else {}

@@ -122,7 +122,10 @@ def prepare_arguments(declaration: LensSpec, arguments: Mapping[str, Any], defau
 def _address_input(kind: InputKind, argument: Any, prepared: Arguments, *, given: bool) -> Any:
     """What the lens receives for a text: a target, units as they are written, or what the kind of input makes of it."""
     if kind.name == "target":
-        return resolve_target(argument, prepared.model, 1 if prepared.images is None else len(prepared.images))
+        target = resolve_target(argument, prepared.model, 1 if prepared.images is None else len(prepared.images))
+        if prepared.images is not None:
+            target.check_images(prepared.images)
+        return target
     if kind.prepare is None or not given:
         return argument
     prepared.written[kind.name] = argument if isinstance(argument, (str, list)) else str(argument)

@@ -1,7 +1,8 @@
-"""Whether a network has what a lens needs: layers and gradients, or only scores; attention between tokens."""
+"""Whether a network has what a lens needs: layers and gradients, or only scores; attention between tokens; gates."""
 
 from torch import Tensor
 
+from convscope.engine.attention.gates import why_no_gates
 from convscope.engine.attention.sites import why_no_attention
 from convscope.engine.network.model import Model
 from convscope.engine.network.scores_only import ScoresOnly
@@ -47,6 +48,20 @@ def require_attention(declaration: LensSpec, model: Model, tensor: Tensor) -> No
         raise CapabilityError(
             f"{declaration.command} needs attention between tokens, and {model.name} {reason}: "
             + (_ONLY_RISE if _FLEXIBLE in reason else "grad-cam, integrated-gradients and occlusion work without it")
+        )
+
+
+def require_gates(declaration: LensSpec, model: Model, tensor: Tensor) -> None:
+    """Refuse a lens that needs gates where the network has none for inputs like ``tensor`` (N, C, …).
+
+    Raises:
+        CapabilityError: the message says what is missing, and names lenses that work.
+    """
+    reason = why_no_gates(model, tensor) if "gates" in declaration.needs else ""
+    if reason:
+        raise CapabilityError(
+            f"{declaration.command} needs gates that are multiplied onto features (squeeze-excite, CBAM, ECA), and "
+            f"{model.name} {reason}: feature-maps and attention show what its layers compute"
         )
 
 

@@ -40,7 +40,7 @@ from convscope.engine.run.nonfinite import where_it_begins
 from convscope.engine.run.zero_maps import where_gradients_stop
 from convscope.errors import ImagesInParts, ModelFailed, NoGradient, NotFinite, OutputError, ParameterError
 from convscope.runtime.arguments import Arguments, prepare_arguments, set_layers
-from convscope.runtime.capabilities import require_attention, require_capabilities
+from convscope.runtime.capabilities import require_attention, require_capabilities, require_gates
 from convscope.runtime.several_inputs import for_each_input, is_bound_by_sample
 from convscope.runtime.several_targets import for_each_target
 from convscope.runtime.shown_channels import with_drawn_channels
@@ -105,6 +105,7 @@ def _call_with_network(
             set_layers(declaration, prepared, arguments.get("layer", _default(declaration, "layer")))
         if prepared.images is not None or prepared.data is not None:
             require_attention(declaration, model, prepared.probe().tensor)
+            require_gates(declaration, model, prepared.probe().tensor)
         try:
             values = _values_with_network_notes(declaration, prepared, parameters, smooth)
         except NoGradient as error:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from convscope.engine.context.metering import report_progress, reporting
+from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import as_model
 from convscope.engine.run.gradients import sharing_passes
 from convscope.engine.targets.target import TOP1, resolve_target
@@ -43,7 +44,10 @@ def explain_with_each(
     images = prepared_inputs(model, image)
     arguments = dict(options)
     if any(d.takes_target for d in declarations):
-        arguments["target"] = resolve_target(options.get("target", TOP1), model, len(images))
+        target = resolve_target(options.get("target", TOP1), model, len(images))
+        if isinstance(images, Images):
+            target.check_images(images)
+        arguments["target"] = target
     shared = {**arguments, "model": model, "image": images}
     with model.preserve_state(), sharing_passes(target=arguments.get("target")):
         results = _call_each(declarations, shared, budgets or {}, on_refusal)

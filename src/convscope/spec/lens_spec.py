@@ -24,10 +24,10 @@ FAMILIES: Mapping[str, str] = {
 }
 """The families of lenses, in the order in which lists show them. They are labels: no behavior depends on them."""
 
-NEEDS = ("gradients", "operations", "scores", "layers", "attention")
+NEEDS = ("gradients", "operations", "scores", "layers", "attention", "gates")
 """What a lens may use of a network: gradients of its output, rules for each of its operations in the backward pass, the
-scores of many forward passes that it compares, its layers and their parameters, or weights with which its tokens attend
-to each other."""
+scores of many forward passes that it compares, its layers and their parameters, weights with which its tokens attend to
+each other, or gates that it multiplies onto features."""
 
 SMOOTH = Parameter(
     "smooth", int, None, Param("average over so many noisy copies of the image", min=2, max=4096, unit="copies")

@@ -30,6 +30,9 @@ class Task:
         parse: ``parse(text, model)``: the target that a text describes, or None if it is of no form of this task.
         class_scorer: ``class_scorer(indices, model)``: scores a class per image, the default target where an index
             is negative; it gives None where a class is a column of the output.
+        class_scores: ``class_scores(output, model)``: the score of every class (N, classes), where a class is no column
+            of the output; None where it is.
+        labels_for: ``labels_for(outputs)``: how many labels an output of that many numbers has.
         predict: ``predict(model, images, rows, output, top)``: one value per image, from the outputs of the images
             ``rows``.
         meaning: the meaning of the output's values, where it follows from the task (engine/network/output_meaning).
@@ -51,6 +54,8 @@ class Task:
     target_label: str = "Or type a class, or A - B"
     file_of: Callable[[str], str] = field(default=lambda text: "")
     class_scorer: Callable[[Any, Any], Any] | None = None
+    class_scores: Callable[[Any, Any], Any] | None = None
+    labels_for: Callable[[int], int] = field(default=lambda outputs: outputs)
     meaning: str = ""
     default_layer: Callable[[Any, Any], str | None] = field(default=lambda model, trace: None)
     about_a_place: bool = False

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from convscope.errors import InputError, UnknownName, did_you_mean
-from convscope.training.store.arrays import StoredArrays, stored_arrays
+from convscope.training.store.arrays import StoredArrays, damaged_arrays, stored_arrays
 from convscope.training.store.entries import Kind
 from convscope.training.store.event_file import EventFile, Item
 from convscope.training.store.records import RecordFile
@@ -56,6 +56,15 @@ class Run:
     def problems(self) -> list[Fact]:
         """What could not be read, and what is unusual about the order of steps."""
         problems = [problem for file in self.files for problem in file.problems()]
+        damaged = damaged_arrays(self.folder)
+        if damaged:
+            problems.append(
+                Fact(
+                    "{count} files of arrays are missing or damaged and were left out, {file} among them",
+                    count=len(damaged),
+                    file=damaged[0],
+                )
+            )
         replaced = {tag: count for tag in self.tags if (count := self._joined(tag)[1])}
         if replaced:
             problems.append(

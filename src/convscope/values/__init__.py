@@ -13,6 +13,7 @@ from convscope.values.exemplars import Exemplar, Exemplars, UnitExemplars
 from convscope.values.facts import Fact
 from convscope.values.feature_maps import FeatureMaps
 from convscope.values.files import atomic_write, check_writable
+from convscope.values.gate_maps import GateMaps
 from convscope.values.graph_view import FoldedGraph, Node
 from convscope.values.input_kinds import INPUT_KINDS, adapt_wording
 from convscope.values.joint_attribution import JointAttribution
@@ -44,6 +45,7 @@ __all__ = [
     "Fact",
     "FeatureMaps",
     "FoldedGraph",
+    "GateMaps",
     "JointAttribution",
     "KernelLayer",
     "Kernels",

@@ -22,6 +22,8 @@ class Prediction(Value):
         confidences: the confidence in each class: the softmax of the scores, or the output itself if it is a
             probability; empty if the output is a plain value. ``scores`` are the raw outputs.
         units: the units of the numbers that a regression gives; empty if there are none.
+        exclusive: whether the classes exclude each other; each of several labels has a probability of its own.
+        explains_first: whether the first of them is what is explained without a target.
         notes: ``"output"`` says how the output was interpreted.
     """
 
@@ -33,6 +35,8 @@ class Prediction(Value):
     confidences: tuple[float, ...]
     scores: tuple[float, ...]
     units: tuple[str, ...] = ()
+    exclusive: bool = True
+    explains_first: bool = True
     photo: np.ndarray[Any, Any] | None = None
 
     def lines(self) -> list[str]:

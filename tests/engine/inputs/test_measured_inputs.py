@@ -9,8 +9,11 @@ import torch
 from torch import nn
 
 import convscope as cs
+from convscope.engine.context import free_memory
+from convscope.engine.context.free_memory import TooLittleMemory
 from convscope.engine.inputs.input_files import read_input
 from convscope.engine.inputs.raw_input import RawInput
+from convscope.engine.inputs.readers import arrays
 from convscope.errors import InputError
 
 
@@ -220,3 +223,35 @@ def test_a_folder_is_one_clip_and_a_folder_of_folders_is_a_data_set(tmp_path: Pa
     value: Any = cs.saliency(model, tmp_path / "a")
     assert (value.record.kind, value.values.shape) == ("video", (4, 8, 8))
     assert len(list(cs.saliency(model, [tmp_path / "a", tmp_path / "b"]))) == 2  # type: ignore[arg-type]
+
+
+def test_volumes_that_are_turned_or_oblique_are_mentioned() -> None:
+    spec = cs.VolumeInput(orientation="SAR")
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]]
+    upright = np.eye(4)[[2, 1, 0, 3]]
+    remarks = {
+        name: spec.prepare_raw(
+            RawInput(np.zeros((1, 2, 3, 4), np.float32), ("x", "y", "z"), (1, 1, 1), "mm", affine)
+        ).remark
+        for name, affine in (("upright", upright), ("turned", np.eye(4)), ("oblique", upright @ turn))
+    }
+    assert remarks["upright"] == ""
+    assert remarks["turned"] == "turned from RAS to SAR"
+    assert remarks["oblique"].startswith("its axes are 28.6 degrees away from those of the body")
+
+
+def test_a_signal_for_a_network_without_a_rate_is_mentioned() -> None:
+    sound = RawInput(np.zeros((1, 40), np.float32), ("time",), (1 / 44100,))
+    assert "keeps its 44100 samples per second" in cs.SignalInput(shape=(1, 40)).prepare_raw(sound).remark
+
+
+def test_a_volume_without_memory_for_its_forward_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "large.npy", np.zeros((200, 200, 200), np.uint8))
+    monkeypatch.setattr(free_memory, "free_bytes", lambda device: 2**28)
+    monkeypatch.setattr(arrays, "as_numbers", lambda *given: pytest.fail("the numbers were read"))
+    model = cs.Model(scorer(nn.Conv3d, nn.AdaptiveAvgPool3d, 1), input=cs.VolumeInput())
+    with pytest.raises(TooLittleMemory, match=r"1 × 200 × 200 × 200 .*needs at least .* GiB, and 0.2 GiB are free"):
+        cs.saliency(model, tmp_path / "large.npy")

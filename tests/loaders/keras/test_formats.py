@@ -154,6 +154,14 @@ def test_assumed_preprocessing_is_said_until_it_is_given(keras, tmp_path: Path):
     assert given.caveats == ()
 
 
+def test_an_assumed_size_is_said_until_it_is_given(keras, tmp_path: Path):
+    stack = [keras.layers.Conv2D(2, 3), keras.layers.GlobalAveragePooling2D()]
+    keras.Sequential([keras.Input((None, None, 3)), *stack]).save(tmp_path / "net.keras")
+    remark = "the network takes images of any size: 224×224 is assumed (size= sets it)"
+    assert remark in cs.load(tmp_path / "net.keras").caveats
+    assert remark not in cs.load(f"{tmp_path}/net.keras?size=24").caveats
+
+
 def test_a_tfjs_model_opens_from_its_folder(keras, tmp_path: Path):
     stack = [keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten(), keras.layers.Dense(3)]
     original = with_own_weights(keras.Sequential([keras.Input((8, 8, 3)), *stack]))
@@ -211,6 +219,14 @@ def test_formats_are_recognized_by_their_content(small, tmp_path: Path):
     (tmp_path / "net.keras").rename(tmp_path / "net.anything")
     assert_opens(tmp_path / "net.anything", small)
     assert not formats._is_archive(tmp_path / "net.anything", b"PK\x03\x05")
+
+
+@pytest.mark.parametrize(("ending", "renamed"), [("keras", "net.h5"), ("h5", "net.keras"), ("h5", "net")])
+def test_a_file_with_another_name_is_checked_too(small, tmp_path: Path, ending: str, renamed: str):
+    """Keras opens a file by its name alone."""
+    small.save(tmp_path / f"own.{ending}")
+    (tmp_path / f"own.{ending}").rename(tmp_path / renamed)
+    assert cs.load(tmp_path / renamed).conversion.difference < TOLERANCE
 
 
 def test_classes_of_other_packages_are_not_imported_for_the_check(keras, tmp_path: Path):

@@ -235,6 +235,14 @@ def test_without_onnx_runtime_the_untranslated_operators_are_named(
         cs.load(save_graph(tmp_path / "net.onnx", nodes, [1, 3, 8, 8]))
 
 
+def test_operators_that_nothing_knows_are_named_with_their_count(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    nodes = [helper.make_node("Unheard", ["x"], ["a"]), helper.make_node("Unheard", ["a"], ["y"])]
+    with pytest.raises(LoadError, match=r"does not translate: Unheard \(2 nodes\); and ONNX Runtime refuses") as caught:
+        cs.load(save_graph(tmp_path / "net.onnx", nodes, [1, 3, 8, 8]))
+    assert "\n" not in str(caught.value)
+
+
 def test_outputs_without_numbers_for_each_input_are_passed_over(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     nodes = [

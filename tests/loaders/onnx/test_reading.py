@@ -56,6 +56,8 @@ def test_versions_of_the_operators(proto: Any, tmp_path: Path) -> None:
     assert "ConvScope reads opset 7 and newer: convert it" in refused(proto, tmp_path)
     del proto.opset_import[:]
     assert "does not say which version of the operators" in refused(proto, tmp_path)
+    proto.ir_version = 99
+    assert "is of IR version 99, and onnx" in refused(proto, tmp_path)
 
 
 def test_a_cycle_a_missing_value_and_a_value_written_twice(proto: Any, tmp_path: Path) -> None:

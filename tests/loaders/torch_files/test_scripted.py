@@ -167,6 +167,26 @@ def test_arguments_beside_the_input_are_given_in_the_address(tmp_path: Path) -> 
             cs.load(f"{tmp_path / 'net.pt'}?arguments={text}")
 
 
+class OfText(nn.Module):
+    """A network whose input is no tensor."""
+
+    def forward(self, x: str) -> str:
+        return x
+
+
+def test_an_input_that_is_no_tensor_is_refused(tmp_path: Path) -> None:
+    save(scripted(OfText()), tmp_path / "text.pt")
+    with pytest.raises(LoadError, match=r"forward of text\.pt takes an input of type str, and lenses explain tensors"):
+        cs.load(f"{tmp_path / 'text.pt'}?size=16")
+
+
+def test_what_is_assumed_of_images_is_said_on_every_result(tmp_path: Path) -> None:
+    save(scripted(saved_net()), tmp_path / "net.pt")
+    (remark,) = cs.load(f"{tmp_path / 'net.pt'}?size=16").caveats
+    assert remark.endswith("(mean 0, 0, 0, std 1, 1, 1), which is assumed")
+    assert cs.load(f"{tmp_path / 'net.pt'}?size=16&mean=0.5,0.5,0.5&std=0.2,0.2,0.2").caveats == ()
+
+
 class Unusual(nn.Module):
     """A network with a built-in function that nobody translated."""
 

@@ -57,11 +57,16 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One prepared input: the tensor (channels, …), its grid, and a remark about its preparation."""
+    """One prepared input: the tensor (channels, …), its grid, and a remark about its preparation.
+
+    Attributes:
+        size: of a picture the height and width before it was prepared; empty for other inputs.
+    """
 
     tensor: Tensor
     grid: Grid = Grid()
     remark: str = ""
+    size: tuple[int, ...] = ()
 
 
 def joined_remarks(remarks: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from convscope.engine.inputs.grid import Grid, Sample, joined_remarks
 from convscope.engine.inputs.image_io import is_existing_folder
 from convscope.engine.inputs.input_files import input_extensions, is_one_input, read_input, split_address
 from convscope.engine.inputs.number_checks import finite_numbers
-from convscope.engine.inputs.orientation import check_orientation, oriented
+from convscope.engine.inputs.orientation import check_orientation, letters_of, obliqueness, oriented
 from convscope.engine.inputs.raw_input import RawInput, as_numbers
 from convscope.engine.inputs.resampling import at_rate, cropped_or_padded, resized
 from convscope.engine.inputs.specs import TensorInput
@@ -24,6 +24,8 @@ from convscope.values.facts import Fact
 
 Numbers = NDArray[np.float32]
 
+_OBLIQUE = 1.0
+"""From how many degrees on axes are oblique."""
 _SAME_RATE = 1e-3
 """Sampling rates that differ by a smaller share are equal."""
 
@@ -107,6 +109,7 @@ class MeasuredInput(TensorInput, ABC):
         if not np.isfinite(raw.values).all():
             raise InputError(f"{raw.title} holds NaN or infinite numbers")
         values, grid, remark = self._on_grid(raw)
+        remark = joined_remarks([raw.remark, remark])
         return Sample(torch.from_numpy(np.ascontiguousarray(values)), grid, remark)
 
     @abstractmethod
@@ -171,6 +174,11 @@ class SignalInput(MeasuredInput):
             if abs(own_rate - rate) > _SAME_RATE * rate:
                 values = at_rate(values, own_rate, rate)
                 remark = Fact("resampled from {old} to {new} samples per second", old=f"{own_rate:g}", new=f"{rate:g}")
+        elif raw.spacing:
+            remark = Fact(
+                "the network names no sampling rate: the signal keeps its {rate} samples per second",
+                rate=f"{1 / raw.spacing[0]:g}",
+            )
         elif rate:
             remark = Fact("the file names no sampling rate: {rate} samples per second are assumed", rate=f"{rate:g}")
         spacing = (1 / rate,) if rate else raw.spacing
@@ -286,11 +294,12 @@ class VolumeInput(MeasuredInput):
 
     def _on_grid(self, raw: RawInput) -> tuple[Numbers, Grid, str]:
         grid, values = Grid(raw.spacing, raw.unit, raw.affine, raw.channel_names), raw.values
+        remark = ""
         if self.orientation is not None:
-            values, grid = oriented(values, grid, self.orientation, raw.title)
-        remark: str = ""
+            values, turned = oriented(values, grid, self.orientation, raw.title)
+            remark, grid = _remark_on_orientation(grid, self.orientation), turned
         if self.spacing is not None:
-            remark = self._remark_on_spacing(grid)
+            remark = joined_remarks([remark, self._remark_on_spacing(grid)])
             values, grid = self._at_spacing(values, grid)
         if self.shape is not None:
             if self.fit == "stretch":
@@ -321,6 +330,18 @@ class VolumeInput(MeasuredInput):
             for size, old, new in zip(values.shape[1:], grid.spacing, spacing, strict=True)
         ]
         return resized(values, extent, grid)
+
+
+def _remark_on_orientation(grid: Grid, letters: str) -> str:
+    """What is said of a volume whose axes are not those of the network; ``grid`` is the one of the file."""
+    assert grid.affine is not None, "a volume without a position is not turned"
+    own, angle = letters_of(grid.affine), obliqueness(grid.affine)
+    turned = Fact("turned from {old} to {new}", old=own, new=letters) if own != letters else ""
+    oblique = Fact(
+        "its axes are {angle} degrees away from those of the body: it is turned to the nearest ones, and not resampled",
+        angle=f"{angle:.3g}",
+    )
+    return joined_remarks([turned, oblique if angle > _OBLIQUE else ""])
 
 
 @dataclass(frozen=True)

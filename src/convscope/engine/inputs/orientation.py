@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from convscope.engine.inputs.grid import Grid
 from convscope.errors import InputError
+from convscope.values.facts import Fact
 
 _DIRECTIONS = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
 """Each letter: the axis of space, and whether the index grows along it or against it."""
@@ -49,6 +50,24 @@ def oriented(values: NDArray[np.float32], grid: Grid, letters: str, title: str) 
         transform[old, 3] = values.shape[old + 1] - 1 if flip else 0
     spacing = tuple(grid.spacing[axis] for axis in order) if grid.spacing else ()
     return np.ascontiguousarray(turned), replace(grid, spacing=spacing, affine=grid.affine @ transform)
+
+
+def letters_of(affine: NDArray[np.float64]) -> str:
+    """The direction in which each axis of an array grows, as nearly as letters can say, such as ``LPS``."""
+    names = {direction: letter for letter, direction in _DIRECTIONS.items()}
+    return "".join(names[direction] for direction in _axes_of(affine))
+
+
+def assumed_position(affine: NDArray[np.float64]) -> str:
+    """What is said of a volume whose file does not say how it lies in space."""
+    return Fact("the file names no position in space: the orientation {letters} is assumed", letters=letters_of(affine))
+
+
+def obliqueness(affine: NDArray[np.float64]) -> float:
+    """The largest angle, in degrees, between an axis of an array and the axis of space that is nearest to it."""
+    directions = affine[:3, :3] / np.maximum(np.linalg.norm(affine[:3, :3], axis=0), 1e-12)
+    cosines = [abs(float(directions[space, axis])) for axis, (space, _) in enumerate(_axes_of(affine))]
+    return float(np.degrees(np.arccos(min(1.0, *cosines))))
 
 
 def _axes_of(affine: NDArray[np.float64]) -> list[tuple[int, int]]:

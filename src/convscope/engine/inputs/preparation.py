@@ -46,7 +46,9 @@ def read_images(images: Any, spec: InputSpec, *, device: torch.device, dtype: to
         _check_finite(prepared, f"in the network's {str(dtype).removeprefix('torch.')} the input holds")
     from_tensors = isinstance(images, Tensor) or any(isinstance(member, Tensor) for member in members)
     remark = _unprepared_warning(tensor, spec) if from_tensors else joined_remarks(sample.remark for sample in samples)
-    return Images(prepared, names, single, spec, remark=remark, grids=_grids(samples, spec, len(prepared)))
+    sizes = tuple(sample.size for sample in samples)
+    grids = _grids(samples, spec, len(prepared))
+    return Images(prepared, names, single, spec, remark=remark, grids=grids, sizes=sizes)
 
 
 def _grids(samples: list[Sample], spec: InputSpec, count: int) -> tuple[Grid, ...]:
@@ -101,7 +103,8 @@ def _prepare_one(image: Any, spec: InputSpec) -> Sample:
     if not isinstance(image, Pillow.Image):
         raise InputError(f"an image is a path, a Pillow image, an array or a tensor, got {type(image).__name__}")
     check_size(image.size, "the image")
-    return Sample(spec.prepare(apply_orientation(image)))
+    upright = apply_orientation(image)
+    return Sample(spec.prepare(upright), size=(upright.height, upright.width))
 
 
 def _with_batch_axis(tensor: Tensor, spec: InputSpec) -> tuple[Tensor, bool]:

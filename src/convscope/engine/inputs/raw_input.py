@@ -1,6 +1,7 @@
 """An input as its file holds it: numbers with named axes, which no network has prepared yet."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ Numbers = NDArray[np.float32]
 MAX_VALUES = 2**31
 """An input with more numbers than this is refused before it is read: 8 GiB in single precision."""
 _LIMIT: ContextVar[int] = ContextVar("limit", default=MAX_VALUES)
+_PLAN: ContextVar[Callable[[tuple[int, ...]], None] | None] = ContextVar("plan", default=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,7 @@ class RawInput:
         channel_names: the name of each channel, if the file has them.
         words: of a sequence of tokens, their texts, if known.
         title: what was read, for messages.
+        remark: what is to be said about the file, such as that it names no position in space.
     """
 
     values: Numbers
@@ -43,6 +46,7 @@ class RawInput:
     channel_names: tuple[str, ...] = ()
     title: str = "the input"
     words: tuple[str, ...] = ()
+    remark: str = ""
 
     def arranged(self, channels: int | None, axes: tuple[str, ...]) -> "RawInput":
         """The same numbers as (channels, …), where the file does not name its axes.
@@ -93,13 +97,23 @@ def check_count(shape: tuple[int, ...], title: str) -> None:
     Raises:
         InputError: it has more than `MAX_VALUES` numbers, or than a smaller limit allows.
     """
-    count = 1
-    for size in shape:
-        count *= int(size)
+    count = math.prod(int(size) for size in shape)
     if count > _LIMIT.get():
         raise InputError(
             f"{title} has {count:,} numbers ({4 * count / 2**30:.0f} GiB in single precision): crop or shrink it first"
         )
+    if (plan := _PLAN.get()) is not None:
+        plan(tuple(int(size) for size in shape))
+
+
+@contextmanager
+def planned_by(plan: Callable[[tuple[int, ...]], None]) -> Iterator[None]:
+    """Call ``plan`` with the shape in the header of each file, before its numbers are read; it may refuse it."""
+    token = _PLAN.set(plan)
+    try:
+        yield
+    finally:
+        _PLAN.reset(token)
 
 
 @contextmanager

@@ -111,7 +111,7 @@ class ImageInput:
         """Prepare an array of pixels (height, width) or (height, width, channels)."""
         picture = image_from_array(array)
         check_size(picture.size, "the image")
-        return Sample(self.prepare(picture))
+        return Sample(self.prepare(picture), size=(picture.height, picture.width))
 
     def prepare_raw(self, raw: RawInput) -> Sample:
         """Raise `InputError`: the network takes pictures."""
@@ -312,6 +312,8 @@ class Images:
     """A warning, such as that they seem not to be prepared."""
     grids: tuple[Grid, ...] = field(default=(), kw_only=True)
     """Where each input lies in time or space; empty if unknown."""
+    sizes: tuple[tuple[int, ...], ...] = field(default=(), kw_only=True)
+    """The height and width of each picture before it was prepared; empty where that is unknown."""
 
     def __len__(self) -> int:
         return len(self.tensor)

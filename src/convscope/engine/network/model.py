@@ -31,7 +31,7 @@ from convscope.engine.network.model_outputs import (
     selected_output,
 )
 from convscope.engine.network.module_state import module_state
-from convscope.engine.network.output_meaning import MEANING_WORDS, Meaning, parse_meaning
+from convscope.engine.network.output_meaning import SIGMOID_OF_SCORES, Meaning, parse_meaning
 from convscope.engine.network.output_provenance import ProvenanceMode, can_trace_provenance
 from convscope.engine.network.output_selection import OutputSelector
 from convscope.engine.network.quantized import QuantizedGradientWatcher, first_quantized_layer
@@ -75,9 +75,9 @@ class Model:
         meaning: the meaning of the output's values, if it should not be read from the operation that produced them:
             ``logits``, ``multilabel`` (scores of labels that do not exclude each other), ``probabilities`` (or
             ``softmax``, ``sigmoid``), ``log-probabilities``, ``tanh`` or ``value`` (no classes at all).
-        task: what the network does, if it should not be recognized by its output: ``classification``, ``segmentation``,
-            ``detection``, ``regression`` or ``embedding``. It decides what a prediction shows and which targets there
-            are (docs/tasks.md).
+        task: what the network does, if it should not be recognized by its output: ``classification``, ``multilabel``,
+            ``ordinal``, ``segmentation``, ``detection``, ``regression`` or ``embedding``. It decides what a prediction
+            shows and which targets there are (docs/tasks.md).
         units: the units of the numbers that a regression gives, one for each or one for all, such as ``"mm"``.
         source: the address that the network was loaded from; it is recorded with every result.
         name: a name for the network; by default the class of the module.
@@ -273,10 +273,12 @@ class Model:
     @property
     def meaning(self) -> Meaning:
         """The meaning of the output: as specified for the model, by its task, else as observed; by default scores."""
-        task = self.task if self._given_meaning is None else None
-        if task is None or MEANING_WORDS.get(task.meaning) in (None, self.meaning_of_values.kind):
-            return self.meaning_of_values
-        return Meaning(MEANING_WORDS[task.meaning], given_by_user=bool(self.task_name) and task.meaning == "value")
+        task, observed = self.task if self._given_meaning is None else None, self.meaning_of_values
+        if task is None or task.meaning in ("", observed.kind):
+            return observed
+        if task.meaning in SIGMOID_OF_SCORES and observed.kind not in ("logits", "unknown"):
+            return observed
+        return Meaning(task.meaning, given_by_user=bool(self.task_name))
 
     @property
     def meaning_of_values(self) -> Meaning:

@@ -1,15 +1,19 @@
 """From what a caller passes to prepared batches in the precision and on the device of a network."""
 
+import functools
 import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from convscope.engine.inputs.measured_inputs import MeasuredInput
 from convscope.engine.inputs.named_inputs import NamedImages, NamedInputs, prepare_named
 from convscope.engine.inputs.preparation import read_images
+from convscope.engine.inputs.raw_input import planned_by
 from convscope.engine.inputs.specs import ImageInput, Images, InputSpec
 from convscope.engine.inputs.token_input import TokenInput
+from convscope.engine.network.forward_memory import require_memory_of_forward
 from convscope.engine.network.input_dtype import input_dtype
 from convscope.errors import InputError, ModelFailed
 
@@ -28,9 +32,21 @@ def prepare_input(model: "Model", image: Any) -> Images:
         return read_images(image, model.input, device=device, dtype=torch.float32)
 
     def read(dtype: torch.dtype) -> Images:
-        return read_images(image, model.input, device=device, dtype=dtype)
+        with planned_by(functools.partial(_require_memory, model)):
+            return read_images(image, model.input, device=device, dtype=dtype)
 
     return read(input_dtype(model.module, lambda dtype: _accepts(model, read(dtype).tensor)) or torch.float32)
+
+
+def _require_memory(model: "Model", shape: tuple[int, ...]) -> None:
+    """Refuse a file of this shape, of which only the header was read, for which a forward pass has no memory."""
+    spec = model.input
+    if not isinstance(spec, MeasuredInput) or len(shape) not in (len(spec.axes), len(spec.axes) + 1):
+        return
+    with_channels = shape if len(shape) > len(spec.axes) else (spec.channels or 1, *shape)
+    extent = spec.shape or with_channels
+    without_memory = torch.empty(1, device=model.device, dtype=torch.float32).expand(1, *extent)
+    require_memory_of_forward(model, without_memory, gradients=False)
 
 
 def prepare_samples(model: "Model", given: Any) -> NamedImages:

@@ -75,6 +75,13 @@ def check_labels_of(model: "Model", output: Tensor) -> None:
         check_labels(model, output.shape[1])
 
 
+def _remedy_for_one_more(names: int, outputs: int) -> str:
+    """What one name too many may be about."""
+    if outputs == 1:
+        return ", or two for an output that tells two classes apart"
+    return ", or task='ordinal' if the outputs are cumulative scores of ranks" if names == outputs + 1 else ""
+
+
 def check_labels(model: "Model", outputs: int) -> None:
     """Check that there are as many labels as outputs.
 
@@ -83,7 +90,13 @@ def check_labels(model: "Model", outputs: int) -> None:
     """
     names = len(model.labels or ())
     two_classes = outputs == 1 and names == 2 and model.meaning.kind != "value"
-    if names and names != outputs and not two_classes:
+    expected = outputs if model.task is None else model.task.labels_for(outputs)
+    if names and names != expected and not two_classes:
+        if expected != outputs:
+            raise OutputError(
+                f"{model.name} was given {names} label{'s' * (names != 1)} for {outputs} cumulative scores: these tell "
+                f"{expected} ranks apart, give one name for each"
+            )
         plural = "s" if outputs != 1 else ""
         if model.labels_from:
             raise OutputError(
@@ -92,5 +105,5 @@ def check_labels(model: "Model", outputs: int) -> None:
             )
         raise OutputError(
             f"{model.name} was given {names} label{'s' * (names != 1)} for {outputs} output{plural}: give one name "
-            "per output" + (", or two for an output that tells two classes apart" if outputs == 1 else "")
+            "per output" + _remedy_for_one_more(names, outputs)
         )

@@ -32,6 +32,7 @@ MEANING_WORDS: Mapping[str, str] = {
 _DESCRIPTIONS: Mapping[str, Fact] = {
     "logits": Fact("plain scores (no softmax or sigmoid at the end of the network)"),
     "multilabel": Fact("scores of labels that do not exclude each other"),
+    "cumulative": Fact("cumulative scores: output k says whether the rank is above k"),
     "probabilities": Fact("probabilities"),
     "softmax": Fact("probabilities (softmax inside the network)"),
     "sigmoid": Fact("probabilities (sigmoid inside the network)"),
@@ -44,6 +45,8 @@ _DESCRIPTIONS: Mapping[str, Fact] = {
         "scores (the operation that produced them could not be determined: set it with cs.Model(…, meaning=…))"
     ),
 }
+SIGMOID_OF_SCORES = ("multilabel", "cumulative")
+"""Scores of which the sigmoid of each is a probability; their tasks leave probabilities as they are."""
 _PROBABILITIES = {"probabilities", "softmax", "sigmoid"}
 _LOG_PROBABILITIES = {"log-softmax", "log-sigmoid"}
 
@@ -53,8 +56,8 @@ class Meaning:
     """The meaning of a network's output.
 
     Attributes:
-        kind: one of ``logits``, ``multilabel``, ``probabilities``, ``softmax``, ``sigmoid``, ``log-softmax``,
-            ``log-sigmoid``, ``tanh``, ``mixed``, ``value`` and ``unknown``.
+        kind: one of ``logits``, ``multilabel``, ``cumulative`` (of ranks), ``probabilities``, ``softmax``,
+            ``sigmoid``, ``log-softmax``, ``log-sigmoid``, ``tanh``, ``mixed``, ``value`` and ``unknown``.
         scale: the factor by which the network multiplies probabilities: 100 for per cent.
         given_by_user: whether the user specified it.
     """
@@ -70,7 +73,7 @@ class Meaning:
             meaning = Fact("{meaning}, multiplied by {scale}", meaning=meaning, scale=f"{self.scale:g}")
         if self.given_by_user:
             meaning = Fact("{meaning}, as specified for the model", meaning=meaning)
-        if not score or self.kind in ("logits", "multilabel", "value", "unknown"):
+        if not score or self.kind in ("logits", *SIGMOID_OF_SCORES, "value", "unknown"):
             return meaning
         explained = _SCORE.get(self.kind, Fact("that value"))
         return Fact("{meaning}: the score is {explained}", meaning=meaning, explained=explained)
@@ -129,7 +132,7 @@ def class_confidences(output: Tensor, meaning: Meaning, labels: int) -> Tensor |
         confidences = output / meaning.scale
     elif meaning.kind in _LOG_PROBABILITIES:
         confidences = output.exp()
-    elif meaning.kind == "multilabel" or (
+    elif meaning.kind in SIGMOID_OF_SCORES or (
         meaning.kind == "logits" and single and (two_classes or meaning.given_by_user)
     ):
         confidences = output.sigmoid()

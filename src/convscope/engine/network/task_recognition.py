@@ -21,8 +21,10 @@ from convscope.spec.tasks import TASKS, Task, task_names
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
 
-_ORDER = ("detection", "segmentation", "regression", "embedding", "classification")
-"""The order in which tasks are tried: `classification` takes every tensor."""
+_ORDER = ("detection", "segmentation", "regression", "embedding", "multilabel", "classification")
+"""The order in which tasks are tried: `classification` takes every tensor.
+
+No output shows by itself that its scores are cumulative, so that `ordinal` is only ever specified."""
 
 
 @dataclass

@@ -12,6 +12,7 @@ from convscope.engine.context.metering import count_passes
 from convscope.engine.data.data_set import Chunk, Dataset
 from convscope.engine.network.output_meaning import Meaning, log_probabilities
 from convscope.engine.network.parametrized import owning_layer, weight_modules
+from convscope.engine.targets.classes import class_scores
 from convscope.errors import LayerError, NoGradient, NotFinite, OutputError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def loss_gradients(
         nonlocal image_count, loss, labeled
         classes = images.classes(chunk.labels)
         output = model.run(model.input_copy(chunk.tensor))
-        summed = cross_entropy(output, classes, model.meaning)
+        summed = _loss(model, output, classes)
         model.require_gradient()
         if not summed.requires_grad:
             raise NoGradient(f"the output of {model.name} does not depend on these parameters: there is no gradient")
@@ -90,6 +91,13 @@ def loss_gradients(
         if not bool(torch.isfinite(flat[address]).all()):
             raise NotFinite(f"the gradient of the loss to {address!r} holds NaN or infinite numbers")
     return flat, loss / image_count, image_count, labeled
+
+
+def _loss(model: "Model", output: Tensor, classes: Sequence[int | None]) -> Tensor:
+    """The summed cross-entropy of a batch; where a class is no column of the output, of what its task gives it."""
+    if model.task is not None and model.task.class_scores is not None:
+        return cross_entropy(class_scores(output.float(), model), classes, Meaning("probabilities"))
+    return cross_entropy(output, classes, model.meaning)
 
 
 def cross_entropy(output: Tensor, classes: Sequence[int | None], meaning: Meaning | None = None) -> Tensor:

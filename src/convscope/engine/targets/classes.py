@@ -40,7 +40,14 @@ def class_index(label: int | str, model: "Model") -> int:
 
 
 def class_scores(output: Tensor, model: "Model") -> Tensor:
-    """The score of every class (N, classes); a single output with two labels gives the opposite scores of both."""
+    """The score of every class (N, classes); a single output with two labels gives the opposite scores of both.
+
+    Where a class is no column of the output, its task computes it.
+    """
+    task = model.task
+    if task is not None and task.class_scores is not None:
+        scores: Tensor = task.class_scores(output, model)
+        return scores
     return with_both_sides(class_axis(output), model)
 
 

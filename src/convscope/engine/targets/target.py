@@ -27,6 +27,7 @@ from convscope.errors import NotFinite, OutputError, UnknownName
 from convscope.spec.tasks import TASKS, Task
 
 if TYPE_CHECKING:
+    from convscope.engine.inputs.specs import Images
     from convscope.engine.network.model import Model
 
 TOP1: Any = "top-1"
@@ -151,6 +152,13 @@ class Target:
         )
         target.indices = None if self.indices is None else self.indices[rows]
         return target
+
+    def check_images(self, images: "Images") -> None:
+        """Refuse images that the target was not made for, such as a mask of other proportions."""
+        if self.task_scorer is not None:
+            self.task_scorer.check_images(images)
+        for part in self.parts:
+            part.check_images(images)
 
     @property
     def is_class(self) -> bool:

@@ -1,9 +1,13 @@
 """Targets of a task: scorers of encoded outputs that remember, for each image, what they refer to."""
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from convscope.engine.inputs.specs import Images
 
 
 class TaskScorer(ABC):
@@ -24,6 +28,9 @@ class TaskScorer(ABC):
     def index_of(self, row: int) -> int | None:
         """The class of one image, where the target is a class."""
         return None
+
+    def check_images(self, images: "Images") -> None:  # noqa: B027  (most targets take any image)
+        """Refuse images that the target was not made for, before anything is computed."""
 
     def for_copies(self, rows: Tensor) -> "TaskScorer":
         """The same scorer for a batch of copies, where copy i is of image ``rows[i]``."""

@@ -16,7 +16,7 @@ from convscope.values import Prediction
     title="Prediction",
     cite="bridle1990softmax",
     asks="What does the model predict, and with what confidence?",
-    reads="Longer bars are classes with higher scores; the softmax output is the model's confidence, not the "
+    reads="Longer bars are classes with higher scores; a share in per cent is the model's own confidence, not the "
     "probability that the answer is correct.",
     claims={"deterministic"},
 )
@@ -31,9 +31,10 @@ def predict(
         p_c = exp(f_c) / Σ_j exp(f_j)
 
     The meaning of the output is inferred from the operation that computes it. Scores are converted by softmax;
-    probabilities (softmax or sigmoid inside the network) and log-probabilities are used as they are, for multi-label
-    outputs independently per label; one score with two labels is converted by sigmoid, where positive scores mean the
-    second label. A single number without two labels, and the output of a tanh, are values and have no confidence.
+    probabilities (softmax or sigmoid inside the network) and log-probabilities are used as they are. Labels that do not
+    exclude each other are converted by a sigmoid each, and the cumulative scores of an ordinal network by differences
+    of sigmoids. One score with two labels is converted by sigmoid, where positive scores mean the second label. A
+    single number without two labels, and the output of a tanh, are values and have no confidence.
     ``cs.Model(…, meaning=…)`` overrides this.
 
     Args:

@@ -63,10 +63,27 @@ def load(path: Path, *, trust: bool) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old files are reported as such
-            return keras.models.load_model(path, compile=False, safe_mode=not trust)
+            with _named_by_content(path) as named:
+                return keras.models.load_model(named, compile=False, safe_mode=not trust)
     except Exception as error:  # whatever Keras meets in a file
         reason = " ".join(str(error).split())[:200]
         raise LoadError(f"Keras cannot open {str(path)!r}: {reason}") from error
+
+
+@contextlib.contextmanager
+def _named_by_content(path: Path) -> Iterator[Path]:
+    """The path of a file with the ending that Keras expects of its content; folders and others as they are."""
+    content = ""
+    if path.is_file():
+        with path.open("rb") as file:
+            content = {b"PK\x03\x04": ".keras", b"\x89HDF": ".h5"}.get(file.read(4), "")
+    if not content or path.suffix in (content, ".hdf5" if content == ".h5" else ""):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        named = Path(folder) / f"{path.stem}{content}"
+        named.symlink_to(path.resolve())
+        yield named
 
 
 def build(config: Any, weights: LayerWeights, network: Network, *, trust: bool) -> Any:

@@ -7,7 +7,7 @@ from convscope.errors import LoadError
 from convscope.loaders.keras.calls import references
 from convscope.loaders.keras.config import Layer, Network, input_shape
 from convscope.loaders.keras.layout import Layout
-from convscope.loaders.preprocessing import ASSUMED_PIXELS
+from convscope.loaders.preprocessing import ASSUMED_PIXELS, assumed_size
 from convscope.values.formatting import format_list
 
 if TYPE_CHECKING:
@@ -58,8 +58,10 @@ def input_specification(network: Network, layout: Layout) -> tuple["InputSpec", 
         if max(side or 0 for side in axes) > MAX_SIDE:
             raise LoadError(f"the network takes images of {axes[1]}×{axes[2]} pixels, more than {MAX_SIDE} a side")
         size = (axes[1] or _UNKNOWN_SIDE, axes[2] or _UNKNOWN_SIDE)
-        std, remark = _pixel_range(network)
-        return ImageInput(size=size, mean=(0.0,) * axes[0], std=(std,) * axes[0], channels=axes[0]), remark
+        std, remarks = _pixel_range(network)
+        if None in axes:
+            remarks += (assumed_size(*size),)
+        return ImageInput(size=size, mean=(0.0,) * axes[0], std=(std,) * axes[0], channels=axes[0]), remarks
     if len(axes) < 2 or None in axes:
         return TensorInput(), ()
     return TensorInput(shape=axes), ()  # type: ignore[arg-type]

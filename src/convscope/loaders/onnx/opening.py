@@ -149,7 +149,12 @@ def _open_scores_only(stored: StoredModel, graph_input: GraphInput, source: str,
             f"opens for lenses that need only scores: {install_command('onnx')} onnxruntime"
         )
     runtime = _in_runtime(stored, graph_input, "")
-    runtime.output, shape = first_scores(stored, runtime, graph_input)
+    try:
+        runtime.output, shape = first_scores(stored, runtime, graph_input)
+    except LoadError as error:
+        raise LoadError(
+            f"{str(stored.path)!r} has operators that ConvScope does not translate: {reason}; and {error}"
+        ) from error
     scores = ScoresOnly(runtime, f"it runs in {engine_name()}, because ConvScope does not translate {reason}")
     return _model(scores, stored, graph_input, source, (), [shape])
 

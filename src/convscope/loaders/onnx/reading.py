@@ -92,6 +92,11 @@ def read_model(path: Path) -> StoredModel:
     for graph in (proto.graph, *proto.functions):
         for tensor in _stored_tensors(graph):
             check_external_data(tensor, path.parent)
+    if proto.ir_version > package.IR_VERSION:
+        raise LoadError(
+            f"{str(path)!r} is of IR version {proto.ir_version}, and onnx {package.__version__} knows versions up to "
+            f"{package.IR_VERSION}: install a newer onnx"
+        )
     functions = {(function.domain, function.name): function for function in proto.functions}
     return StoredModel(proto, path, _opset(package, proto, path), functions)
 

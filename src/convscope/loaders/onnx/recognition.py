@@ -8,7 +8,7 @@ _MODEL_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 2
 
 def is_onnx(path: Path, head: bytes) -> bool:
     """Whether a file begins as an ONNX model does: with its version, then with fields that a model has."""
-    if len(head) < 4 or head[0] != 0x08 or not 0 < head[1] < 0x40:
+    if len(head) < 4 or head[0] != 0x08 or not 0 < head[1] < 0x80:
         return False
     position = 0
     while position < len(head):

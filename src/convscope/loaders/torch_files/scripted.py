@@ -57,6 +57,7 @@ def read_script(path: Path, *, trust: bool) -> Script:
     original = _runnable(script)
     if "forward" not in script._method_names():
         raise LoadError(f"{str(path)!r} holds a script without a forward: save the network itself")
+    _check_input_type(script, path)
     try:
         return Script(layers_of_script(script, unit.find_function), original, "", example)
     except Untranslated as error:
@@ -66,6 +67,13 @@ def read_script(path: Path, *, trust: bool) -> Script:
         raise LoadError(f"{str(path)!r} is refused: its modules contain each other") from error
     except Exception as error:  # a damaged script breaks what torch otherwise guarantees
         raise LoadError(f"{str(path)!r} cannot be read as TorchScript: {_reason(error)}") from error
+
+
+def _check_input_type(script: Any, path: Path) -> None:
+    """Refuse a network whose input holds no tensor, as one of texts."""
+    kind = next((str(argument.type) for argument in script._get_method("forward").schema.arguments[1:]), "Tensor")
+    if "Tensor" not in kind and "Any" not in kind:
+        raise LoadError(f"the forward of {path.name} takes an input of type {kind}, and lenses explain tensors")
 
 
 def set_arguments(script: Script, text: str, path: Path) -> None:

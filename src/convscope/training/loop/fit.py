@@ -143,7 +143,7 @@ class _Loop:
             while self.epoch < self.last_epoch and self.epoch - self.best_epoch < patience:
                 start = time.perf_counter()
                 self._train_epoch(recorder)
-                loss, accuracy = measure(self.network, self.images.validation, self._prepared)
+                loss, accuracy = measure(self.network, self.images.validation, self._prepared, recorder.predictions)
                 recorder.validation(loss=loss, accuracy=accuracy)
                 self.epoch += 1
                 if accuracy > self.best:
@@ -259,13 +259,24 @@ def one_cycle(progress: float) -> float:
 
 
 @torch.inference_mode()
-def measure(network: nn.Module, images: Labelled, prepare: Callable[[Tensor], Tensor]) -> tuple[float, float]:
-    """The loss and the accuracy on images, in evaluation mode; the mode is restored."""
+def measure(
+    network: nn.Module,
+    images: Labelled,
+    prepare: Callable[[Tensor], Tensor],
+    keep: Callable[[Tensor, Tensor, Tensor], None],
+) -> tuple[float, float]:
+    """The loss and the accuracy on images, in evaluation mode; the mode is restored.
+
+    Args:
+        keep: called with the scores, the labels and the prepared images of each batch.
+    """
     was_training = network.training
     network.eval()
     loss = correct = 0.0
     for chunk, labels in zip(images.images.split(250), images.labels.split(250), strict=True):  # type: ignore[no-untyped-call]
-        scores = network(prepare(chunk))
+        batch = prepare(chunk)
+        scores = network(batch)
+        keep(scores, labels, batch)
         loss += float(F.cross_entropy(scores, labels, reduction="sum"))
         correct += float((scores.argmax(1) == labels).sum())
     network.train(was_training)

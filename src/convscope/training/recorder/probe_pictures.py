@@ -4,6 +4,7 @@ They run between two steps, through lenses, which restore the network, its gradi
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,18 @@ class ProbePictures:
         ]
         writer.text(f"{tags.PROBES}/predictions", "\n\n".join(lines))
         writer.write(step, time.time())
-        save_arrays(folder, tags.PROBES, step, _arrays(predictions, maps))
+        save_arrays(folder, tags.PROBES, step, _arrays(self.images.names, predictions, maps))
 
 
-def _arrays(predictions: list[Prediction], maps: list[Attribution]) -> dict[str, "np.ndarray[Any, Any]"]:
+def _arrays(
+    names: Sequence[str], predictions: list[Prediction], maps: list[Attribution]
+) -> dict[str, "np.ndarray[Any, Any]"]:
     arrays: dict[str, np.ndarray[Any, Any]] = {
+        "names": np.array(names).astype(str),
+        "answers": np.array([p.labels[0] for p in predictions]).astype(str),
         "classes": np.array([p.indices[0] for p in predictions]),
         "scores": np.array([p.scores[0] for p in predictions], np.float32),
+        "confidence": np.array([p.confidences[0] if p.confidences else np.nan for p in predictions], np.float32),
     }
     for number, attribution in enumerate(maps):
         for layer, values in attribution.layer_values.items():

@@ -14,16 +14,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from convscope.engine.network.model import Model
 from convscope.errors import CannotWrite, ConvScopeError, InputError, ParameterError
+from convscope.training.recorder.answers import Answers
 from convscope.training.recorder.layer_hooks import LayerHooks, LayerMeasures
 from convscope.training.recorder.measures import Histogram, effective_rank
+from convscope.training.recorder.mistake_pictures import mistake_arrays
 from convscope.training.recorder.optimizer_hooks import OptimizerHooks, ParameterMeasures
 from convscope.training.recorder.probe_pictures import ProbePictures
 from convscope.training.store import tags
+from convscope.training.store.arrays import save_arrays
 from convscope.training.store.event_writer import EventWriter
 from convscope.values import atomic_write
 
@@ -32,6 +36,9 @@ SETTINGS = "convscope.json"
 
 PENDING = 20
 """Numbers of so many steps are kept before they are fetched from the device and written."""
+
+MOST_ANSWERS = 200
+"""Predictions are stored so many times; then only those of every second validation are, then of every fourth, …"""
 
 
 class Recorder:
@@ -53,6 +60,8 @@ class Recorder:
         self._layers, self._optimizer = LayerHooks(module), OptimizerHooks(module)
         self._probes = None if probes is None else ProbePictures(model, probes)
         self._probe_every = probe_every or 5 * every
+        self._model, self._answers = model, Answers()
+        self._validations, self._validation_spacing = 0, 1
         self._pending: list[tuple[int, float, dict[str, float | Tensor]]] = []
         self._has_graph = False
         self._writer: EventWriter | None = EventWriter(folder)
@@ -70,6 +79,7 @@ class Recorder:
         last = self.steps - 1
         try:
             self._written(self._write_pending)
+            self._end_validation(with_pictures=False, last=True)
             if self._probes is not None and error is None and last >= self._first_step and last % self._probe_every:
                 self._written(lambda writer: self._record_probes(writer, last))
         finally:
@@ -84,6 +94,7 @@ class Recorder:
         step, self.steps = self.steps, self.steps + 1
         if self._writer is None:
             return
+        self._end_validation(with_pictures=False)  # the network has changed since
         due = self._writer.flush_is_due
         numbers = {f"{tags.TRAIN}/{name}": _number(name, value) for name, value in metrics.items()}
         rate = self._optimizer.learning_rate()
@@ -115,7 +126,26 @@ class Recorder:
         numbers = {f"{tags.VALIDATION}/{name}": _number(name, value) for name, value in metrics.items()}
         self._pending.append((max(0, self.steps - 1), time.time(), numbers))
         self._written(self._write_pending)
+        self._end_validation(with_pictures=True)
         self._written(EventWriter.flush)  # the next step may be far away
+
+    def predictions(self, scores: Tensor, labels: Tensor, images: Tensor | None = None) -> None:
+        """Add what the network answered on a batch of validation samples, in a forward pass of your own.
+
+        Call it for each batch, then `validation`, which stores them. Of each sample five numbers are kept: label,
+        answer, its probability, that of the label, and the margin. Of more than 10,000 samples evenly spaced ones are.
+
+        Args:
+            scores: (N, classes), before the softmax; logarithms of probabilities are such scores too.
+            labels: the index of the class of each sample.
+            images: what the network received; the twelve worst mistakes are then kept as pictures, with Grad-CAM for
+                the answer and for the label, which is computed within `validation`.
+
+        Raises:
+            ParameterError: they do not fit each other.
+        """
+        if self._writer is not None:
+            self._answers.add(scores, labels, images)
 
     def text(self, name: str, text: str) -> None:
         """Record a text in Markdown, such as the settings of the training."""
@@ -125,6 +155,23 @@ class Recorder:
             writer.write(max(0, self.steps - 1), time.time())
 
         self._written(write)
+
+    def _end_validation(self, *, with_pictures: bool, last: bool = False) -> None:
+        """Store the predictions since the last validation."""
+        answers, self._answers = self._answers, Answers()
+        if not answers.total:
+            return
+        number, self._validations = self._validations, self._validations + 1
+        if number == MOST_ANSWERS * self._validation_spacing:
+            self._validation_spacing *= 2
+        step = max(0, self.steps - 1)
+        if number % self._validation_spacing == 0 or last:
+            names = np.array(self._model.labels or ()) if isinstance(self._model, Model) else np.array(())
+            stored = {**answers.arrays(), "classes": np.array(answers.classes), "names": names.astype(str)}
+            self._written(lambda _: save_arrays(self.folder, tags.PREDICTIONS, step, stored))
+        if with_pictures and answers.mistakes:
+            pictures = mistake_arrays(self._model, answers.mistakes)
+            self._written(lambda _: save_arrays(self.folder, tags.MISTAKES, step, pictures))
 
     def _arm(self) -> None:
         """Decide whether the next step is measured."""
@@ -229,7 +276,7 @@ def record(
 
     Returns:
         A recorder, to be used in a ``with`` statement: ``step(loss=…)`` ends a step, ``validation(loss=…)`` adds
-        metrics on other data.
+        metrics on other data, after ``predictions(scores, labels)`` of each of its batches.
 
     Raises:
         CannotWrite: the folder cannot be written to.

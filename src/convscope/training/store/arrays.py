@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 
@@ -62,6 +62,16 @@ def stored_arrays(run: Path, name: str) -> list[StoredArrays]:
         if entry is not None and entry["name"] == name:
             by_step[entry["step"]] = StoredArrays(name, entry["step"], path.parent / Path(entry["file"]).name)
     return [by_step[step] for step in sorted(by_step)]
+
+
+def damaged_arrays(run: Path) -> list[str]:
+    """The names of the files in the index that are missing or incomplete, without reading the others."""
+    path = run / FOLDER / INDEX
+    if not path.is_file():
+        return []
+    entries = (_parsed(line) for line in path.read_text("utf-8", "replace").splitlines())
+    names = dict.fromkeys(Path(entry["file"]).name for entry in entries if entry is not None)
+    return [name for name in names if not is_zipfile(path.parent / name)]
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """What one event file holds: the numbers of its scalars, and where its histograms, pictures and texts stand."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from convscope.training.store.entries import (
 )
 from convscope.training.store.extra import messages
 from convscope.training.store.records import RecordFile, read_record
+from convscope.training.store.scalar_runs import ScalarRuns
 from convscope.training.store.series import Series
 from convscope.values.facts import Fact
 
@@ -61,6 +63,7 @@ class EventFile:
     last: float | None = None
     unreadable: int = 0
     _kinds: dict[str, Kind] = field(default_factory=dict)
+    _runs: ScalarRuns = field(default_factory=ScalarRuns)
 
     def refresh(self) -> bool:
         """Read what was written since the last call; whether there was anything."""
@@ -73,6 +76,10 @@ class EventFile:
                 self.unreadable += 1
                 continue
             self._add(event, position)
+            for run in self._runs.runs_after(data, self.records):
+                for tag, (steps, times, values) in run.items():
+                    self.last = max(float(times.max()), -math.inf if self.last is None else self.last)
+                    self.scalars[tag].extend(steps, times, values)
         return self.records.position != before
 
     def _add(self, event: Any, position: int) -> None:

@@ -9,7 +9,9 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from convscope.training.store.extra import messages
 from convscope.values.facts import Fact
@@ -33,6 +35,7 @@ class RecordFile:
     records: int = 0
     skipped: int = 0
     broken: Fact | None = None
+    _file: BinaryIO | None = None
 
     def new_records(self) -> Iterator[tuple[int, bytes]]:
         """The position and the data of each record that was completed since the last call."""
@@ -47,6 +50,7 @@ class RecordFile:
     def _records(self, file: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
         checksum = messages().checksum
         read = file.read
+        self._file = file
         file.seek(self.position)
         while True:
             start, header = self.position, read(HEADER.size)
@@ -77,6 +81,20 @@ class RecordFile:
             records=f"{self.records:,}",
         )
 
+    def peek(self, size: int) -> bytes:
+        """Up to so many bytes that follow the record that was given last, while `new_records` is iterated."""
+        assert self._file is not None, "called while the records are iterated"
+        content = self._file.read(size)
+        self._file.seek(self.position)
+        return content
+
+    def pass_over(self, size: int, records: int) -> None:
+        """Go on behind bytes that were read by `peek` and hold so many records."""
+        assert self._file is not None, "called while the records are iterated"
+        self.position += size
+        self.records += records
+        self._file.seek(self.position)
+
 
 def read_record(path: Path, position: int) -> bytes:
     """The data of the record that begins at ``position``, which has been read before."""
@@ -89,3 +107,9 @@ def read_record(path: Path, position: int) -> bytes:
 def masked(checksum: int) -> int:
     """A CRC-32C as event files hold it: rotated, plus a constant, so that checksums of checksums differ."""
     return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def masked_array(checksums: "np.ndarray[Any, np.dtype[np.uint32]]") -> "np.ndarray[Any, np.dtype[np.uint32]]":
+    """The same of an array, whose arithmetic is modulo 2³²."""
+    rotated = (checksums >> np.uint32(15)) | (checksums << np.uint32(17))
+    return np.asarray(rotated + np.uint32(0xA282EAD8), np.uint32)

@@ -38,6 +38,20 @@ class Series:
         if len(self._steps) >= 2 * MAX_POINTS:
             self._thin()
 
+    def extend(self, steps: "np.ndarray[Any, np.dtype[np.int64]]", times: Floats, values: Floats) -> None:
+        """Add numbers, as `append` adds each of them."""
+        before = steps[:1] if not self._steps else np.array(self._steps[-1:], np.int64)
+        self.backwards += int((np.diff(np.concatenate([before, steps])) < 0).sum())
+        self.count += len(steps)
+        while len(steps):
+            room = 2 * MAX_POINTS - len(self._steps)
+            self._steps.frombytes(steps[:room].tobytes())
+            self._times.frombytes(times[:room].tobytes())
+            self._values.frombytes(values[:room].tobytes())
+            steps, times, values = steps[room:], times[room:], values[room:]
+            if len(self._steps) >= 2 * MAX_POINTS:
+                self._thin()
+
     def __len__(self) -> int:
         return len(self._steps)
 
@@ -61,8 +75,9 @@ class Series:
         values = self.values
         groups = values[: len(values) // 4 * 4].reshape(-1, 4)
         starts = np.arange(len(groups)) * 4
-        kept = np.unique(np.concatenate([starts + groups.argmin(1), starts + groups.argmax(1)]))
-        kept = np.concatenate([kept, np.arange(4 * len(groups), len(values))])
+        kept = np.ones(len(values), np.bool_)
+        kept[: 4 * len(groups)] = False
+        kept[starts + groups.argmin(1)] = kept[starts + groups.argmax(1)] = True
         self._steps = array("q", self.steps[kept].tobytes())
         self._times = array("d", self.times[kept].tobytes())
         self._values = array("d", values[kept].tobytes())

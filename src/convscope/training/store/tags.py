@@ -13,6 +13,9 @@ DEAD, SATURATED, EFFECTIVE_RANK = "dead", "saturated", "effective_rank"
 ALL_LAYERS = "all"
 """In place of a layer, for the norm of the whole gradient."""
 
+PREDICTIONS, MISTAKES = "predictions", "mistakes"
+"""Arrays: numbers of each validation sample, and the worst mistakes among them as pictures."""
+
 PROBES, KERNELS = "probes", "kernels"
 """Pictures: of the probe images, and of the kernels of a layer."""
 

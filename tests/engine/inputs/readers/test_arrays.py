@@ -35,7 +35,7 @@ def test_arrays_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not numbers"):
         read_input(tmp_path / "text.npy")
     np.save(tmp_path / "objects.npy", np.array([{}, []], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match=r"'.*objects.npy' is damaged"):
+    with pytest.raises(InputError, match=r"'objects.npy' holds Python objects"):
         read_input(tmp_path / "objects.npy")
     np.save(tmp_path / "empty.npy", np.zeros((1, 0)))
     with pytest.raises(InputError, match="no numbers in it"):
@@ -65,3 +65,13 @@ def test_archives_are_packed_as_numpy_packs_them(tmp_path: Path) -> None:
         other.writestr("signal.npy", own.read("signal.npy"))
     with pytest.raises(InputError, match=r"'b.npz' is compressed as NumPy never does"):
         read_input(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("name", ["rows.npy", "rows.npz"])
+def test_rows_of_different_lengths_are_refused_as_such(tmp_path: Path, name: str) -> None:
+    rows = np.array([np.zeros(3), np.zeros(4)], dtype=object)
+    (np.save if name.endswith("npy") else np.savez)(tmp_path / name, rows)
+    with pytest.raises(
+        InputError, match="holds Python objects, such as rows of different lengths: save an array of num"
+    ):
+        read_input(tmp_path / name)

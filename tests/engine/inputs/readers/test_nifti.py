@@ -64,3 +64,12 @@ def test_no_more_is_unpacked_than_the_header_declares(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 2**23
     finally:
         tracemalloc.stop()
+
+
+def test_a_file_without_a_position_is_mentioned(tmp_path: Path) -> None:
+    for name, affine, remark in (
+        ("none", None, "the file names no position in space: the orientation LAS is assumed"),
+        ("own", np.eye(4), ""),
+    ):
+        nibabel.save(nibabel.Nifti1Image(np.zeros((3, 3, 3), np.float32), affine), tmp_path / f"{name}.nii")
+        assert read_input(tmp_path / f"{name}.nii").remark == remark

@@ -145,6 +145,20 @@ def test_a_position_is_a_row_and_a_column_in_pixels_of_the_input() -> None:
     assert cs.saliency(halved, scene(), target=value.target).score == value.score  # as a record repeats it
 
 
+def test_a_mask_of_other_proportions_than_the_picture_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40), (200, 0, 0)).save(tmp_path / "photo.png")
+    Image.new("L", (60, 40), 255).save(tmp_path / "wide.png")
+    Image.new("L", (80, 80), 255).save(tmp_path / "twice.png")
+    model = segmenter()
+    with pytest.raises(
+        OutputError, match=r"wide.png' has 40 × 60 pixels, and .*photo.png 40 × 40: a mask has the prop"
+    ):
+        cs.saliency(model, tmp_path / "photo.png", target=f"red in {tmp_path / 'wide.png'}")
+    with pytest.raises(OutputError, match="has the proportions"):
+        cs.compare(model, tmp_path / "photo.png", "saliency", target=f"red in {tmp_path / 'wide.png'}")
+    cs.saliency(model, tmp_path / "photo.png", target=f"red in {tmp_path / 'twice.png'}")
+
+
 def test_a_mask_is_a_picture_over_the_prepared_input_or_over_the_photograph(tmp_path: Path) -> None:
     small, large = np.zeros((SIDE, SIDE), np.uint8), np.zeros((4 * SIDE, 4 * SIDE), np.uint8)
     small[RED] = 255

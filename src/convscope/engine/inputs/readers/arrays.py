@@ -1,7 +1,8 @@
 """NumPy files: ``.npy`` with one array, ``.npz`` with several."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 )
 def read_npy(path: Path, options: Mapping[str, str]) -> RawInput:
     """Read an array; its axes are not named in the file."""
-    array = np.load(path, mmap_mode="r", allow_pickle=False)  # the size is known before the numbers are read
+    with _refusing_objects(path):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # the size is known before the numbers are read
     check_count(array.shape, repr(path.name))
     return RawInput(as_numbers(array, repr(path.name)), title=repr(path.name))
 
@@ -41,12 +43,26 @@ def read_npz(path: Path, options: Mapping[str, str]) -> RawInput:
         sizes = {member.filename.removesuffix(".npy"): member.file_size for member in archive.infolist()}
         if any(member.compress_type not in _COMPRESSIONS for member in archive.infolist()):
             raise InputError(f"{path.name!r} is compressed as NumPy never does: save it with numpy.savez_compressed")
-    with np.load(path, allow_pickle=False) as arrays:
+    with np.load(path, allow_pickle=False) as arrays, _refusing_objects(path):
         key = options.get("key") or _only_key(arrays, sizes, path)
         if key not in sizes:
             raise InputError(f"{path.name!r} has no array {key!r}{did_you_mean(key, sizes)} (it has {_list(sizes)})")
         check_count((sizes[key],), f"{path.name!r}")
         return RawInput(as_numbers(arrays[key], f"{key!r} in {path.name!r}"), title=f"{key!r} in {path.name!r}")
+
+
+@contextmanager
+def _refusing_objects(path: Path) -> Iterator[None]:
+    """Raise NumPy's error about an array of objects, which it would unpickle, as `InputError`."""
+    try:
+        yield
+    except ValueError as error:
+        if "object" not in str(error).lower():
+            raise
+        raise InputError(
+            f"{path.name!r} holds Python objects, such as rows of different lengths: save an array of numbers, with "
+            "rows filled to one length"
+        ) from error
 
 
 def _only_key(arrays: Any, sizes: Mapping[str, int], path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import IO, Any, cast
 
 import numpy as np
 
+from convscope.engine.inputs.orientation import assumed_position
 from convscope.engine.inputs.raw_input import RawInput, check_count
 from convscope.errors import InputError, MissingExtra
 from convscope.spec import input_format
@@ -55,7 +56,10 @@ def read_nifti(path: Path, options: Mapping[str, str]) -> RawInput:
         raise InputError(f"{path.name!r} holds a single volume: leave out ?frame={options['frame']}")
     values = _frame(image, frames, options.get("frame"), path)
     spacing = tuple(float(size) for size in np.linalg.norm(image.affine[:3, :3], axis=0))
-    return RawInput(values, ("x", "y", "z"), spacing, "mm", np.asarray(image.affine, np.float64), title=repr(path.name))
+    affine = np.asarray(image.affine, np.float64)
+    has_position = int(image.header["sform_code"]) > 0 or int(image.header["qform_code"]) > 0
+    remark = "" if has_position else assumed_position(affine)
+    return RawInput(values, ("x", "y", "z"), spacing, "mm", affine, title=repr(path.name), remark=remark)
 
 
 def _by_content(path: Path, nibabel: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from convscope.engine.inputs.orientation import assumed_position
 from convscope.engine.inputs.raw_input import RawInput, as_numbers, check_count
 from convscope.errors import InputError, MissingExtra
 from convscope.spec import input_format
@@ -46,7 +47,8 @@ def read_nrrd(path: Path, options: Mapping[str, str]) -> RawInput:
     affine = _affine(np.delete(directions, of_channels, 0), header, path)
     spacing = tuple(float(size) for size in np.linalg.norm(affine[:3, :3], axis=0))
     numbers = np.ascontiguousarray(as_numbers(values, repr(path.name)))
-    return RawInput(numbers, ("x", "y", "z"), spacing, "mm", affine, title=repr(path.name))
+    remark = "" if "space directions" in header else assumed_position(affine)
+    return RawInput(numbers, ("x", "y", "z"), spacing, "mm", affine, title=repr(path.name), remark=remark)
 
 
 def _affine(directions: Any, header: Mapping[str, Any], path: Path) -> np.ndarray[Any, np.dtype[np.float64]]:

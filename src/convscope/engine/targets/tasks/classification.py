@@ -54,8 +54,22 @@ def _parse(text: str, model: "Model") -> Side | None:
     return Side(word == "positive", model) if word in SIDES else None
 
 
-def predict_classes(model: "Model", images: "Images", rows: list[int], output: Tensor, top: int) -> list[Prediction]:
-    """The classes, or the values, with the highest scores."""
+def predict_classes(
+    model: "Model",
+    images: "Images",
+    rows: list[int],
+    output: Tensor,
+    top: int,
+    *,
+    exclusive: bool = True,
+    explains_first: bool = True,
+) -> list[Prediction]:
+    """The classes, or the values, with the highest scores.
+
+    Args:
+        exclusive: whether the classes exclude each other.
+        explains_first: whether the first of them is what is explained without a target.
+    """
     if output.ndim > 2 and max(output.shape[2:]) == 1:
         output = output.flatten(1)
     if output.ndim != 2:
@@ -75,6 +89,8 @@ def predict_classes(model: "Model", images: "Images", rows: list[int], output: T
                 confidences=() if confidence is None else tuple(confidence[best].tolist()),
                 scores=tuple(scores[index][best].tolist()),
                 units=tuple(model.unit_of(i) for i in best.tolist()) if model.units else (),
+                exclusive=exclusive,
+                explains_first=explains_first,
                 photo=images.photo(row),  # type: ignore[arg-type]
                 notes={"output": model.meaning.describe()},
             )

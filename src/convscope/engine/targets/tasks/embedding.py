@@ -1,5 +1,6 @@
 """Embedding: a vector per image, explained by its similarity to another vector."""
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,7 +161,7 @@ task(
         file_of=lambda text: text.removeprefix(_LIKE).strip() if text.startswith(_LIKE) else "",
         parse=_parse,
         class_scorer=lambda indices, model: OwnDirection() if bool((indices < 0).all()) else None,
-        predict=predict_classes,
+        predict=functools.partial(predict_classes, explains_first=False),
         meaning="value",
         default_layer=_default_layer,
     )

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 from convscope.engine.layers.default_layer import score_maps
 from convscope.engine.network.task_recognition import LAST_RUN
 from convscope.engine.targets.classes import check_class, class_index, normalize_label, with_both_sides
-from convscope.engine.targets.mask_files import read_mask
+from convscope.engine.targets.mask_files import check_proportions, read_mask
 from convscope.engine.targets.task_scorer import TaskScorer, references
 from convscope.errors import OutputError, UnknownName
 from convscope.spec.tasks import Task, task
@@ -75,12 +75,14 @@ class Region:
 
     Attributes:
         mask: weights in the extent of the input, from the file ``name``.
+        size: the height and width of that file, where it was scaled and cropped as a picture.
         position: one position in the pixels of the input.
         everywhere: all positions.
     """
 
     mask: Tensor | None = None
     name: str = ""
+    size: tuple[int, ...] = ()
     position: tuple[int, ...] = ()
     everywhere: bool = False
 
@@ -125,6 +127,10 @@ class ClassOverRegion(TaskScorer):
         if index < 0:
             return self.region.suffix.strip() or "the class that covers most"
         return self.model.label(index) + self.region.suffix
+
+    def check_images(self, images: "Images") -> None:
+        """Refuse a mask that was not drawn over these images."""
+        check_proportions(self.region.name, self.region.size, images)
 
     def index_of(self, row: int) -> int | None:
         """The class, where the region is where it is predicted."""
@@ -239,7 +245,8 @@ def _parse(text: str, model: "Model") -> TaskScorer | None:
         return None  # words of a label, in a network of which it is not known yet that it segments
     index = -1 if label is None else _class_named(label, model)
     if mask is not None:
-        region = Region(read_mask(mask, model), mask)
+        weights, size = read_mask(mask, model)
+        region = Region(weights, mask, size)
     elif position is not None:
         region = Region(position=_parse_position(position))
     else:

@@ -101,7 +101,7 @@ class AnswerPanel:
     def question(self, view: View) -> str:
         """The heading of the page: why the network answered so, or what speaks for another class."""
         tr, index = self.context.tr, self.explained_index(view)
-        if self.prediction is None:
+        if self.prediction is None or (index is None and not view.target):
             return tr("Why did the model predict this?")
         name = view.target
         if isinstance(self._shown_prediction, render.ANSWERS):
