@@ -12,7 +12,9 @@ def test_samples_with_masks_have_them_and_others_have_none() -> None:
     shape = torch.Size((2, 3, 96, 96))
     masks = masks_of(["sample:shapes/1", "sample:shapes/2"], shape)
     assert masks is not None
-    assert np.array_equal(masks[1].numpy(), cs.sample("shapes/2").mask)
+    own = cs.sample("shapes/2").mask
+    assert own is not None
+    assert np.array_equal(masks[1].numpy(), own)
     assert masks_of(["sample:digits/1", "sample:shapes/2"], shape) is None
     assert masks_of(["cat.png", "sample:shapes/2"], shape) is None
     smaller = masks_of(["sample:shapes/1"], torch.Size((1, 3, 48, 48)))

@@ -30,7 +30,7 @@ def duplicate_kernels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
         weights = read_kernels(network.model, address)
         if weights[0].numel() < 2:
             continue
-        repeated = find_oddities(weights, groups_of(module)).near_duplicate
+        repeated = [index for index, *_ in find_oddities(weights, groups_of(module)).near_duplicate]
         if len(repeated) >= max(FEWEST, SHARE * len(weights)):
             findings.append((address, _evidence(network, module, repeated, len(weights))))
     return findings

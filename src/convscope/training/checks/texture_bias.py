@@ -28,12 +28,13 @@ def texture_bias(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     if answers is None or not isinstance(network.model.input, ImageInput) or images.ndim != 4 or len(images) < FEWEST:
         return []
     answers = answers[: len(images)]
-    if min(images.shape[2:]) < SMALLEST or len(answers.unique()) < FEWEST_CLASSES:
+    answered = sorted(set(answers.tolist()))
+    if min(images.shape[2:]) < SMALLEST or len(answered) < FEWEST_CLASSES:
         return []
 
     def kept(changed: Tensor) -> float:
         same = network.scores(changed.to(network.tensor)).argmax(1) == answers
-        return float(torch.stack([same[answers == answer].double().mean() for answer in answers.unique()]).mean())
+        return float(torch.stack([same[answers == answer].double().mean() for answer in answered]).mean())
 
     shuffled = [kept(with_shuffled_pieces(images, grid)) for grid in GRIDS]
     if min(shuffled) < KEPT:

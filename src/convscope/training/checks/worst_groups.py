@@ -55,7 +55,7 @@ def _is_comparable(group: Tensor) -> bool:
 
 def _groups(network: NetworkEvidence, rows: list[int], classes: Tensor) -> Iterator[tuple[Fact, Tensor]]:
     """Classes, and quarters of the images by their properties."""
-    for index in classes.unique().tolist():
+    for index in sorted(set(classes.tolist())):
         yield Fact("class '{label}'", label=network.class_name(index)), classes == index
     if network.tensor.ndim != 4:
         return

@@ -27,8 +27,9 @@ def wrong_labels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     if len(rows) < FEWEST or network.features is None:
         return []
     known = torch.tensor([network.classes[row] for row in rows], dtype=torch.int64, device="cpu")
-    names, classes, counts = known.unique(return_inverse=True, return_counts=True)
-    if len(names) < 2 or int(counts.min()) < FEWEST_PER_CLASS:
+    names = sorted(set(known.tolist()))
+    classes = torch.tensor([names.index(index) for index in known.tolist()], dtype=torch.int64, device="cpu")
+    if len(names) < 2 or int(torch.bincount(classes).min()) < FEWEST_PER_CLASS:
         return []
     scores = out_of_sample_scores(network.features[rows], classes, len(names))
     if float((scores.argmax(1) == classes).double().mean()) < LEAST_ACCURACY:
@@ -44,7 +45,7 @@ def wrong_labels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     examples = [
         Fact(
             "{name} (labelled '{label}', looks like '{class_name}')", name=network.names[rows[index]],
-            label=network.class_name(int(known[index])), class_name=network.class_name(int(names[suggested[index]])),
+            label=network.class_name(int(known[index])), class_name=network.class_name(names[int(suggested[index])]),
         )
         for index in sorted(suspects, key=lambda index: float(own[index] - best[index]))[:3]
     ]  # fmt: skip
@@ -68,4 +69,5 @@ def out_of_sample_scores(features: Tensor, classes: Tensor, count: int) -> Tenso
     share = indicators.mean(0)
     fitted = hat @ (indicators - share)
     leverage = hat.diagonal().clamp_max(1 - 1e-6)[:, None]
-    return share + (fitted - leverage * (indicators - share)) / (1 - leverage)
+    scores: Tensor = share + (fitted - leverage * (indicators - share)) / (1 - leverage)
+    return scores
