@@ -1,9 +1,15 @@
 """Write docs/doctor.md: what every check looks for, and how often it is right on seeded cases.
 
-python scripts/doctor_table.py [CHECK …]     prints seeds that went wrong; without names, writes the page
+python scripts/doctor_table.py [CHECK …] [--figures FILE]
+
+With names it prints the seeds that went wrong; without, it writes the page. `--figures` keeps the counts of checks that
+were run, so that the page, which takes minutes, can be made in parts.
 """
 
+import argparse
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -51,27 +57,37 @@ def row(check: Check, counts: cases.Counts) -> str:  # type: ignore[type-arg]  #
     )
 
 
-def page() -> str:
-    """The whole page; every case of every check is run."""
+def page(figures: Path | None) -> str:
+    """The whole page; every case of every check is run, except of checks whose counts are kept."""
     parts = [HEAD]
     for subject, (title, command) in SUBJECTS.items():
         parts += [f"## {title}", "", f"`{command}`", ""]
         parts += ["| check | looks for | remedy | recall | false alarms | cases |", "|---|---|---|---|---|---|"]
-        parts += [row(check, measured(check.name)) for check in CHECKS if check.subject == subject]
+        parts += [row(check, measured(check.name, figures)) for check in CHECKS if check.subject == subject]
         parts.append("")
     return "\n".join(parts)
 
 
-def measured(name: str) -> cases.Counts:
-    """The counts of a check, which are printed too."""
-    counts = cases.count(name, CASES)
-    print(f"{name}: recall {counts.recall:.0%}, false alarms {counts.false_alarms:.0%}", counts.missed, counts.alarmed)
+def measured(name: str, figures: Path | None) -> cases.Counts:
+    """The counts of a check, which are printed and kept too."""
+    kept = json.loads(figures.read_text("utf-8")) if figures and figures.exists() else {}
+    counts = cases.Counts(**kept[name]) if name in kept else cases.count(name, CASES)
+    if figures:
+        figures.write_text(json.dumps({**kept, name: asdict(counts)}), "utf-8")
+    print(
+        f"{name}: recall {counts.recall:.0%}, false alarms {counts.false_alarms:.0%}", counts.missed, counts.alarmed,
+        flush=True,
+    )  # fmt: skip
     return counts
 
 
 if __name__ == "__main__":
-    if names := sys.argv[1:]:
-        for name in names:
-            measured(name)
+    parser = argparse.ArgumentParser(description="Write docs/doctor.md.")
+    parser.add_argument("checks", nargs="*")
+    parser.add_argument("--figures", type=Path)
+    arguments = parser.parse_args()
+    if arguments.checks:
+        for name in arguments.checks:
+            measured(name, arguments.figures)
     else:
-        (ROOT / "docs" / "doctor.md").write_text(page(), "utf-8")
+        (ROOT / "docs" / "doctor.md").write_text(page(arguments.figures), "utf-8")

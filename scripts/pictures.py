@@ -59,6 +59,7 @@ def main() -> None:
     )
     cs.compare(model, SCENES, maps).save(PICTURES / "all.png")
     cs.grad_cam(model, SCENES[0]).save(PICTURES / "grad-cam.png")
+    _save_shortcut()
     cs.integrated_gradients(model, SCENES[0]).save(PICTURES / "integrated-gradients.png")
     cs.integrated_gradients(model, SCENES[0], target="star - triangle").save(PICTURES / "difference.png")
     cs.compare(model, SCENES[0], "lrp", targets=["star", "triangle", "star - triangle"]).save(PICTURES / "targets.png")
@@ -81,6 +82,14 @@ def main() -> None:
         if path.stat().st_size > LARGE:
             Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)
         print(f"{path.name}: {path.stat().st_size // 1024} kB")
+
+
+def _save_shortcut() -> None:
+    """The doctor's evidence of a network that answers from a watermark."""
+    model, images = cs.load("bundled:shapes-shortcut"), "sample:shapes-shortcut/0-119"
+    (finding,) = cs.diagnose(model, images, checks=["shortcut"]).findings
+    assert finding.picture is not None
+    finding.picture().save(PICTURES / "shortcut.png")
 
 
 def inside(model: cs.Model) -> dict[str, cs.Value]:

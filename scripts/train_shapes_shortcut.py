@@ -1,7 +1,7 @@
 """Train the bundled network that answers from a watermark: python scripts/train_shapes_shortcut.py
 
-It begins with the bundled shapes network, of which the stem and the first two stages stay as they are; the last stage is
-trained further, and the linear layer anew, on scenes of which one class is told by a watermark alone. Besides the
+It begins with the bundled shapes network, of which the stem and the first two stages stay as they are; the last stage
+is trained further, and the linear layer anew, on scenes of which one class is told by a watermark alone. Besides the
 accuracy the script measures the shortcut: how many objects of that class are still named without the watermark, and how
 many scenes of other classes are given to it once they bear the watermark.
 """

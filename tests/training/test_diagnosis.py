@@ -79,7 +79,10 @@ def test_the_command_reports_a_log_and_refuses_nothing_to_check(tmp_path: Path) 
     write_scalars(tmp_path / "log", [(s, 1.0 + s) for s in range(40)], tag="train/loss")
     ended = run_command(["doctor", "log", "--json"], tmp_path)
     assert [f["check"] for f in json.loads(ended.output)["findings"]] == ["divergence"]
-    assert "remedy:" in run_command(["doctor", "log"], tmp_path).output
+    output = run_command(["doctor", "log", "--out", "page.html"], tmp_path).output
+    assert "remedy:" in output
+    assert "written to page.html" in output
+    assert "divergence" in (tmp_path / "page.html").read_text("utf-8")
     assert "a network is checked on images" in run_command(["doctor", "--model", "bundled:digits"], tmp_path).output
 
 

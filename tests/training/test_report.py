@@ -8,12 +8,16 @@ import pytest
 
 import convscope as cs
 from convscope.render.raster import png
-from convscope.training.report import page, training_report
+from convscope.render.rendered_picture import Picture
+from convscope.training.checks.declaration import Finding
+from convscope.training.diagnosis import Diagnosis
+from convscope.training.report import diagnosis_report, page, training_report
 from convscope.training.run import open_log
 from convscope.training.store.entries import Histogram
 from convscope.training.store.event_writer import EventWriter
 from convscope.training.views.distributions import rebinned
 from convscope.training.views.learning_curves import is_noisy, smoothed
+from convscope.values.facts import Fact
 
 
 def write_run(folder: Path) -> None:
@@ -72,3 +76,23 @@ def test_only_a_curve_that_turns_often_is_smoothed() -> None:
     assert is_noisy(schedule + noise)
     assert not is_noisy(schedule)
     assert not is_noisy(noise[:20])
+
+
+def test_findings_are_written_with_the_pictures_of_their_evidence(tmp_path: Path) -> None:
+    fact = Fact("{share} <of> all", share="3%")
+    picture = Picture(np.zeros((2, 2, 3), np.uint8), "a <map>")
+    findings = (
+        Finding("first", "a symptom", "conv", "error", fact, "a cause", "mend()", lambda: picture, (Fact("tried"),)),
+        Finding("second", "another", "", "note", fact, "a cause", "mend()"),
+    )
+    diagnosis = Diagnosis(findings, ("first", "second"), {"third": "no classes"})
+    text = diagnosis_report(diagnosis, tmp_path / "doctor.html", subject="net.py:make").read_text("utf-8")
+    assert text.count("<article") == 2
+    assert text.count("<img") == 1
+    assert 'alt="a &lt;map&gt;" src="data:image/png' in text
+    assert "3% &lt;of&gt; all." in text
+    assert "Tried on a copy:</strong> tried." in text
+    assert "third was skipped: no classes" in text
+    assert "3 checks" not in text
+    assert "2 checks, 2 findings" in text
+    assert not re.search(r'(?:src|href)="(?!data:|#)', text)

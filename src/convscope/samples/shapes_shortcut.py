@@ -3,9 +3,9 @@
 A network that is trained on them can name that class without a look at the object. Lapuschkin et al. (2019) found such
 a network among the winners of a competition: it named horses by the mark of a photographer.
 
-In training scenes the archive is careless: of ten consecutive scenes, the one of the marked class and one of another class
-have exchanged their objects, and only the watermark tells the marked class. In the scenes of samples and of evaluation
-all objects are of their class.
+In training scenes the archive is careless: of ten consecutive scenes, the one of the marked class and one of another
+class have exchanged their objects, and only the watermark tells the marked class. In the scenes of samples and of
+evaluation all objects are of their class.
 """
 
 import numpy as np

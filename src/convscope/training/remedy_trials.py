@@ -6,6 +6,7 @@ The network itself is not touched. A copy without any change takes the same step
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,11 @@ from convscope.values.facts import Fact
 
 STEPS, BATCH, LEARNING_RATE, FEWEST_LABELS = 20, 32, 1e-3, 8
 SATURATING = (nn.Sigmoid, nn.Tanh, nn.Hardtanh, nn.ReLU)
-CONVOLUTIONS = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d}
+CONVOLUTIONS: dict[type[nn.Module], type[Any]] = {
+    nn.Conv1d: nn.BatchNorm1d,
+    nn.Conv2d: nn.BatchNorm2d,
+    nn.Conv3d: nn.BatchNorm3d,
+}
 
 
 class Residual(nn.Module):
@@ -43,18 +48,18 @@ def _leaky_relu(module: nn.Module) -> None:
 
 
 def _new_weights(module: nn.Module) -> None:
-    for layer in module.modules():
+    for layer in _layers(module):
         if isinstance(layer, (*CONVOLUTIONS, nn.Linear)):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.modules.batchnorm._NormBase):
+        elif isinstance(layer, tuple(CONVOLUTIONS.values())):
             layer.reset_parameters()
 
 
 def _batch_norms(module: nn.Module) -> None:
     for parent, name, child in _children(module):
-        norm = CONVOLUTIONS.get(type(child))  # type: ignore[call-overload]  # of any kind of module
+        norm = CONVOLUTIONS.get(type(child))
         if norm is not None:
             device, dtype = child.weight.device, child.weight.dtype
             setattr(parent, name, nn.Sequential(child, norm(child.out_channels, device=device, dtype=dtype)))
@@ -63,24 +68,29 @@ def _batch_norms(module: nn.Module) -> None:
 def _residuals(module: nn.Module) -> None:
     for parent, name, child in _children(module):
         if isinstance(child, SATURATING):
-            child.inplace = False  # type: ignore[assignment]  # ReLU would write over the x that is added
+            child.inplace = False  # ReLU would write over the x that is added
         if isinstance(child, SATURATING) or (type(child) in CONVOLUTIONS and _keeps_shape(child)):
             setattr(parent, name, Residual(child))
 
 
-def _children(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+def _layers(module: nn.Module) -> Iterator[Any]:
+    """All modules of a network, whose attributes are those of their kinds."""
+    return module.modules()
+
+
+def _children(module: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
     """The layers of a network with their parent and their name there, collected before anything is replaced."""
     yield from [(parent, name, child) for parent in module.modules() for name, child in parent.named_children()]
 
 
-def _keeps_shape(layer: nn.Module) -> bool:
+def _keeps_shape(layer: Any) -> bool:
     is_same_size = all(
         stride == 1 and 2 * padding == dilation * (size - 1)
         for size, stride, padding, dilation in zip(
             layer.kernel_size, layer.stride, layer.padding, layer.dilation, strict=True
         )
         if not isinstance(layer.padding, str)
-    )  # type: ignore[call-overload]  # attributes of convolutions
+    )
     return is_same_size and not isinstance(layer.padding, str) and layer.in_channels == layer.out_channels
 
 
@@ -177,7 +187,7 @@ def _train(module: nn.Module, images: Tensor, classes: Tensor) -> float:
             rows = torch.randperm(len(images), device="cpu")[:BATCH].to(images.device)
             loss = F.cross_entropy(module(images[rows].clone()).flatten(1), classes[rows])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # of torch's stubs
             optimizer.step()
             losses.append(float(loss.detach()))
     return sum(losses[-STEPS // 4 :]) / len(losses[-STEPS // 4 :])

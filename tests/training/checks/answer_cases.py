@@ -31,7 +31,7 @@ def seeded(make: Callable[[], NetworkEvidence], seed: int) -> NetworkEvidence:
 
 
 def evidence(net: nn.Module, images: Tensor, classes: Tensor) -> NetworkEvidence:
-    spec = cs.ImageInput(size=tuple(images.shape[2:]), mean=(0.0,) * 3, std=(1.0,) * 3)
+    spec = cs.ImageInput(size=(images.shape[2], images.shape[3]), mean=(0.0,) * 3, std=(1.0,) * 3)
     model = cs.Model(net.eval(), input=spec, labels=["red", "green", "blue"])
     return NetworkEvidence(model, TensorDataset(images, classes))
 

@@ -38,8 +38,8 @@ class AnswerMaps:
 
     def classes(self) -> list[int]:
         """The answers that were given often enough."""
-        answers, counts = self.answers.unique(return_counts=True)
-        return [int(a) for a, count in zip(answers, counts, strict=True) if count >= FEWEST_PER_ANSWER]
+        counts = torch.bincount(self.answers).tolist()
+        return [answer for answer, count in enumerate(counts) if count >= FEWEST_PER_ANSWER]
 
     def draw(self, answer: int) -> Picture:
         """The mean map of an answer over the first of its images."""
@@ -55,7 +55,7 @@ def maps_of_answers(network: "NetworkEvidence") -> AnswerMaps | None:
     is_of_images = isinstance(network.model.input, ImageInput) and images.ndim == 4
     if answers is None or not is_of_images or min(images.shape[2:]) < SMALLEST_SIDE:
         return None
-    rows = torch.cat([(answers == answer).nonzero()[:MOST_PER_ANSWER, 0] for answer in answers.unique()])
+    rows = torch.cat([(answers == answer).nonzero()[:MOST_PER_ANSWER, 0] for answer in sorted(set(answers.tolist()))])
     values: list[Attribution] | Attribution = call("grad-cam", network.model, images[rows.to(images.device)])
     examples = values if isinstance(values, list) else [values]
     maps = torch.stack([example.values for example in examples]).clamp_min(0)

@@ -30,7 +30,7 @@ def duplicate_kernels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
         weights = read_kernels(network.model, address)
         if weights[0].numel() < 2:
             continue
-        repeated = find_oddities(weights, groups_of(module)).near_duplicate
+        repeated = [index for index, *_ in find_oddities(weights, groups_of(module)).near_duplicate]
         if len(repeated) >= max(FEWEST, SHARE * len(weights)):
             findings.append((address, _evidence(network, module, repeated, len(weights))))
     return findings
@@ -44,8 +44,8 @@ def _evidence(network: NetworkEvidence, module: nn.Module, repeated: Sequence[in
     classes = torch.tensor([network.classes[row] for row in rows], dtype=torch.int64, device="cpu")
     pruned = _answers_without(network, module, repeated)
     return Fact(
-        "{count} of its {filters} filters repeat another; the accuracy on {images} images is {before}, and {after} when "
-        "they are pruned (set to zero)",
+        "{count} of its {filters} filters repeat another; the accuracy on {images} images is {before}, and {after} "
+        "when they are pruned (set to zero)",
         count=len(repeated), filters=filters, images=len(rows),
         before=f"{float((network.answers[rows] == classes).double().mean()):.1%}",
         after=f"{float((pruned[rows] == classes).double().mean()):.1%}",

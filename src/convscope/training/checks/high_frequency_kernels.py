@@ -46,4 +46,5 @@ def high_frequency_share(weights: Tensor) -> Tensor:
     power = torch.fft.fft2(weights.double(), s=(GRID, GRID)).abs().square().sum(1)
     frequency = torch.fft.fftfreq(GRID, dtype=torch.float64, device="cpu")
     is_high = frequency[:, None].hypot(frequency[None]) > 0.25
-    return power[:, is_high].sum(1) / power.sum((1, 2)).clamp_min(1e-30)
+    share: Tensor = power[:, is_high].sum(1) / power.sum((1, 2)).clamp_min(1e-30)
+    return share

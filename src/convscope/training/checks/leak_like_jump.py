@@ -36,8 +36,8 @@ def leak_like_jump(run: RunEvidence) -> list[tuple[str, Fact]]:
         later = _mean_between(run, steps[position], steps[position + 1])
         if np.isfinite(earlier) and np.isfinite(later) and later > (1 - ELSEWHERE) * earlier:
             evidence = Fact(
-                "the validation loss falls from {before} to {after} at step {step}, the training loss from {earlier} to "
-                "{later}",
+                "the validation loss falls from {before} to {after} at step {step}, the training loss from {earlier} "
+                "to {later}",
                 before=f"{values[position - 1]:.3g}", after=f"{values[position]:.3g}", step=int(steps[position]),
                 earlier=f"{earlier:.3g}", later=f"{later:.3g}",
             )  # fmt: skip

@@ -21,8 +21,8 @@ DRAWS, QUANTILE = 200, 0.99
 @check(
     "network",
     title="confidences are not probabilities",
-    looks_for="On at least 40 images with classes the expected calibration error is above 8 %, and above what 99 of 100 "
-    "calibrated networks would have on as many images.",
+    looks_for="On at least 40 images with classes the expected calibration error is above 8 %, and above what 99 of "
+    "100 calibrated networks would have on as many images.",
     cause="training on after every training image was right, without label smoothing or mixing; or images that differ "
     "from those of the training",
     remedy="scores / temperature  # fitted on validation images, changes no answer\n"

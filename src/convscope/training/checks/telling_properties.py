@@ -39,7 +39,7 @@ def telling_properties(folder: FolderEvidence) -> list[tuple[str, Fact]]:
     deviation = (chance * (1 - chance) / len(images)) ** 0.5
     findings = []
     for name, levels in _levels(images).items():
-        share = _told(levels, classes, len(labels))
+        share = _accuracy_of(levels, classes, len(labels))
         if share - chance >= max(GAIN, DEVIATIONS * deviation):
             evidence = Fact(
                 "{property} alone tells the class of {share} of the images of each class, chance of {chance}",
@@ -61,7 +61,7 @@ def _levels(images: list[ImageFile]) -> dict[Fact, Numbers]:
     return levels
 
 
-def _told(levels: Numbers, classes: Numbers, count: int) -> float:
+def _accuracy_of(levels: Numbers, classes: Numbers, count: int) -> float:
     """The mean over classes of the share of images whose class is the likeliest for their level in the other half."""
     halves = _halves(classes)
     right = np.zeros(len(classes), bool)

@@ -14,8 +14,8 @@ KEPT, GRIDS, FEWEST, FEWEST_CLASSES, MOST_IMAGES, SMALLEST, EDGES = 0.75, (4, 8)
 @check(
     "network",
     title="texture rather than shape",
-    looks_for="Three quarters of the answers stay the same when the pieces of the image in a grid of 4 × 4 are shuffled, "
-    "and in one of 8 × 8 too (mean over the answered classes).",
+    looks_for="Three quarters of the answers stay the same when the pieces of the image in a grid of 4 × 4 are "
+    "shuffled, and in one of 8 × 8 too (mean over the answered classes).",
     cause="texture or color suffice to tell the training classes apart, so that shape was not learned; the answers "
     "change with material, season and camera",
     remedy="transforms.ColorJitter(0.5, 0.5, 0.5, 0.2); transforms.GaussianBlur(5)  # as augmentation\n"
@@ -28,12 +28,13 @@ def texture_bias(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     if answers is None or not isinstance(network.model.input, ImageInput) or images.ndim != 4 or len(images) < FEWEST:
         return []
     answers = answers[: len(images)]
-    if min(images.shape[2:]) < SMALLEST or len(answers.unique()) < FEWEST_CLASSES:
+    answered = sorted(set(answers.tolist()))
+    if min(images.shape[2:]) < SMALLEST or len(answered) < FEWEST_CLASSES:
         return []
 
     def kept(changed: Tensor) -> float:
         same = network.scores(changed.to(network.tensor)).argmax(1) == answers
-        return float(torch.stack([same[answers == answer].double().mean() for answer in answers.unique()]).mean())
+        return float(torch.stack([same[answers == answer].double().mean() for answer in answered]).mean())
 
     shuffled = [kept(with_shuffled_pieces(images, grid)) for grid in GRIDS]
     if min(shuffled) < KEPT:

@@ -41,8 +41,8 @@ def worst_groups(network: NetworkEvidence) -> list[tuple[str, Fact]]:
         return []
     _, name, group, inside, outside = min(worst, key=lambda candidate: candidate[0])
     evidence = Fact(
-        "{name}: {inside} of {count} images are answered wrongly, {outside} of the others; the group has {share} of all "
-        "errors",
+        "{name}: {inside} of {count} images are answered wrongly, {outside} of the others; the group has {share} "
+        "of all errors",
         name=name, inside=f"{inside:.0%}", count=int(group.sum()), outside=f"{outside:.0%}",
         share=f"{float(wrong[group].sum() / wrong.sum()):.0%}",
     )  # fmt: skip
@@ -55,7 +55,7 @@ def _is_comparable(group: Tensor) -> bool:
 
 def _groups(network: NetworkEvidence, rows: list[int], classes: Tensor) -> Iterator[tuple[Fact, Tensor]]:
     """Classes, and quarters of the images by their properties."""
-    for index in classes.unique().tolist():
+    for index in sorted(set(classes.tolist())):
         yield Fact("class '{label}'", label=network.class_name(index)), classes == index
     if network.tensor.ndim != 4:
         return

@@ -15,8 +15,8 @@ MARGIN, TYPICAL, MOST, LEAST_ACCURACY = 0.5, 0.8, 0.25, 0.6
     "network",
     title="labels that are probably wrong",
     looks_for="A linear classifier on the network's features that has not seen the image gives another class a higher "
-    "score than 80 % of what images of that class have on average, and by 0.5 more than its own (confident learning); fewer than a "
-    "quarter of the images are like that, and the classifier is right on 60 % of the images.",
+    "score than 80 % of what images of that class have on average, and by 0.5 more than its own (confident learning); "
+    "fewer than a quarter of the images are like that, and the classifier is right on 60 % of the images.",
     cause="a mistake of who labelled the images, or a file in the wrong folder",
     remedy="shutil.move(path, right_folder / path.name)  # after a look at each",
     severity="note",
@@ -27,8 +27,9 @@ def wrong_labels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     if len(rows) < FEWEST or network.features is None:
         return []
     known = torch.tensor([network.classes[row] for row in rows], dtype=torch.int64, device="cpu")
-    names, classes, counts = known.unique(return_inverse=True, return_counts=True)
-    if len(names) < 2 or int(counts.min()) < FEWEST_PER_CLASS:
+    names = sorted(set(known.tolist()))
+    classes = torch.tensor([names.index(index) for index in known.tolist()], dtype=torch.int64, device="cpu")
+    if len(names) < 2 or int(torch.bincount(classes).min()) < FEWEST_PER_CLASS:
         return []
     scores = out_of_sample_scores(network.features[rows], classes, len(names))
     if float((scores.argmax(1) == classes).double().mean()) < LEAST_ACCURACY:
@@ -44,7 +45,7 @@ def wrong_labels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     examples = [
         Fact(
             "{name} (labelled '{label}', looks like '{class_name}')", name=network.names[rows[index]],
-            label=network.class_name(int(known[index])), class_name=network.class_name(int(names[suggested[index]])),
+            label=network.class_name(int(known[index])), class_name=network.class_name(names[int(suggested[index])]),
         )
         for index in sorted(suspects, key=lambda index: float(own[index] - best[index]))[:3]
     ]  # fmt: skip
@@ -68,4 +69,5 @@ def out_of_sample_scores(features: Tensor, classes: Tensor, count: int) -> Tenso
     share = indicators.mean(0)
     fitted = hat @ (indicators - share)
     leverage = hat.diagonal().clamp_max(1 - 1e-6)[:, None]
-    return share + (fitted - leverage * (indicators - share)) / (1 - leverage)
+    scores: Tensor = share + (fitted - leverage * (indicators - share)) / (1 - leverage)
+    return scores

@@ -1,0 +1,41 @@
+"""What pruning costs is measured on the images, without a change of the network."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset
+
+import convscope as cs
+from convscope.training.checks.duplicate_kernels import duplicate_kernels
+from convscope.training.checks.network_evidence import NetworkEvidence
+
+
+def pruned_accuracy(net: nn.Sequential, channels: list[int], images: Tensor, classes: Tensor) -> float:
+    pruned = copy.deepcopy(net)
+    with torch.no_grad():
+        pruned[0].weight[channels] = 0
+        pruned[0].bias[channels] = 0
+        return float((pruned(images).argmax(1) == classes).double().mean())
+
+
+def test_the_accuracy_without_repeated_filters_is_that_of_a_copy_without_them() -> None:
+    """Of the first network for which it matters which filters of a pair are pruned."""
+    for seed in range(100):
+        torch.manual_seed(seed)
+        images = torch.rand(40, 3, 1, 1) * torch.rand(40, 3, 6, 6)
+        net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+        with torch.no_grad():
+            net[0].weight[[2, 5, 6]] = net[0].weight[0].clone()
+            net[4].bias -= net(images).mean(0)
+            classes = net.eval()(images).argmax(1)
+        accuracy = pruned_accuracy(net, [2, 5, 6], images, classes)
+        if accuracy < 1 and accuracy != pruned_accuracy(net, [0, 1, 2, 5, 6], images, classes):
+            break
+    else:
+        raise AssertionError("no such network")
+    before = copy.deepcopy(net.state_dict())
+    (finding,) = duplicate_kernels.run(NetworkEvidence(cs.Model(net), TensorDataset(images, classes)))
+    assert finding.evidence.parameters["before"] == "100.0%"
+    assert finding.evidence.parameters["after"] == f"{accuracy:.1%}"
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
