@@ -28,7 +28,7 @@ def test_each_step_is_a_frame_with_its_pictures(tmp_path: Path) -> None:
     write_pictures(tmp_path / "run", range(6), tags)
     path = training_film(open_log(tmp_path), tmp_path / "film.gif")
     with Image.open(io.BytesIO(path.read_bytes())) as film:
-        assert film.n_frames == 6
+        assert film.n_frames == 6  # type: ignore[attr-defined]
         for step in range(6):
             film.seek(step)
             pixels = np.asarray(film.convert("RGB")).reshape(-1, 3)

@@ -62,7 +62,7 @@ def subject(value: Value) -> str:
     return Fact("{target}, at {layers}", target=name, layers=value.layers) if value.layers else name
 
 
-def target(attribution: Attribution | JointAttribution | LayerAttribution) -> str:
+def target(attribution: Attribution | JointAttribution | LayerAttribution | GateMaps) -> str:
     """The name of the target, with the index of the class unless the label is the index."""
     index = attribution.target_index
     return attribution.target if index is None else class_name(attribution.target, index)

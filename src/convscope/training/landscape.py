@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from convscope.engine.inputs.specs import ImageInput
 from convscope.engine.network.model import Model
 from convscope.engine.network.state_guard import preserve_state
 from convscope.errors import InputError, ParameterError
@@ -167,7 +168,8 @@ def landscape_of_run(
     model = load(f"{file}:make")
     validation = open_image_set(data, data_folder).validation
     validation = validation.part(torch.arange(0, len(validation), -(-len(validation) // MOST_IMAGES), device="cpu"))
-    size, expected = tuple(validation.images.shape[1:]), (model.input.channels, *model.input.size)  # type: ignore[union-attr]
+    assert isinstance(model.input, ImageInput), "convscope train writes networks for images"
+    size, expected = tuple(validation.images.shape[1:]), (model.input.channels, *model.input.size)
     if size != expected:
         raise InputError(f"the images of {data!r} are {size}, and the network takes {expected}: name its own data")
     landscape = loss_landscape(model, prepared(model, validation.images), validation.labels, points=points)

@@ -41,7 +41,7 @@ class Predictions:
     @property
     def right(self) -> "np.ndarray[Any, np.dtype[np.bool_]]":
         """Whether each answer is the label."""
-        return self.labels == self.answers
+        return np.asarray(self.labels == self.answers)
 
     def counts(self) -> Floats:
         """How many samples of each label, in rows, had each answer, in columns."""

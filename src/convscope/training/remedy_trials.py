@@ -49,11 +49,11 @@ def _leaky_relu(module: nn.Module) -> None:
 
 def _new_weights(module: nn.Module) -> None:
     for layer in _layers(module):
-        if isinstance(layer, (*CONVOLUTIONS, nn.Linear)):
+        if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-        elif isinstance(layer, tuple(CONVOLUTIONS.values())):
+        elif isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
             layer.reset_parameters()
 
 

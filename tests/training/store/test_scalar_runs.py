@@ -1,6 +1,7 @@
 """Runs of scalars decoded as arrays: the same numbers as record by record, and the same account of damage."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,10 +38,10 @@ def write_log(folder: Path, steps: int, *, together: bool) -> Path:
     return path
 
 
-def read(path: Path, *, one_by_one: bool) -> tuple[dict[str, tuple[bytes, ...]], list[str], EventFile]:
+def read(path: Path, *, one_by_one: bool) -> tuple[dict[str, tuple[Any, ...]], list[str], EventFile]:
     file = EventFile(RecordFile(path))
     if one_by_one:
-        file._runs.runs_after = lambda data, records: iter(())  # type: ignore[method-assign]
+        file._runs.runs_after = lambda data, records: iter(())  # type: ignore[method-assign, assignment]
     file.refresh()
     numbers = {
         tag: (s.steps.tobytes(), s.times.tobytes(), s.values.tobytes(), s.count, s.backwards)

@@ -70,7 +70,9 @@ class Check(Generic[Evidence]):
     def run(self, evidence: Evidence) -> list[Finding]:
         """The findings: what `find` gave, with what the check declares."""
         return [
-            Finding(self.name, self.title, place, self.severity, fact, self.cause, self.remedy, *picture)
+            Finding(
+                self.name, self.title, place, self.severity, fact, self.cause, self.remedy, next(iter(picture), None)
+            )
             for place, fact, *picture in self.find(evidence)
         ]
 

@@ -151,7 +151,7 @@ class _Block:
         fits = masked_array(checksum) == stored
         for index in range(*(record.layout.step or (0, 0))):
             fits &= (rows[:, start + index] ^ self.pattern[start + index]) < 0x80
-        return fits
+        return np.asarray(fits)
 
 
 def _places(layout: ScalarLayout) -> list[tuple[int, int]]:
@@ -212,7 +212,7 @@ def _effects(following: int) -> "np.ndarray[Any, np.dtype[np.uint32]]":
     """How a CRC-32C changes with each difference in a byte that so many bytes follow; it is linear in it."""
     if following:
         before = _effects(following - 1)
-        return _effects(0)[before & 0xFF] ^ (before >> np.uint32(8))
+        return np.asarray(_effects(0)[before & 0xFF] ^ (before >> np.uint32(8)))
     table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = np.where(table & 1, np.uint32(0x82F63B78) ^ (table >> np.uint32(1)), table >> np.uint32(1))

@@ -46,8 +46,7 @@ def file_name(value: Value, suffix: str) -> str:
 
 def file_suffixes(value: Value) -> list[str]:
     """The formats in which a value can be downloaded; an animation only if it has frames."""
-    is_map = isinstance(value, Attribution)
-    film = is_map and (value.record.kind == "video" or value.has_film)
+    film = isinstance(value, Attribution) and (value.record.kind == "video" or value.has_film)
     animated = getattr(value, "frames", None) is not None or film
     fits = {".gif": animated, ".nii.gz": isinstance(value, Attribution) and has_slices(value)}
     return [suffix for suffix in OFFERED if suffix in value.writers and fits.get(suffix, True)]

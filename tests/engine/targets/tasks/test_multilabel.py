@@ -7,6 +7,7 @@ from torch import nn
 import convscope as cs
 from convscope.errors import OutputError
 from convscope.render import answers
+from convscope.values import Prediction
 from tests.dense_networks import INPUT, scene
 
 LABELS = ["sun", "sea", "sand"]
@@ -32,6 +33,7 @@ def test_each_label_has_its_own_probability_and_several_are_predicted(inside: bo
         dict(zip(LABELS, expected.tolist(), strict=True)), abs=1e-6
     )
     assert sum(value.confidences) > 1.5
+    assert isinstance(value, Prediction)
     assert [row.is_predicted for row in answers(value)] == [True, True, False]
     assert value.notes["labels"].startswith("2 of 3 ")
 

@@ -7,6 +7,7 @@ from torch import nn
 import convscope as cs
 from convscope.errors import OutputError
 from convscope.render import explained_by_default
+from convscope.values import Prediction
 from tests.dense_networks import INPUT, scene
 
 RANKS = ["none", "mild", "moderate", "severe"]
@@ -33,6 +34,7 @@ def test_the_probabilities_of_ranks_are_differences_of_cumulative_ones(last: nn.
     assert dict(zip(value.labels, value.confidences, strict=True)) == pytest.approx(expected, abs=1e-6)
     assert f"expected {sum(p):.2f} from 0 to 3" in value.notes["rank"]
     assert value.notes["rank"].endswith(f"give {RANKS[sum(q > 0.5 for q in p)]}")
+    assert isinstance(value, Prediction)
     assert explained_by_default(value) is None  # the expected rank is explained, not the first row
 
 
