@@ -172,6 +172,7 @@ def landscape_of_run(
     validation = open_image_set(data, data_folder).validation
     validation = validation.part(torch.arange(0, len(validation), -(-len(validation) // MOST_IMAGES), device="cpu"))
     assert isinstance(model.input, ImageInput), "convscope train writes networks for images"
+    assert isinstance(model.input.size, tuple), "one number becomes a pair when it is set"
     size, expected = tuple(validation.images.shape[1:]), (model.input.channels, *model.input.size)
     if size != expected:
         raise InputError(f"the images of {data!r} are {size}, and the network takes {expected}: name its own data")
