@@ -94,7 +94,8 @@ def _surplus(place: Place, mean: Tensor, others: Tensor) -> float:
 
 def _answered(network: NetworkEvidence, receivers: Tensor, donors: Tensor, place: Place, answer: int) -> float:
     """The share of some images that are given to a class when they get this place of others."""
-    rows = receivers[torch.linspace(0, len(receivers) - 1, min(len(receivers), MOST_RECEIVERS), device="cpu").long()]
+    count = min(len(receivers), MOST_RECEIVERS)
+    rows = receivers[torch.linspace(0, len(receivers) - 1, count, dtype=torch.float64, device="cpu").long()]
     device = network.tensor.device
     images, sources = network.tensor[rows.to(device)], network.tensor[donors.to(device)]
     place.of(images).copy_(place.of(sources[torch.arange(len(images), device=device) % len(sources)]))
