@@ -64,13 +64,19 @@ def _of_probes(run: Run) -> list[PlotLine]:
         return []  # the network gives plain values
     return [
         PlotLine(
-            f"{names[row]}: {answers[row]}",
+            f"{_probe_name(str(names[row]))}: {answers[row]}",
             steps,
             np.array([float(confidence[row]) for _, confidence, _, _ in records]),
             colour,
         )
         for row, colour in enumerate(class_colours(count))
     ]
+
+
+def _probe_name(name: str) -> str:
+    """The name of an image; those of a tensor, ``tensor[0]``, are counted."""
+    row = name.removeprefix("tensor[").removesuffix("]")
+    return f"probe image {int(row) + 1}" if name == f"tensor[{row}]" and row.isdecimal() else name
 
 
 def _mean(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> float:

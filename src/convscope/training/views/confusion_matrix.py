@@ -46,4 +46,4 @@ def _most_confused(predictions: Predictions) -> str:
     if not counts[row, column]:
         return "no mistakes"
     names = predictions.names
-    return f"most often {names[row]} is taken for {names[column]}, {counts[row, column]:.0f} times"
+    return f"most often {names[row]} is taken for {names[column]}: {counts[row, column]:.0f} of its samples"

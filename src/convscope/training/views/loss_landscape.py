@@ -45,7 +45,8 @@ def _of_run(run: Run) -> list[Picture]:
                 x_ends=(f"{positions[0]:g}", f"{positions[-1]:g}"),
                 y_names=[f"{y:g}" if y in (positions[0], 0, positions[-1]) else "" for y in positions[::-1]],
                 legend=f"powers of ten above the smallest loss, {format_number(smallest)}, on "
-                f"{int(arrays['images'])} images; directions of seed {int(arrays['seed'])}",
+                f"{int(arrays['images'])} images; the first direction to the right, the second upwards, "
+                f"of seed {int(arrays['seed'])}",
             )
         )
     title = f"loss through the trained weights · {run.name}"
