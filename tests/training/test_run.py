@@ -83,6 +83,7 @@ def test_two_programs_that_wrote_at_the_same_time_are_two_runs(tmp_path: Path) -
     log = open_log(tmp_path)
     assert list(log.runs) == ["run", "run (writer 2)"]
     assert [set(run.series("loss").values) for run in log] == [{1.0}, {2.0}]
+    assert log.problems() == ["2 programs wrote to run at the same time; each is a run of its own"]
 
 
 def test_a_resumed_training_is_one_run(tmp_path: Path) -> None:

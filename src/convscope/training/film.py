@@ -61,8 +61,8 @@ def film_frames(run: Run, show: Sequence[str] = ()) -> list[Image.Image]:
     steps = sorted({item.step for of_tag in shown.values() for item in of_tag})
     if len(steps) < 2:
         raise InputError(
-            f"run {run.name!r} has pictures of {len(steps)} steps, and a film needs two: record with "
-            "cs.record(…, probes=images), or train with convscope train"
+            f"run {run.name!r} has pictures of {len(steps)} steps, and a film needs two: record it "
+            "with probe images, as convscope train does"
         )
     chosen = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), MOST_FRAMES)).round().astype(int))
     return [_frame(run.name, shown, steps[index]) for index in chosen]

@@ -1,6 +1,7 @@
 """A training as its log tells it: numbers over steps, histograms, pictures and texts, of one run or of several."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,6 +131,14 @@ class TrainingLog:
             for run in self
             for problem in run.problems()
         ]
+        writers = Counter(run.folder for run in self)
+        problems += [
+            Fact(
+                "{count} programs wrote to {folder} at the same time; each is a run of its own",
+                count=count, folder=folder.resolve().name,
+            )
+            for folder, count in writers.items() if count > 1
+        ]  # fmt: skip
         in_runs = {id(file) for run in self for file in run.files}
         return [*(p for f in self._files.values() if id(f) not in in_runs for p in f.problems()), *problems]
 

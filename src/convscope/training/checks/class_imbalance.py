@@ -1,5 +1,6 @@
 """Classes with far fewer images than others."""
 
+from convscope.errors import InputError
 from convscope.training.checks.declaration import check
 from convscope.training.checks.folder_evidence import VALIDATION_PARTS, FolderEvidence, groups
 from convscope.values.facts import Fact
@@ -21,10 +22,18 @@ def class_imbalance(folder: FolderEvidence) -> list[tuple[str, Fact]]:
     training = [image for image in folder.images if image.part not in VALIDATION_PARTS and image.label]
     counts = {label: len(members) for label, members in groups(training, "label")}
     if len(counts) < 2:
-        return []
+        present = "all are of one class" if counts else "none has a class"
+        raise InputError(f"the images cannot be compared by class, since {present}: put each class into its own folder")
     least, most = min(counts, key=lambda label: counts[label]), max(counts, key=lambda label: counts[label])
     if counts[most] < FACTOR * counts[least] and counts[least] >= FEWEST:
         return []
+    if counts[most] < FACTOR * counts[least]:
+        few = sum(count < FEWEST for count in counts.values())
+        sparse = Fact(
+            "{few} of {total} classes have fewer than {fewest} images; {least} has {least_count}",
+            few=few, total=len(counts), fewest=FEWEST, least=least, least_count=counts[least],
+        )  # fmt: skip
+        return [("", sparse)]
     evidence = Fact(
         "{most} has {most_count} images, {least} has {least_count}",
         most=most, most_count=counts[most], least=least, least_count=counts[least],
