@@ -62,6 +62,12 @@ def train(
         print_message(f"convscope: {name} was left out: {reason}")
     if len(training.images.skipped) > 5:
         print_message(f"convscope: {len(training.images.skipped)} files were left out in all")
+    if unlearnt := training.images.unlearnt:
+        names = ", ".join(unlearnt[:5]) + ", …" * (len(unlearnt) > 5)
+        print_message(
+            f"convscope: {len(unlearnt)} of {len(training.images.classes)} classes have no training image and were not "
+            f"learned: {names}"
+        )
     ended = ", ended early" if training.stopped_early else ""
     print_result(f"{training.best:.2%} of {len(training.images.validation):,} validation images are right{ended}")
     print_result(f"written to {folder}; look at it with: convscope training {folder}")

@@ -1,13 +1,16 @@
 """Training small networks: they learn, a resumed training ends with the same bits, and bad data is one sentence."""
 
+import resource
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import convscope as cs
+from convscope.errors import CannotWrite
 from convscope.training.loop import fit
 from convscope.training.loop.architectures import ARCHITECTURES, shift_and_mirror
 from convscope.training.loop.fit import CHECKPOINT, Epoch, one_cycle
@@ -124,5 +127,27 @@ def test_what_cannot_be_trained_is_one_sentence(tmp_path: Path) -> None:
         with pytest.raises(cs.ConvScopeError, match=match):
             cs.train("digits", tmp_path, **call)
     (tmp_path / CHECKPOINT).write_bytes(b"PK")
-    with pytest.raises(cs.ConvScopeError, match="does not fit this network"):
+    with pytest.raises(cs.ConvScopeError, match="holds a training already, which would be overwritten"):
+        cs.train("digits", tmp_path)
+    with pytest.raises(cs.ConvScopeError, match=r"does not fit this network \(.*\): resume with the images"):
         cs.train("digits", tmp_path, resume=True)
+
+
+def test_images_that_are_too_small_are_one_sentence(tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=np.zeros((8, 1, 1), np.uint8), y=np.arange(8) % 2)
+    with pytest.raises(cs.ConvScopeError, match="the network 'lenet' does not take images of 1×1×1"):
+        cs.train(str(tmp_path / "data.npz"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_ends_a_training_in_one_sentence(tmp_path: Path) -> None:
+    """A file may have so many bytes that the log of an epoch fits, and a checkpoint does not."""
+    np.savez(tmp_path / "data.npz", x=np.zeros((16, 16, 16), np.uint8), y=np.arange(16) % 2)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    try:
+        with pytest.raises(CannotWrite, match=r"cannot write .*checkpoint.pt': File too large"):
+            cs.train(str(tmp_path / "data.npz"), tmp_path / "run", epochs=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(cs.open_log(tmp_path / "run")["run"].series("train/loss")) == 1

@@ -63,6 +63,39 @@ def test_a_folder_with_a_validation_part(tmp_path: Path) -> None:
     assert (len(images.training), images.validation.labels.tolist()) == (6, [0, 1, 1])
 
 
+def test_classes_that_only_one_part_has_are_named(tmp_path: Path) -> None:
+    write_classes(tmp_path / "whole" / "train", {"cat": 3, "dog": 3})
+    write_classes(tmp_path / "whole" / "val", {"cat": 1, "cow": 2})
+    images = open_image_set(str(tmp_path / "whole"))
+    assert images.skipped == (("val/cow", "there is no such class in the training part"),)
+    assert images.unlearnt == ()
+    write_classes(tmp_path / "sparse", {f"class{number}": 1 for number in range(12)})
+    sparse = open_image_set(str(tmp_path / "sparse"))
+    assert [sparse.classes.index(name) for name in sparse.unlearnt] == sorted(sparse.validation.labels.tolist())
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        ([0, 1, -1, 0], "has labels below 0, as of images whose class is unknown"),
+        ([0, 1, 2**40, 0], "gives 4 images for 1,099,511,627,777 classes, since labels go up to 1099511627776"),
+        ([1, 0, 0, 0], "of which those held out leave one class"),
+    ],
+)
+def test_labels_that_no_network_can_learn_are_one_sentence(labels: list[int], sentence: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "data.npz", x=np.zeros((4, 9, 9), np.uint8), y=np.array(labels))
+    with pytest.raises(cs.ConvScopeError, match=sentence):
+        open_image_set(str(tmp_path / "data.npz"))
+
+
+def test_validation_files_of_other_classes_are_one_sentence(tmp_path: Path) -> None:
+    for part, labels in (("train", [0, 1, 1]), ("t10k", [0, 4])):
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte", np.zeros((len(labels), 5, 5)))
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte", np.array(labels))
+    with pytest.raises(cs.ConvScopeError, match=r"validation images of class 4, and its training .* with class 1"):
+        open_image_set("mnist", tmp_path)
+
+
 def test_the_network_file_prepares_the_same_pixels_as_the_training(tmp_path: Path) -> None:
     """Images that are not square, of 16-bit grey, and with transparent pixels; the shapes, which are reduced."""
     write_classes(tmp_path / "val", {"cat": 1, "dog": 1})
@@ -109,7 +142,7 @@ def test_missing_images_are_one_sentence(address: str, sentence: str, tmp_path: 
 
 def test_one_class_and_damaged_files_are_one_sentence(tmp_path: Path) -> None:
     write_classes(tmp_path / "single", {"cat": 4})
-    with pytest.raises(cs.ConvScopeError, match="images of 1 class: training needs images of two classes"):
+    with pytest.raises(cs.ConvScopeError, match="gives 4 images of 1 class; training needs images of two classes"):
         open_image_set(str(tmp_path / "single"))
     (tmp_path / "data.npz").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(cs.ConvScopeError, match="is no NPZ file of arrays"):

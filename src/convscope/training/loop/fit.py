@@ -1,5 +1,6 @@
 """The training loop: one-cycle learning rate, early stop, checkpoints from which it resumes, and the recorder on."""
 
+import io
 import math
 import time
 from collections.abc import Callable
@@ -88,7 +89,7 @@ def train(
         report: called after each epoch.
 
     Raises:
-        InputError: there are no such images, or no checkpoint to resume from.
+        InputError: there are no such images, no checkpoint to resume from, or one that would be overwritten.
         UnknownName: no such architecture.
         CannotWrite: the folder cannot be written to.
         MissingExtra: the packages of the extra ``training`` are not installed.
@@ -105,9 +106,15 @@ def train(
     image_set = open_image_set(data, data_folder)
     training = image_set.training if images is None else _some(image_set.training, images, seed)
     path = Path(folder).expanduser()
+    if not resume and (path / CHECKPOINT).exists():
+        raise InputError(
+            f"{str(folder)!r} holds a training already, which would be overwritten: go on with it with resume=True, or "
+            "name another folder"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _model(arch, image_set)
+        _check_size(model, arch, image_set)
         loop = _Loop(model, training, image_set, path, epochs, augment=augment, seed=seed)
         if resume:
             loop.resume()
@@ -189,7 +196,7 @@ class _Loop:
 
     def _save(self) -> None:
         """Write the best weights, and everything that resuming needs."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         state = {
             "network": self.network.state_dict(),
@@ -198,10 +205,13 @@ class _Loop:
             "best_weights": self.best_weights,
             "epoch": self.epoch, "step": self.step, "best": self.best, "best_epoch": self.best_epoch,
         }  # fmt: skip
+        # As bytes: their own writers turn a full disk into errors of other kinds than that of the operating system.
+        checkpoint = io.BytesIO()
+        torch.save(state, checkpoint)
         with atomic_write(self.folder / CHECKPOINT) as draft:
-            torch.save(state, draft)
+            draft.write_bytes(checkpoint.getbuffer())
         with atomic_write(self.folder / WEIGHTS) as draft:
-            save_file({k: v.contiguous() for k, v in self.best_weights.items()}, draft)
+            draft.write_bytes(save({k: v.contiguous() for k, v in self.best_weights.items()}))
 
     def resume(self) -> None:
         """Go on where the last complete epoch ended."""
@@ -217,7 +227,11 @@ class _Loop:
             self.epoch, self.step, self.best = state["epoch"], state["step"], state["best"]
             self.best_epoch, self.best_weights = state["best_epoch"], state["best_weights"]
         except Exception as error:  # torch raises many kinds for a damaged or a foreign file
-            raise InputError(f"{str(path)!r} does not fit this network ({type(error).__name__}: {error})") from error
+            first_line = str(error).partition("\n")[0]
+            raise InputError(
+                f"{str(path)!r} does not fit this network ({type(error).__name__}: {first_line}): resume with the "
+                "images and the architecture that the training began with"
+            ) from error
 
 
 def _some(labelled: Labelled, count: int, seed: int) -> Labelled:
@@ -246,6 +260,18 @@ def _model(arch: str, images: ImageSet) -> Model:
         )
     spec = ImageInput(size=(height, width), mean=mean, std=std)
     return Model(network, input=spec, labels=images.classes, name=arch)
+
+
+def _check_size(model: Model, arch: str, images: ImageSet) -> None:
+    """Refuse images that are too small for the network, before anything is written."""
+    network = model.module.eval()
+    try:
+        with torch.no_grad():
+            network(prepared(model, images.validation.images[:1]))
+    except RuntimeError as error:
+        size = "×".join(map(str, images.training.images.shape[1:]))
+        raise InputError(f"the network {arch!r} does not take images of {size}: {error}") from error
+    network.train()
 
 
 def one_cycle(progress: float) -> float:

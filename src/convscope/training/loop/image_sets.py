@@ -57,6 +57,12 @@ class ImageSet:
     mirrored: bool = False
     skipped: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def unlearnt(self) -> tuple[str, ...]:
+        """The classes without a training image, as where the only one of a class was held out."""
+        present = set(self.training.labels.tolist())
+        return tuple(name for index, name in enumerate(self.classes) if index not in present)
+
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel of the training images, of pixels from 0 to 1."""
         levels = torch.arange(256, dtype=torch.float64, device="cpu") / 255
@@ -163,6 +169,10 @@ def _npz(path: Path, files: list[Path]) -> ImageSet:
                 f"{str(file)!r} must hold images, uint8 (N, H, W) or (N, H, W, 3), and whole numbers (N,) as labels; "
                 f"it holds {', '.join(f'{a.dtype} {a.shape}' for a in arrays)}"
             )
+        if len(targets[0]) and targets[0].min() < 0:
+            raise InputError(
+                f"{str(file)!r} has labels below 0, as of images whose class is unknown: leave these images out"
+            )
         images.append(pictures[0] if pictures[0].ndim == 4 else pictures[0][..., None])
         labels.append(targets[0].astype(np.int64))
     stacked = torch.from_numpy(np.concatenate(images)).permute(0, 3, 1, 2).contiguous()
@@ -178,7 +188,13 @@ def _class_folders(path: Path) -> ImageSet:
     classes = tuple(sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")))
     skipped: list[tuple[str, str]] = []
     labelled = _read_classes(root, classes, skipped)
-    validation = _read_classes(held_out, classes, skipped) if training and held_out else None
+    validation = None
+    if training and held_out:
+        validation = _read_classes(held_out, classes, skipped)
+        unknown = sorted(
+            p.name for p in held_out.iterdir() if p.is_dir() and p.name not in classes and p.name[0] != "."
+        )
+        skipped += [(f"{held_out.name}/{name}", "there is no such class in the training part") for name in unknown]
     return _split(path.name, labelled, validation, classes, mirrored=True, skipped=tuple(skipped))
 
 
@@ -215,7 +231,7 @@ def _split(
 ) -> ImageSet:
     """A data set with its own validation part, or with a part of the training images held out."""
     if classes is None:
-        classes = tuple(map(str, range(int(training.labels.max()) + 1 if len(training) else 0)))
+        classes = _numbered_classes(name, training, validation)
     if validation is None:
         generator = torch.Generator(device="cpu").manual_seed(SPLIT_SEED)
         order = torch.randperm(len(training), generator=generator, device="cpu")
@@ -224,12 +240,36 @@ def _split(
     return ImageSet(name, training, validation, classes, mirrored, skipped)
 
 
-def _checked(images: ImageSet, address: str) -> ImageSet:
-    present = images.training.labels.unique().numel()  # type: ignore[no-untyped-call]
-    if present < 2 or not len(images.validation):
-        hint = f"; {len(images.skipped)} files could not be read" if images.skipped else ""
+def _numbered_classes(name: str, training: Labelled, validation: Labelled | None) -> tuple[str, ...]:
+    """The names of classes of which only numbers are known."""
+    count, largest = len(training), int(training.labels.max()) if len(training) else -1
+    if largest >= count > 0:
         raise InputError(
-            f"{address!r} gives {len(images.training)} images of {present} class{'es' * (present != 1)}{hint}: "
+            f"{name!r} gives {count:,} images for {largest + 1:,} classes, since labels go up to {largest}: they must "
+            "count from 0 without gaps, and every class needs images"
+        )
+    if validation is not None and len(validation) and int(validation.labels.max()) > largest:
+        raise InputError(
+            f"{name!r} has validation images of class {int(validation.labels.max())}, and its training images end with "
+            f"class {largest}: both need the same classes"
+        )
+    return tuple(map(str, range(largest + 1)))
+
+
+def _checked(images: ImageSet, address: str) -> ImageSet:
+    labels = torch.cat([images.training.labels, images.validation.labels])
+    present, count = len(set(labels.tolist())), len(labels)
+    if present < 2 or not len(images.validation):
+        hint = (
+            f", and {len(images.skipped)} more were left out: {': '.join(images.skipped[0])}" if images.skipped else ""
+        )
+        raise InputError(
+            f"{address!r} gives {count} images of {present} class{'es' * (present != 1)}{hint}; "
             "training needs images of two classes or more, each class in a folder of its own"
+        )
+    if len(images.classes) - len(images.unlearnt) < 2:
+        raise InputError(
+            f"{address!r} gives {count} images, of which those held out leave one class: training needs several images "
+            "of each class"
         )
     return images
