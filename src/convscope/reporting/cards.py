@@ -10,6 +10,7 @@ from convscope.catalogue import find
 from convscope.errors import UnknownName
 from convscope.render import Legend, Note
 from convscope.render.attention_viewer import viewer_html as attention_viewer_html
+from convscope.render.place_marks import mark_spans
 from convscope.render.slice_viewer import has_slices, viewer_html
 from convscope.reporting.reproduce import Recipe, recipe
 from convscope.spec import LensSpec
@@ -31,6 +32,8 @@ class Layers:
     height: int
     coarse: bool
     legend: Legend
+    marks: str
+    """The marks over it, as HTML."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def data_uri(png: bytes) -> str:
 
 
 def _layers(value: Attribution) -> Layers | None:
-    if value.values.ndim != 2 or render.photo_pixels(value) is None:
+    if value.values.ndim != 2 or render.photo_pixels(value) is None or value.guide is not None:
         return None
     height, width = value.values.shape
     return Layers(
@@ -101,6 +104,7 @@ def _layers(value: Attribution) -> Layers | None:
         height=height,
         coarse=max(height, width) < COARSE,
         legend=render.legend(value),
+        marks=mark_spans(value),
     )
 
 

@@ -12,6 +12,7 @@ from convscope import render
 from convscope.catalogue import find
 from convscope.errors import UnknownName
 from convscope.render import Note
+from convscope.render.place_marks import mark_spans
 from convscope.render.slice_viewer import has_slices, viewer_html
 from convscope.values import Attribution, Value
 from convscope.web.frame.page_context import PageContext
@@ -40,8 +41,10 @@ def show(value: Attribution, context: PageContext) -> None:
 
 
 def has_overlay(value: Value) -> bool:
-    """Whether a value is a two-dimensional map of an input that can be shown as a photo."""
-    return isinstance(value, Attribution) and value.values.ndim == 2 and render.photo_pixels(value) is not None
+    """Whether a value is a two-dimensional map of one input that can be shown as a photo."""
+    if not isinstance(value, Attribution) or value.values.ndim != 2 or value.guide is not None:
+        return False
+    return render.photo_pixels(value) is not None
 
 
 def map_figure(
@@ -164,7 +167,7 @@ def overlay_figure(
         f'<div class="stack{" coarse" if max(height, width) < PIXELATED_BELOW else ""}" tabindex="0" role="group" '
         f'aria-label="{help_text}" style="aspect-ratio: {width} / {height}" {_pointer_data(value, limit)}>'
         f'<img class="photo" src="{photo}" alt=""><img class="heat" src="{heat}" alt="{alt}">'
-        f'<span class="pointer" hidden></span></div>{_scale_html(legend, context)}</figure>'
+        f'{mark_spans(value)}<span class="pointer" hidden></span></div>{_scale_html(legend, context)}</figure>'
     )
 
 
