@@ -55,9 +55,8 @@ def test_of_a_place_in_a_second_image_that_is_shown_and_the_match_is_marked() ->
     panels = drawn_panels(value)
     assert [corners(panel) for panel in panels] == [[PLACE], [MATCH], [MATCH], [MATCH]]
     assert (panels[0].pixels == panels[1].pixels[::-1]).all()
-    assert value.picture().alt.endswith(
-        "Marked: the chosen place at the top right of the second input, and its match at the middle left."
-    )
+    words = "Marked: the chosen place at the top right of the second input, and its match at the middle left."
+    assert value.picture().alt.endswith(words)
 
 
 def test_along_a_signal_the_place_is_a_line() -> None:
