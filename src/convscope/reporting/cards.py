@@ -10,6 +10,7 @@ from convscope.catalogue import find
 from convscope.errors import UnknownName
 from convscope.render import Legend, Note
 from convscope.render.attention_viewer import viewer_html as attention_viewer_html
+from convscope.render.layer_slider import slider_html
 from convscope.render.place_marks import mark_spans
 from convscope.render.slice_viewer import has_slices, viewer_html
 from convscope.reporting.reproduce import Recipe, recipe
@@ -55,6 +56,8 @@ class Card:
     picture: str = ""
     slices: str = ""
     """The button that opens the slice viewer of a volume, as HTML."""
+    film: str = ""
+    """The slider through the maps of several layers, as HTML."""
     attention: str = ""
     """The viewer of attention weights, as HTML, in place of a picture."""
 
@@ -79,8 +82,15 @@ def card_of(value: Value, anchor: str) -> Card:
         layers=layers,
         picture="" if layers or attention else _picture(value),
         slices=viewer_html(value) if isinstance(value, Attribution) and has_slices(value) else "",
+        film=_slider(value, anchor) if isinstance(value, Attribution) and value.has_film else "",
         attention=attention,
     )
+
+
+def _slider(value: Attribution, anchor: str) -> str:
+    """The slider through the layers, over the input that the page embeds once for each section."""
+    has_photo = render.photo_pixels(value) is not None
+    return slider_html(value, photo_class=f"photo-{anchor.rpartition('-')[0]}" if has_photo else "")
 
 
 def _picture(value: Value) -> str:

@@ -33,6 +33,8 @@ class Attribution(Value):
         score: the explained score as the network returns it: the logit, unless the network itself ends in a softmax
             or sigmoid; then it is the probability, and ``notes["output"]`` says so.
         layers: the addresses of the layers at which the map was computed.
+        layer_regions: layer address → along each axis of the input, start and end (exclusive) of the part that the map
+            of the layer covers; layers that cover the whole input are left out.
         place: the place that was chosen, if the map compares all places with one, as a share of the input's extent
             along each axis.
         guide: a second input as displayed, in which the place lies; None if it lies in the same input.
@@ -61,6 +63,7 @@ class Attribution(Value):
     target_index: int | None = None
     score: float | None = None
     layers: tuple[str, ...] = ()
+    layer_regions: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     place: tuple[float, ...] = ()
     guide: np.ndarray[Any, Any] | None = None
     matches: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -121,7 +124,8 @@ class Attribution(Value):
             stored[name] = {key: torch.from_numpy(array) for key, array in stored.get(name, {}).items()}
         matches = {layer: tuple(place) for layer, place in stored.get("matches", {}).items()}
         sequences = {name: tuple(stored.get(name, ())) for name in ("layers", "place")}
-        return {**stored, **sequences, "matches": matches}
+        regions = {layer: tuple(map(tuple, region)) for layer, region in stored.get("layer_regions", {}).items()}
+        return {**stored, **sequences, "matches": matches, "layer_regions": regions}
 
     def __repr__(self) -> str:
         low, high = float(self.values.min()), float(self.values.max())

@@ -12,6 +12,7 @@ from convscope import render
 from convscope.catalogue import find
 from convscope.errors import UnknownName
 from convscope.render import Note
+from convscope.render.layer_slider import slider_html
 from convscope.render.place_marks import mark_spans
 from convscope.render.slice_viewer import has_slices, viewer_html
 from convscope.values import Attribution, Value
@@ -34,7 +35,7 @@ _IDS = itertools.count()
 def show(value: Attribution, context: PageContext) -> None:
     """Show a map with everything needed to read it."""
     with ui.element("div").classes("main-part"):
-        ui.html(map_figure(value, context), sanitize=False)
+        ui.html(figure_with_layers(value, context), sanitize=False)
         if has_overlay(value):
             ui.html(f'<div class="own">{display_controls(context)}</div>', sanitize=False)
         show_explanation(value, context)
@@ -62,6 +63,12 @@ def map_figure(
     alt = escape(context.tr(render.alt(value)))
     slices = viewer_html(value, limit=limit, translate=context.tr) if has_slices(value) else ""
     return f'<figure class="value"><img src="{data_uri(png)}" alt="{alt}"></figure>{slices}'
+
+
+def figure_with_layers(value: Attribution, context: PageContext, *, limit: float | None = None) -> str:
+    """A map as HTML as by `map_figure`, and below it a slider through the maps of several layers."""
+    slider = slider_html(value, translate=context.tr) if value.has_film else ""
+    return map_figure(value, context, limit=limit) + slider
 
 
 def show_explanation(value: Value, context: PageContext, *, limit: float | None = None) -> None:
