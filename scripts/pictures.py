@@ -70,7 +70,7 @@ def main() -> None:
     cs.recommend(model, SCENES[0], "class").save(PICTURES / "recommend.png")
     cs.predict(model, SCENES[0]).save(PICTURES / "predict.png")
     cs.grad_cam(cs.load("bundled:shapes?weights=none"), SCENES[0]).save(PICTURES / "random.png")
-    for name, value in {**inside(model), **learned(model), **other_inputs(), **other_tasks()}.items():
+    for name, value in {**inside(model), **learned(model), **attending(), **other_inputs(), **other_tasks()}.items():
         value.save(PICTURES / f"{name}.png")
     if ASSETS.is_dir():
         photographs(PICTURES / "photographs.png")
@@ -118,6 +118,17 @@ def learned(model: cs.Model) -> dict[str, cs.Value]:
         "style-transfer": cs.style_transfer(model, SCENES[0], style=SCENES[1]),
         "style-features": cs.style_features(model, SCENES[1]),
         "deconv-unit": cs.deconv_unit(model, SCENES[0]),
+    }
+
+
+def attending() -> dict[str, cs.Value]:
+    """What the heads of a network look at that compares two objects, why it answers, and what is alike to it."""
+    pairs, pair = cs.load("bundled:pairs"), "sample:pairs/2"
+    return {
+        "attention": cs.attention(pairs, pair, patch="2x5"),
+        "transformer-attribution": cs.transformer_attribution(pairs, pair, target="same shape"),
+        "similarity": cs.similarity(pairs, pair, place="20x44"),
+        "matched": cs.similarity(pairs, pair, guide="sample:pairs/3", place="18x53"),
     }
 
 

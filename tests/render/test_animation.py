@@ -9,6 +9,7 @@ from PIL import Image
 
 import convscope as cs
 from convscope.errors import CannotWrite
+from convscope.render.animation import layer_maps
 from convscope.values import Attribution, Record
 
 
@@ -61,6 +62,16 @@ def test_the_maps_of_several_layers_follow_each_other_on_one_scale(tmp_path: Pat
     assert redness[1][-8:, -8:].mean() > 100, "the strongest map reaches the end of the scale"
     assert 0 < redness[0][:8, :8].mean() < 60, "a weak one stays pale on the same scale"
     assert redness[1][:8, :8].max() < 20
+
+
+def test_the_map_of_a_layer_lies_over_the_part_of_the_input_that_it_covers() -> None:
+    values = {"crop": torch.ones(2, 2), "whole": torch.full((4, 4), 2.0)}
+    both = Attribution(values=torch.zeros(8, 8), layer_values=values, layer_regions={"crop": ((2, 6), (0, 4))})
+    crop, whole = layer_maps(both)
+    expected = torch.zeros(8, 8)
+    expected[2:6, :4] = 1
+    assert torch.equal(crop.values, expected)
+    assert bool((whole.values == 2).all())
 
 
 def test_a_film_through_layers_comes_from_one_pass(tmp_path: Path) -> None:

@@ -41,6 +41,13 @@ def test_the_browser_gets_the_weights_between_all_tokens(weights: AttentionMaps)
     assert "blocks.1.attn, head 2: what patch 2x6 attends to" in page
 
 
+def test_the_head_with_the_largest_weight_is_enlarged_at_first(weights: AttentionMaps) -> None:
+    state = state_of(viewer_html(weights))
+    peaks = np.stack([np.asarray(maps).reshape(4, -1).max(1) for maps in weights.maps.values()])
+    assert (state["layer"], state["head"]) == np.unravel_index(peaks.argmax(), peaks.shape)
+    assert (state["layer"], state["head"]) != (0, 0)
+
+
 def test_matrices_beyond_the_limit_of_a_page_are_left_out(
     weights: AttentionMaps, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -318,6 +318,23 @@ def test_a_family_can_be_chosen(visit: Any) -> None:
     assert page.locator(".card:visible").count() == 2 * len(LENSES)
 
 
+def test_maps_of_several_layers_have_a_slider_over_the_input(digits: cs.Model, browser: Any, tmp_path: Path) -> None:
+    layers = [name for name, part in digits.module.named_modules() if isinstance(part, torch.nn.Conv2d)]
+    value = cs.grad_cam(digits, "sample:digits/3", layer=layers[:2])
+    alone = cs.similarity(digits, "sample:digits/3", place="2x5")
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(write_report([[value, alone]], tmp_path / "r.html").as_uri())
+    assert page.locator(".layer-slider").count() == 1
+    assert style(page, ".layer-photo", "backgroundImage") == style(page, ".stack .photo", "backgroundImage") != "none"
+    page.get_by_label("Layer", exact=True).fill("0")
+    assert page.locator(".layer-heat:visible").get_attribute("alt").startswith(f"{layers[0]}: Grad-CAM")
+    page.get_by_label("Map", exact=True).first.check(force=True)
+    assert style(page, ".layer-map[data-current] .layer-photo", "opacity") == "0"
+    assert page.locator(".place-mark:visible").count() == 1
+    context.close()
+
+
 @pytest.mark.parametrize("scheme", THEMES)
 def test_light_and_dark_follow_the_reader_and_can_be_changed(visit: Any, scheme: str) -> None:
     page = visit(color_scheme=scheme)

@@ -173,6 +173,15 @@ def refused_at_the_field(page: Any, why: str) -> None:
     assert page.locator(".refusal").count() == 0
 
 
+def test_a_map_of_several_layers_has_a_slider(visit: Visit) -> None:
+    page = settled(visit("/look?image=sample:shapes/7&lens=grad-cam&layer=layer1&layer=layer3"), 1)
+    assert page.locator(".layer-heat:visible").get_attribute("alt").startswith("layer3: Grad-CAM")
+    page.get_by_role("slider", name="Layer").focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.locator(".layer-heat:visible").get_attribute("alt").startswith("layer1: Grad-CAM")
+    assert page.locator(".layer-photo:visible").evaluate("e => getComputedStyle(e).backgroundImage") != "none"
+
+
 @pytest.mark.parametrize("text", ["elefant", "triangel", "99", "star - cirkle", "layer9[1]"])
 def test_unknown_class_is_refused_once_and_the_target_stays(visit: Visit, text: str) -> None:
     page = settled(visit("/look?lens=grad-cam,saliency"), 2)

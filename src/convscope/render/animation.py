@@ -32,16 +32,28 @@ def animated_gif(value: Pictures | Attribution) -> bytes:
 
 
 def layer_maps(attribution: Attribution) -> list[Attribution]:
-    """The map of each layer by itself over the input, in their order."""
+    """The map of each layer by itself over the part of the input that it covers, in their order."""
     import torch
 
     height, width = attribution.values.shape
     maps = []
     for address, values in attribution.layer_values.items():
-        if values.ndim == 2:
-            drawn = Image.fromarray(np.asarray(values, np.float32))
-            numbers = torch.from_numpy(np.array(drawn.resize((width, height), Image.Resampling.BILINEAR)))
-            maps.append(replace(attribution, values=numbers, layer_values={address: values}, layers=(address,)))
+        if values.ndim != 2:
+            continue
+        (top, bottom), (left, right) = attribution.layer_regions.get(address, ((0, height), (0, width)))
+        drawn = Image.fromarray(np.asarray(values.detach(), np.float32))
+        numbers = np.zeros((height, width), np.float32)
+        numbers[top:bottom, left:right] = drawn.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+        matches = {layer: place for layer, place in attribution.matches.items() if layer == address}
+        maps.append(
+            replace(
+                attribution,
+                values=torch.from_numpy(numbers),
+                layer_values={address: values},
+                layers=(address,),
+                matches=matches,
+            )
+        )
     return maps
 
 

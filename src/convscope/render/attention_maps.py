@@ -1,5 +1,7 @@
 """Drawing attention weights: a row of tiles per layer and a column per head, all on one scale."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from convscope.render import captions, header_footer, tile_grid
@@ -52,10 +54,8 @@ def _draw_input(canvas: Canvas, value: AttentionMaps) -> None:
     if panel is None:
         return
     top = canvas.y
-    panel.draw(canvas, MARGIN, top)
-    if len(value.place) == 2:
-        y, x = (share * length for share, length in zip(value.place, (panel.height, panel.width), strict=True))
-        canvas.box(MARGIN + x - 5, top + y - 5, 10, 10, edge=canvas.theme.warning)
+    is_marked = 0 < len(value.place) <= 2  # a volume has no panel
+    replace(panel, marks=(value.place,) if is_marked else ()).draw(canvas, MARGIN, top)
     canvas.y += panel.height + panel.axis_height + 4
     text = f"weights {value.direction} the {value.token}" + (", marked" if value.place else "")
     canvas.paragraph(text, size=SMALL, colour=canvas.theme.faint)

@@ -122,13 +122,33 @@ def alt(attribution: Attribution, scale: Scale) -> str:
     parts = {"title": title(attribution), "input": short_name(attribution.record.input) or Fact("one input")}
     if attribution.blank:
         return Fact("{title}, a heat map of {input}: blank, zero everywhere.", **parts)
-    return Fact(
+    description = Fact(
         "{title}, a heat map of {input}: {peaks}. Scale from {low} to {high}.",
         peaks=_peaks(attribution, scale),
         low=format_number(-scale.limit) if scale.signed else "0",
         high=format_number(scale.limit),
         **parts,
     )
+    return _with_places(description, attribution) if len(attribution.place) == 2 else description
+
+
+def _with_places(description: Fact, attribution: Attribution) -> Fact:
+    """The alternative text of a map of an image with the places that are marked in it."""
+    place = _in_words(attribution.place)
+    if attribution.guide is None:
+        return Fact("{description} Marked: the chosen place {place}.", description=description, place=place)
+    return Fact(
+        "{description} Marked: the chosen place {place} of the second input, and its match {matches}.",
+        description=description,
+        place=place,
+        matches=list(dict.fromkeys(map(_in_words, attribution.matches.values()))),
+    )
+
+
+def _in_words(place: tuple[float, ...]) -> Fact:
+    """Where a place of an image lies, given as shares of its height and its width."""
+    vertical, horizontal = (min(2, int(3 * share)) for share in place)
+    return _PLACES[vertical][horizontal]
 
 
 def _peaks(attribution: Attribution, scale: Scale) -> list[Fact]:

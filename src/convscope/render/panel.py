@@ -23,6 +23,7 @@ class Panel:
         blank: write "blank map" across the panel.
         axis: that below a signal.
         names: the names of the channels, where they are known.
+        marks: places that are marked, as shares of the height and the width; along a signal one share each.
     """
 
     caption: str
@@ -31,6 +32,7 @@ class Panel:
     blank: bool = False
     axis: SignalAxis | None = None
     names: tuple[str, ...] = ()
+    marks: tuple[tuple[float, ...], ...] = ()
 
     @property
     def width(self) -> int:
@@ -60,6 +62,8 @@ class Panel:
             self._draw_lines(canvas, x, y, self.lines)
         if self.axis is not None:
             self.axis.draw(canvas, x, y + self.height, width)
+        for place in self.marks:
+            self._draw_mark(canvas, x, y, width, place)
         if self.blank:
             self._draw_blank_label(canvas, x + width / 2, y + self.height / 2)
 
@@ -102,6 +106,17 @@ class Panel:
             return
         canvas.box(x + 2, middle - 9, canvas.text_width(label, SMALL) + 6, 18, fill="#ffffff")
         canvas.text(x + 5, middle - 0.72 * SMALL, label, size=SMALL, colour="#000000")
+
+    def _draw_mark(self, canvas: Canvas, x: float, y: float, width: int, place: tuple[float, ...]) -> None:
+        """Draw a square around a place, or a line through it along a signal, in white and black for any background."""
+        across = x + place[-1] * width
+        if len(place) == 1:
+            for colour, thickness in (("#ffffff", 5), ("#000000", 2)):
+                canvas.line([across, across], [y, y + self.height - 1], colour=colour, width=thickness)
+            return
+        down = y + place[0] * self.height
+        for colour, distance in (("#000000", 9), ("#ffffff", 8), ("#ffffff", 7), ("#000000", 6)):
+            canvas.box(across - distance, down - distance, 2 * distance, 2 * distance, edge=colour)
 
     def _draw_blank_label(self, canvas: Canvas, centre: float, middle: float) -> None:
         """Write "blank map" across a blank map, so that its uniform colour is not mistaken for a result."""

@@ -4,6 +4,7 @@ Signals are drawn as a line for each channel, volumes as slices in the proportio
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from convscope.render.band_panel import band_sums, feature_bars
 from convscope.render.input_geometry import raw_input, voxel_size
 from convscope.render.palette import Pixels
 from convscope.render.panel import Panel
+from convscope.render.place_marks import mark_places
 from convscope.render.raster import enlarge, map_pixels, overlay_pixels, photo_at_map_size, photo_pixels
 from convscope.render.scale import Numbers, Scale, format_number, map_values
 from convscope.render.signal_axis import signal_axis
@@ -29,7 +31,8 @@ LANE_HEIGHT = 0.12
 def panels_of(attribution: Attribution, scale: Scale, side: int) -> list[Panel]:
     """The panels of an attribution, each about ``side`` pixels large."""
     panels = _PANELS.get(attribution.record.kind) or _PANELS_BY_AXES[attribution.values.ndim]
-    return panels(attribution, scale, side)
+    drawn = panels(attribution, scale, side)
+    return mark_places(attribution, drawn, input_panel(replace(attribution, photo=attribution.guide), side))
 
 
 def further_panels(attribution: Attribution, scale: Scale, side: int) -> list[list[Panel]]:

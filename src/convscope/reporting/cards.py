@@ -10,6 +10,8 @@ from convscope.catalogue import find
 from convscope.errors import UnknownName
 from convscope.render import Legend, Note
 from convscope.render.attention_viewer import viewer_html as attention_viewer_html
+from convscope.render.layer_slider import slider_html
+from convscope.render.place_marks import mark_spans
 from convscope.render.slice_viewer import has_slices, viewer_html
 from convscope.reporting.reproduce import Recipe, recipe
 from convscope.spec import LensSpec
@@ -31,6 +33,8 @@ class Layers:
     height: int
     coarse: bool
     legend: Legend
+    marks: str
+    """The marks over it, as HTML."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Card:
     picture: str = ""
     slices: str = ""
     """The button that opens the slice viewer of a volume, as HTML."""
+    film: str = ""
+    """The slider through the maps of several layers, as HTML."""
     attention: str = ""
     """The viewer of attention weights, as HTML, in place of a picture."""
 
@@ -76,8 +82,15 @@ def card_of(value: Value, anchor: str) -> Card:
         layers=layers,
         picture="" if layers or attention else _picture(value),
         slices=viewer_html(value) if isinstance(value, Attribution) and has_slices(value) else "",
+        film=_slider(value, anchor) if isinstance(value, Attribution) and value.has_film else "",
         attention=attention,
     )
+
+
+def _slider(value: Attribution, anchor: str) -> str:
+    """The slider through the layers, over the input that the page embeds once for each section."""
+    has_photo = render.photo_pixels(value) is not None
+    return slider_html(value, photo_class=f"photo-{anchor.rpartition('-')[0]}" if has_photo else "")
 
 
 def _picture(value: Value) -> str:
@@ -92,7 +105,7 @@ def data_uri(png: bytes) -> str:
 
 
 def _layers(value: Attribution) -> Layers | None:
-    if value.values.ndim != 2 or render.photo_pixels(value) is None:
+    if value.values.ndim != 2 or render.photo_pixels(value) is None or value.guide is not None:
         return None
     height, width = value.values.shape
     return Layers(
@@ -101,6 +114,7 @@ def _layers(value: Attribution) -> Layers | None:
         height=height,
         coarse=max(height, width) < COARSE,
         legend=render.legend(value),
+        marks=mark_spans(value),
     )
 
 

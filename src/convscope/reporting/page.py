@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from convscope import render
 from convscope.errors import CannotWrite, InputError
-from convscope.render import attention_viewer
+from convscope.render import attention_viewer, layer_slider
 from convscope.render.input_preview import prepared_pixels
 from convscope.render.layer_images import picture_png
 from convscope.render.slice_viewer import embedded_library, viewer_script
@@ -125,6 +125,9 @@ def page(sections: Sequence[Section], title: str = "") -> str:
         attention=any(card.attention for card in _cards(subjects)),
         attention_style=Markup(attention_viewer.viewer_style()),
         attention_script=Markup(attention_viewer.viewer_script()),
+        film=any(card.film for card in _cards(subjects)),
+        slider_style=Markup(layer_slider.slider_style()),
+        slider_script=Markup(layer_slider.slider_script()),
         manifests=Markup(_json([_manifest(section) for section in sections])),
     )
     return text

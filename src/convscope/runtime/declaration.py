@@ -92,6 +92,7 @@ def attributions(
     values: Tensor,
     *,
     layer_values: Mapping[str, Tensor] | None = None,
+    layer_regions: Mapping[str, tuple[tuple[int, int], ...]] | None = None,
     channels: Tensor | None = None,
     uncertainty: Mapping[str, Tensor] | None = None,
     signed: bool = True,
@@ -102,6 +103,7 @@ def attributions(
     """One `Attribution` per image from maps (N, …) in the input's extent.
 
     Args:
+        layer_regions: the parts of the input that maps of layers cover, where that is not the whole input.
         uncertainty: maps (N, …) of the uncertainty of the values, such as ``"spread"`` or ``"band"``.
         why_blank: the reason to give where a map is zero everywhere, for all images or for each. Without one it is
             determined whether the gradient is zero, and why.
@@ -132,6 +134,7 @@ def attributions(
                 target_index=None if target is None else target.index_of(row),
                 score=None if target is None else target.scores[row],
                 layers=tuple(layer_maps),
+                layer_regions=dict(layer_regions or {}),
                 notes=row_notes,
             )
         )

@@ -1,6 +1,6 @@
 """Maps at layers: resized to the input, averaged over layers, and turned into values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -51,6 +51,7 @@ def maps_to_values(
         target,
         combined(model, images, layer_values),
         layer_values=layer_values,
+        layer_regions=covered_regions(model, images, layer_values),
         signed=signed and not relu,
         notes=notes,
         why_blank=why_blank,
@@ -62,6 +63,12 @@ def combined(model: Model, images: Images, layer_values: Mapping[str, Tensor]) -
     """The maps of layers at the input's extent; of several layers the mean, each map divided by its peak."""
     resized = [over_input(model, images, address, values) for address, values in layer_values.items()]
     return resized[0] if len(resized) == 1 else torch.stack([divided_by_peak(v) for v in resized]).mean(0)
+
+
+def covered_regions(model: Model, images: Images, addresses: Iterable[str]) -> dict[str, tuple[tuple[int, int], ...]]:
+    """The parts of the input that the maps of layers cover, of those that do not cover the whole input."""
+    regions = {address: layout_of(model, address, images.tensor).region for address in addresses}
+    return {address: region for address, region in regions.items() if region}
 
 
 def over_input(model: Model, images: Images, address: str, maps: Tensor) -> Tensor:

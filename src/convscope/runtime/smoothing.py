@@ -190,6 +190,7 @@ class _Sums:
             layer_values={name: means[name] for name in self.first.layer_values},
             uncertainty={"spread": spread, "sign agreement": agreement.float()},
             photo=images.photo(row),  # type: ignore[arg-type]
+            matches={},  # those of the first copy
             notes=_notes(means["values"], copies),
         )
 
@@ -223,6 +224,7 @@ class _Sums:
             uncertainty={},
             signed=False,
             photo=images.photo(row),  # type: ignore[arg-type]
+            matches={},  # those of the first copy
             notes=_notes(maps["values"], statistic),
         )
 

@@ -33,6 +33,12 @@ class Attribution(Value):
         score: the explained score as the network returns it: the logit, unless the network itself ends in a softmax
             or sigmoid; then it is the probability, and ``notes["output"]`` says so.
         layers: the addresses of the layers at which the map was computed.
+        layer_regions: layer address → along each axis of the input, start and end (exclusive) of the part that the map
+            of the layer covers; layers that cover the whole input are left out.
+        place: the place that was chosen, if the map compares all places with one, as a share of the input's extent
+            along each axis.
+        guide: a second input as displayed, in which the place lies; None if it lies in the same input.
+        matches: layer address → the place of the input most like that of the guide, as shares too.
         notes: facts measured along the way, such as ``"completeness gap"``; ``"output"`` says how the output of the
             network was interpreted.
     """
@@ -45,7 +51,7 @@ class Attribution(Value):
         ".nii.gz": "_save_nifti",
         ".nii": "_save_nifti",
     }
-    arrays: ClassVar[tuple[str, ...]] = ("values", "layer_values", "channels", "uncertainty", "photo")
+    arrays: ClassVar[tuple[str, ...]] = ("values", "layer_values", "channels", "uncertainty", "photo", "guide")
 
     values: Tensor
     layer_values: Mapping[str, Tensor] = field(default_factory=dict)
@@ -57,6 +63,10 @@ class Attribution(Value):
     target_index: int | None = None
     score: float | None = None
     layers: tuple[str, ...] = ()
+    layer_regions: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    place: tuple[float, ...] = ()
+    guide: np.ndarray[Any, Any] | None = None
+    matches: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
@@ -112,7 +122,10 @@ class Attribution(Value):
                 stored[name] = torch.from_numpy(stored[name])
         for name in ("layer_values", "uncertainty"):
             stored[name] = {key: torch.from_numpy(array) for key, array in stored.get(name, {}).items()}
-        return {**stored, "layers": tuple(stored["layers"])}
+        matches = {layer: tuple(place) for layer, place in stored.get("matches", {}).items()}
+        sequences = {name: tuple(stored.get(name, ())) for name in ("layers", "place")}
+        regions = {layer: tuple(map(tuple, region)) for layer, region in stored.get("layer_regions", {}).items()}
+        return {**stored, **sequences, "matches": matches, "layer_regions": regions}
 
     def __repr__(self) -> str:
         low, high = float(self.values.min()), float(self.values.max())

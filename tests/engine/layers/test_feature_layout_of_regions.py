@@ -52,6 +52,7 @@ def test_a_map_lies_over_what_the_network_takes(name: str) -> None:
     value = cs.grad_cam(model, image, target=1, layer="conv", relu=False)
     layout = layout_of(model, "conv", image[None])
     assert layout.region == region
+    assert value.layer_regions == ({"conv": region} if region else {})
     inside = torch.zeros(shape[1:], dtype=torch.bool)
     inside[tuple(slice(*ends) for ends in region) or ...] = True
     assert bool(value.values[inside].any())

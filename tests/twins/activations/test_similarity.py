@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -60,6 +61,10 @@ def test_a_moved_image_is_matched_where_it_moved() -> None:
     value = cs.similarity(model, IMAGES[:1].roll((3, 5), (2, 3)), guide=IMAGES[:1], layer="0", place="7x2")
     assert value.notes["match at 0"] == "10x7, cosine 1.00, which is matched back"
     assert divmod(int(value.values.argmax()), SIDE) == (10, 7)
+    assert value.place == (7.5 / SIDE, 2.5 / SIDE)
+    assert value.matches == {"0": (10.5 / SIDE, 7.5 / SIDE)}
+    assert value.guide is not None
+    assert np.asarray(value.guide).tolist() == np.asarray(model.prepare(IMAGES[:1]).photo(0)).tolist()
 
 
 def test_tokens_are_compared_on_their_grid() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -58,8 +59,9 @@ def similarity(
         place: the place q; the position of the layer in which it lies is taken.
 
     Returns:
-        A map from -1 to 1 at the layer's resolution, enlarged bilinearly. The notes state where the place is matched
-        (with a guide), and whether the match is matched back to the place.
+        A map from -1 to 1 at the layer's resolution, enlarged bilinearly; its picture marks the place, and with a guide
+        the guide with the place and the match in the image. The notes state where the match lies, and whether it is
+        matched back to the place.
 
     Raises:
         UnknownName: no such layer.
@@ -76,25 +78,39 @@ def similarity(
 
     Source: :cite:`amir2021deep`, section 3; matches that are matched back are its best buddies.
     """
-    position = _position(place, image.extent)
+    other = image if guide is None else guide
+    position = _position(place, other.extent)
     evidence = layer_evidence(model, image, None, layer)
     second = evidence if guide is None else layer_evidence(model, guide, None, layer)
     maps: dict[str, Tensor] = {}
     notes: list[dict[str, str]] = [{"place": _described(position)} for _ in range(len(image))]
+    matches: list[dict[str, tuple[float, ...]]] = [{} for _ in range(len(image))]
     for address in layer:
         features = F.normalize(evidence[address].activation.flatten(2), dim=1)
         searched = second[address].activation
-        grid = tuple(searched.shape[2:])
-        cell = _cell(position, image.extent, grid)
+        cell = _cell(position, other.extent, tuple(searched.shape[2:]))
         queries = F.normalize(searched.flatten(2), dim=1).expand(len(features), -1, -1)
         alike = torch.einsum("nc,ncp->np", queries[:, :, cell], features)
         maps[address] = alike.view(len(alike), *evidence[address].activation.shape[2:])
         if guide is not None:
-            for row, note in enumerate(notes):
-                note[Fact("match at {layer}", layer=address)] = _match(
-                    alike[row], features[row], queries[row], cell, tuple(maps[address].shape[1:]), image.extent
+            grid = tuple(maps[address].shape[1:])
+            for row, best in enumerate(alike.argmax(1).tolist()):
+                back = int((features[row, :, best] @ queries[row]).argmax())
+                match = _center(best, grid, image.extent)
+                matches[row][address] = _shares(match, image.extent)
+                notes[row][Fact("match at {layer}", layer=address)] = _match(
+                    match, float(alike[row, best]), back == cell
                 )
-    return maps_to_values(model, image, None, maps, notes=notes)
+    values = maps_to_values(model, image, None, maps, notes=notes)
+    return [
+        replace(
+            value,
+            place=_shares(position, other.extent),
+            guide=None if guide is None else guide.photo(min(row, len(guide) - 1)),  # type: ignore[arg-type]
+            matches=matches[row],
+        )
+        for row, value in enumerate(values)
+    ]
 
 
 def _position(place: str, extent: tuple[int, ...]) -> tuple[int, ...]:
@@ -116,16 +132,12 @@ def _cell(position: tuple[int, ...], extent: tuple[int, ...], grid: tuple[int, .
     return number
 
 
-def _match(
-    alike: Tensor, features: Tensor, searched: Tensor, cell: int, grid: tuple[int, ...], extent: tuple[int, ...]
-) -> Fact:
-    """Where one image has the most similar features (C, positions), and whether these are matched back to the cell."""
-    best = int(alike.argmax())
-    back = int((features[:, best] @ searched).argmax())
-    place, cosine = _described(_center(best, grid, extent)), f"{float(alike[best]):.2f}"
-    if back == cell:
-        return Fact("{place}, cosine {cosine}, which is matched back", place=place, cosine=cosine)
-    return Fact("{place}, cosine {cosine}, which is matched to another place", place=place, cosine=cosine)
+def _match(match: tuple[int, ...], cosine: float, is_matched_back: bool) -> Fact:
+    """Where one image has the most similar features, and whether these are matched back to the place."""
+    parts = {"place": _described(match), "cosine": f"{cosine:.2f}"}
+    if is_matched_back:
+        return Fact("{place}, cosine {cosine}, which is matched back", **parts)
+    return Fact("{place}, cosine {cosine}, which is matched to another place", **parts)
 
 
 def _center(cell: int, grid: tuple[int, ...], extent: tuple[int, ...]) -> tuple[int, ...]:
@@ -139,3 +151,8 @@ def _center(cell: int, grid: tuple[int, ...], extent: tuple[int, ...]) -> tuple[
 
 def _described(place: tuple[int, ...]) -> str:
     return "x".join(map(str, place))
+
+
+def _shares(place: tuple[int, ...], extent: tuple[int, ...]) -> tuple[float, ...]:
+    """The middle of a place as a share of the extent along each axis."""
+    return tuple((p + 0.5) / length for p, length in zip(place, extent, strict=True))

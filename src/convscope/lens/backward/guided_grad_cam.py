@@ -10,7 +10,7 @@ from convscope.engine.run.gradients import layer_evidence
 from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.backward._rules import OnMissing, constant_method, rule_notes
 from convscope.runtime.declaration import attributions, lens
-from convscope.runtime.layer_maps import ONE_WEIGHT_PER_CHANNEL, combined
+from convscope.runtime.layer_maps import ONE_WEIGHT_PER_CHANNEL, combined, covered_regions
 from convscope.values import Attribution
 from convscope.values.facts import Fact
 
@@ -81,6 +81,7 @@ def guided_grad_cam(
         channels.sum(1),
         channels=channels,
         layer_values=cam_at_layers,
+        layer_regions=covered_regions(model, image, cam_at_layers),
         notes=rule_notes(result, len(image)),
         why_blank=[_why_blank(cam_at_layers, result.multiplier, row) for row in range(len(image))],
     )

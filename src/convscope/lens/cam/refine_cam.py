@@ -10,7 +10,7 @@ from convscope.engine.run.gradients import gather_evidence
 from convscope.engine.targets.target import TOP1, Target
 from convscope.lens.cam._maps import plus_plus_map
 from convscope.runtime.declaration import attributions, lens
-from convscope.runtime.layer_maps import ONE_WEIGHT_PER_CHANNEL, divided_by_peak, over_input
+from convscope.runtime.layer_maps import ONE_WEIGHT_PER_CHANNEL, covered_regions, divided_by_peak, over_input
 from convscope.spec import Param
 from convscope.values import Attribution
 from convscope.values.facts import Fact
@@ -81,4 +81,13 @@ def refine_cam(
     for address, values in maps.items():
         product = product * over_input(model, image, address, divided_by_peak(values)).cpu()
     why_blank = Fact("no region is evidence at all of these layers; choose fewer layers")
-    return attributions(model, image, target, product, layer_values=maps, signed=False, otherwise=why_blank)
+    return attributions(
+        model,
+        image,
+        target,
+        product,
+        layer_values=maps,
+        layer_regions=covered_regions(model, image, maps),
+        signed=False,
+        otherwise=why_blank,
+    )

@@ -53,19 +53,20 @@ def viewer_html(
 
     Args:
         translate: translates a text.
-        chosen: the layer and the head that are enlarged at first; by default the first of each.
+        chosen: the layer and the head that are enlarged at first; by default those with the largest weight.
     """
     planes = _planes(value)
-    layer = chosen[0] if chosen[0] in planes else next(iter(planes))
-    head = chosen[1] if chosen[1] < len(planes[layer]) else 0
+    layer, head = chosen if chosen[0] in planes else _strongest(planes)
+    head = head if head < len(planes[layer]) else 0
     scale = scale_of_maps(planes)
     words = {name: translate(text) for name, text in SENTENCES.items()}
     state = _state(value, planes, layer, head, words)
     return (
         f'<div class="attention-viewer unsigned" data-state="{escape(json.dumps(state))}" '
         f'data-colours="{_packed(opaque_colours(signed=False))}" data-inks="{_packed(ink_colours(signed=False))}">'
+        '<div class="attention-chosen">'
         f"{_enlarged(value, planes[layer][head], scale, _caption(value, layer, head, words), words)}"
-        f"{_scale_bar(scale, translate)}{_tiles(planes, scale, layer, head, words)}</div>"
+        f"{_scale_bar(scale, translate)}</div>{_tiles(planes, scale, layer, head, words)}</div>"
     )
 
 
@@ -97,6 +98,12 @@ def _planes(value: AttentionMaps) -> dict[str, list[Numbers]]:
             break
         planes[layer] = [_plane(weights) for weights in np.asarray(maps, np.float32)]
     return planes
+
+
+def _strongest(planes: dict[str, list[Numbers]]) -> tuple[str, int]:
+    """The layer and the head with the largest weight."""
+    peaks = {(layer, head): float(plane.max()) for layer, heads in planes.items() for head, plane in enumerate(heads)}
+    return max(peaks, key=lambda place: peaks[place])
 
 
 def _plane(weights: Numbers) -> Numbers:

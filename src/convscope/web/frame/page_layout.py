@@ -11,7 +11,7 @@ from importlib.resources import files
 
 from nicegui import app, ui
 
-from convscope.render import OPACITY, PHOTO_WEIGHT, SCALES, THEMES, attention_viewer
+from convscope.render import OPACITY, PHOTO_WEIGHT, SCALES, THEMES, attention_viewer, layer_slider
 from convscope.render.slice_viewer import viewer_script
 from convscope.web.frame.page_context import PageContext, shared_view
 from convscope.web.frame.page_registry import pages
@@ -119,10 +119,11 @@ def _head(lang: str, theme: str, dark: bool) -> str:
         "scheme": SCHEME,
     }
     return (
-        f"<style>{_variables()}{_text('reset.css')}{_text('workbench.css')}{attention_viewer.viewer_style()}</style>"
+        f"<style>{_variables()}{_text('reset.css')}{_text('workbench.css')}{attention_viewer.viewer_style()}"
+        f"{layer_slider.slider_style()}</style>"
         f"<script>window.convscope = {json.dumps(settings)};{_text('workbench.js')}</script>"
         f'<script data-niivue="{LIBRARY_PATH}">{viewer_script()}</script>'
-        f"<script>{attention_viewer.viewer_script()}</script>"
+        f"<script>{attention_viewer.viewer_script()}{layer_slider.slider_script()}</script>"
     )
 
 

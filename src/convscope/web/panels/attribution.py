@@ -12,6 +12,8 @@ from convscope import render
 from convscope.catalogue import find
 from convscope.errors import UnknownName
 from convscope.render import Note
+from convscope.render.layer_slider import slider_html
+from convscope.render.place_marks import mark_spans
 from convscope.render.slice_viewer import has_slices, viewer_html
 from convscope.values import Attribution, Value
 from convscope.web.frame.page_context import PageContext
@@ -33,15 +35,17 @@ _IDS = itertools.count()
 def show(value: Attribution, context: PageContext) -> None:
     """Show a map with everything needed to read it."""
     with ui.element("div").classes("main-part"):
-        ui.html(map_figure(value, context), sanitize=False)
+        ui.html(figure_with_layers(value, context), sanitize=False)
         if has_overlay(value):
             ui.html(f'<div class="own">{display_controls(context)}</div>', sanitize=False)
         show_explanation(value, context)
 
 
 def has_overlay(value: Value) -> bool:
-    """Whether a value is a two-dimensional map of an input that can be shown as a photo."""
-    return isinstance(value, Attribution) and value.values.ndim == 2 and render.photo_pixels(value) is not None
+    """Whether a value is a two-dimensional map of one input that can be shown as a photo."""
+    if not isinstance(value, Attribution) or value.values.ndim != 2 or value.guide is not None:
+        return False
+    return render.photo_pixels(value) is not None
 
 
 def map_figure(
@@ -59,6 +63,12 @@ def map_figure(
     alt = escape(context.tr(render.alt(value)))
     slices = viewer_html(value, limit=limit, translate=context.tr) if has_slices(value) else ""
     return f'<figure class="value"><img src="{data_uri(png)}" alt="{alt}"></figure>{slices}'
+
+
+def figure_with_layers(value: Attribution, context: PageContext, *, limit: float | None = None) -> str:
+    """A map as HTML as by `map_figure`, and below it a slider through the maps of several layers."""
+    slider = slider_html(value, translate=context.tr) if value.has_film else ""
+    return map_figure(value, context, limit=limit) + slider
 
 
 def show_explanation(value: Value, context: PageContext, *, limit: float | None = None) -> None:
@@ -164,7 +174,7 @@ def overlay_figure(
         f'<div class="stack{" coarse" if max(height, width) < PIXELATED_BELOW else ""}" tabindex="0" role="group" '
         f'aria-label="{help_text}" style="aspect-ratio: {width} / {height}" {_pointer_data(value, limit)}>'
         f'<img class="photo" src="{photo}" alt=""><img class="heat" src="{heat}" alt="{alt}">'
-        f'<span class="pointer" hidden></span></div>{_scale_html(legend, context)}</figure>'
+        f'{mark_spans(value)}<span class="pointer" hidden></span></div>{_scale_html(legend, context)}</figure>'
     )
 
 

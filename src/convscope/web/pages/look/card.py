@@ -20,7 +20,7 @@ from convscope.web.page_parts.download_buttons import download_buttons
 from convscope.web.page_parts.input_field import input_field
 from convscope.web.page_parts.outdated import mark_current, mark_outdated
 from convscope.web.page_parts.parameter_form import parameter_form, parameter_text, parameter_title
-from convscope.web.panels.attribution import has_overlay, map_figure, show_explanation
+from convscope.web.panels.attribution import figure_with_layers, has_overlay, show_explanation
 from convscope.web.requests.url_state import View
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Card:
         self.progress.set_visibility(False)
         html, value, limit = None, self.value, self.limit
         if isinstance(value, Attribution):
-            html = await run_in_thread(map_figure, value, self.context, limit=limit)
+            html = await run_in_thread(figure_with_layers, value, self.context, limit=limit)
         if self.box.is_deleted or value is not self.value or limit != self.limit:
             return  # the card was closed, or a later call shows another value or scale
         if not self.pending:  # it may be redrawn on another scale while its next value is pending
