@@ -36,7 +36,7 @@ def maps_of(net: Any, pictures: Tensor = PICTURES) -> Tensor:
     return maps
 
 
-@pytest.mark.parametrize("lens", MAPS, ids=lambda lens: lens.__name__)
+@pytest.mark.parametrize("lens", [*MAPS, cs.legrad, cs.attention_norms], ids=lambda lens: lens.__name__)
 @pytest.mark.parametrize(
     ("options", "why"),
     [({"dropped": 3}, "has tokens at places that form no grid"), ({"patch": 32}, "has one place for all its tokens")],
