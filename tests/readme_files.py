@@ -129,7 +129,7 @@ def _scan(path: Path) -> None:
 
 
 def _training(path: Path) -> None:
-    cs.train("digits", path, epochs=1, images=64)
+    cs.train("digits", path, epochs=2, images=64)
 
 
 def _class_folders(path: Path) -> None:

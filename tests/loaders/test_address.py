@@ -60,7 +60,7 @@ SMALL = "torchvision:shufflenet_v2_x0_5"
         (
             "bundled:digit",
             UnknownName,
-            r"^no bundled network 'digit'; did you mean 'digits'\? \(there are digits, shapes, detector, ",
+            r"^no bundled network 'digit'; did you mean 'digits'\? \(there are digits, shapes, shapes-shortcut, ",
         ),
         ("bundled:digits?weights=best", LoadError, r"^bundled:digits comes with its weights"),
         ("net.py", LoadError, r"^'net\.py' needs the function that makes the network: net\.py:NAME$"),

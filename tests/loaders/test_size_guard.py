@@ -69,10 +69,33 @@ def test_an_operation_that_writes_into_its_operand_creates_nothing() -> None:
         (lambda: torch.empty(0).resize_(2 * SMALL), "resize_"),
         (lambda: torch.ops.aten._resize_output_(torch.empty(0), [2 * SMALL], torch.device("cpu")), "_resize_output_"),
         (lambda: torch.add(X, 1, out=torch.empty(0)).expand(SMALL, 2, 4, 9, 7).clone(), "expand"),
+        (lambda: torch.ones(1).repeat_interleave(torch.tensor([2 * SMALL])), "repeat_interleave"),
+        (lambda: torch.tensor([2 * SMALL]).bincount(), "bincount"),
+        (lambda: torch.arange(int(torch.tensor(2 * SMALL))).float(), "arange"),
+        (lambda: torch.ones(1, SMALL // 2, 1).expand(1, SMALL // 2, 1).nonzero(), "nonzero"),
     ],
-    ids=["convolution", "product", "padding", "resizing", "resized for output", "expansion"],
+    ids=[
+        "convolution",
+        "product",
+        "padding",
+        "resizing",
+        "resized for output",
+        "expansion",
+        "repetition by values",
+        "counts of large numbers",
+        "numbers up to a value",
+        "indices along each axis",
+    ],
 )
 def test_an_operation_with_a_huge_result_is_refused_before_it_runs(run: Callable[[], Tensor], operation: str) -> None:
     refused = pytest.raises(LoadError, match=f"its operation '{operation}' would create [0-9,]+ numbers")
     with refused, bounded_sizes(100, X.numel()):
         run()
+
+
+def test_a_choice_by_values_is_no_larger_than_what_it_chooses_from() -> None:
+    with bounded_sizes(100, X.numel()):
+        assert len(X[X >= 0]) == X.numel()
+        assert X.masked_select(X < 2).shape == (X.numel(),)
+        assert torch.tensor([3, 1]).repeat_interleave(torch.tensor([2, 4])).tolist() == [3, 3, 1, 1, 1, 1]
+        assert torch.tensor([3, 1]).bincount(minlength=5).tolist() == [0, 1, 0, 1, 0]

@@ -54,7 +54,7 @@ def model() -> cs.Model:
 def terms(model: cs.Model) -> frozenset[str]:
     """Latin words that are allowed: names of the network's parts, of methods, and those in the Chinese texts."""
     names = {word for spec in lenses() for word in words(spec.title) if translate(spec.title, "zh") == spec.title}
-    for network in (model, cs.load(ATTENDING)):
+    for network in (model, cs.load(ATTENDING), cs.load(GATED)):
         for text in [*(network.labels or ()), *(name for name, _ in network.module.named_modules()), "features"]:
             names |= set(words(str(text)))
     names |= set(words(" ".join((*MODELS, *SAMPLES))))

@@ -73,14 +73,14 @@ class _SizeGuard(DispatchMode):
 
 
 def _result_elements(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
-    """The elements of the largest tensor that an operation creates; 0 where they depend on the values of its inputs."""
+    """The elements of the largest tensor that an operation creates, at most."""
     try:
         elements = _elements_by_shapes(function, args)
         if elements is not None:
             return elements
         results = function(*tree_map(_without_memory, args), **tree_map(_without_memory, {**kwargs}))
-    except Exception:  # it has no form without memory, or fails: the operation itself then says why
-        return 0
+    except Exception:  # it has no form without memory, its result's size is in the values, or it fails and says why
+        return _most_elements_by_values(function, args)
     sizes = [math.prod(result.shape) for result in tree_leaves(results) if isinstance(result, Tensor)]
     return max(sizes, default=0)
 
@@ -97,6 +97,22 @@ def _elements_by_shapes(function: Any, args: Sequence[Any]) -> int | None:
     if function in _CONVOLUTIONS:
         return _convolution_elements(*args[:2], *args[3:9])
     return tensors[0].numel() if function.overloadpacket in _SIZE_OF_FIRST_OPERAND else None
+
+
+def _most_elements_by_values(function: Any, args: Sequence[Any]) -> int:
+    """The same where the values of the operands give the size: ``nonzero``, ``bincount``, ``repeat_interleave``.
+
+    All others choose among the elements of their operands, or give the indices of each along every axis.
+    """
+    tensors = [value for value in tree_leaves(args) if isinstance(value, Tensor)]
+    if torch.Tag.dynamic_output_shape not in function.tags or not tensors:
+        return 0
+    if function.overloadpacket is torch.ops.aten.repeat_interleave:
+        return int(tensors[0].sum())
+    if function.overloadpacket is torch.ops.aten.bincount:
+        minimum = args[2] if len(args) > 2 else 0
+        return max(minimum, int(tensors[0].max()) + 1 if tensors[0].numel() else 0)
+    return max(tensor.numel() * max(1, tensor.ndim) for tensor in tensors)
 
 
 _CONVOLUTIONS = frozenset({torch.ops.aten.convolution.default, torch.ops.aten._convolution.default})  # noqa: SLF001 - their names

@@ -60,7 +60,7 @@ def test_incomplete_or_ambiguous_labels_are_refused(labels: Any, message: str) -
 @pytest.mark.parametrize(
     ("classes", "count", "message"),
     [
-        (3, 4, "was given 4 labels for 3 outputs: give one name per output$"),
+        (3, 4, "was given 4 labels for 3 outputs: give one name per output, or task='ordinal' if the outputs are "),
         (3, 2, "was given 2 labels for 3 outputs"),
         (2, 1, "was given 1 label for 2 outputs"),
         (

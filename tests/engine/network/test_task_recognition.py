@@ -32,7 +32,9 @@ def test_a_task_may_be_named() -> None:
         InputError, match=r"task must be one of classification, .* got 'segmentatoin'; did you mean 'seg"
     ):
         cs.Model(nn.Flatten(), task="segmentatoin")
-    assert task_names() == ("classification", "detection", "embedding", "regression", "segmentation")
+    assert task_names() == (
+        "classification", "detection", "embedding", "multilabel", "ordinal", "regression", "segmentation",
+    )  # fmt: skip
 
 
 def test_a_task_that_does_not_fit_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 import convscope as cs
+from convscope.engine.inputs.named_inputs import NamedInputs
 from convscope.errors import LoadError
 from convscope.loaders.keras import engine, formats, network
 from convscope.loaders.keras.engine import KerasFunction
@@ -113,11 +115,61 @@ def test_several_outputs_are_named_by_their_layers(keras, tmp_path: Path):
         cs.predict(cs.load(tmp_path / "two.keras"), torch.rand(1, 3, 8, 8))
 
 
-def test_several_inputs_are_refused(keras, tmp_path: Path):
-    given = [keras.Input((4,), name="left"), keras.Input((4,), name="right")]
-    keras.Model(given, keras.layers.Add()(given)).save(tmp_path / "two.keras")
-    with pytest.raises(LoadError, match=r"takes 2 inputs \(left, right\)"):
-        cs.load(tmp_path / "two.keras")
+def photo_and_table(keras) -> Any:
+    """A network that takes a photograph and a row of four numbers."""
+    layers = keras.layers
+    photo, table = keras.Input((16, 16, 3), name="photo"), keras.Input((4,), name="table")
+    features = layers.GlobalAveragePooling2D()(layers.Conv2D(6, 3, activation="relu", name="conv")(photo))
+    known = layers.Dense(6, activation="tanh", name="known")(table)
+    scores = layers.Dense(3, name="scores")(layers.Multiply(name="product")([features, known]))
+    return with_own_weights(keras.Model([photo, table], scores, name="patient"))
+
+
+def test_several_inputs_are_named_by_their_layers(keras, tmp_path: Path):
+    original = photo_and_table(keras)
+    original.save(tmp_path / "two.keras")
+    random = np.random.default_rng(0)
+    for model in (cs.load(tmp_path / "two.keras"), cs.Model(original)):
+        assert isinstance(model.input, NamedInputs)
+        assert {name: spec.kind for name, spec in model.input.specs.items()} == {"photo": "image", "table": "vector"}
+        assert model.conversion.difference < TOLERANCE
+        photo = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        sample = {"photo": photo, "table": [0.5, -1.0, 2.0, 0.25]}
+        arrays = [photo[None].astype(np.float32) / 255, np.array([sample["table"]], np.float32)]
+        expected = engine.as_array(original(arrays, training=False))[0]
+        joint = cs.integrated_gradients(model, sample, target=1, steps=64)
+        assert joint.score == pytest.approx(float(expected[1]), rel=1e-4)
+        assert joint["table"].channels.shape == (4,)
+        cam = cs.grad_cam(model, sample, target=1, layer="conv", explain="photo")
+        assert cam.values.any()
+
+
+def test_words_beside_numbers(keras, tmp_path: Path):
+    layers = keras.layers
+    words, table = keras.Input((5,), name="words"), keras.Input((2,), name="table")
+    meaning = layers.GlobalAveragePooling1D()(layers.Embedding(7, 3, name="embedding")(words))
+    both = layers.Concatenate()([meaning, table])
+    with_own_weights(keras.Model([words, table], layers.Dense(2)(both))).save(tmp_path / "words.keras")
+    model = cs.load(tmp_path / "words.keras")
+    assert isinstance(model.input, NamedInputs)
+    assert model.input.specs["words"] == cs.TokenInput(vocabulary=7, length=5)
+    assert model.conversion.difference < TOLERANCE
+    joint = cs.gradient_x_input(model, {"words": [1, 6, 2, 0, 3], "table": [1.0, -2.0]}, target=0)
+    assert list(joint.parts) == ["table"]
+    assert joint.notes["not explained"].startswith("words (the embedding 'embedding' gives (1, 3, 5)")
+
+
+def test_several_inputs_that_do_not_fit_their_weights_name_the_layer(keras, tmp_path: Path):
+    path = tmp_path / "two.keras"
+    photo_and_table(keras).save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["config.json"] = members["config.json"].replace(b'"units": 6', b'"units": 5')
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(LoadError, match="known"):
+        cs.load(path)
 
 
 def test_channels_first_networks_keep_their_axes(keras, tmp_path: Path):

@@ -167,10 +167,11 @@ def test_a_subclassed_model_opens_with_its_scores(keras):
     assert model.run(torch.rand(2, 3, 8, 8)).shape == (2, 3)
 
 
-def test_several_inputs_are_refused(keras):
-    given = [keras.Input((4,)), keras.Input((4,))]
-    with pytest.raises(ConvScopeError, match="takes 2 inputs"):
-        cs.Model(keras.Model(given, keras.layers.Add()(given)))
+def test_several_inputs_with_a_layer_without_translation_are_refused(keras):
+    given = [keras.Input((4,), name="left"), keras.Input((4,), name="right")]
+    total = keras.layers.Lambda(lambda parts: keras.ops.add(*parts), name="own")(given)
+    with pytest.raises(ConvScopeError, match="own"):
+        cs.Model(keras.Model(given, total))
 
 
 def test_other_objects_are_no_keras_models():

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import convscope as cs
 from convscope.catalogue import declared_lenses
 from convscope.cli import app
-from convscope.errors import LayerError
+from convscope.errors import CapabilityError, LayerError
 from convscope.spec import LensSpec
 from tests.lens_calls import call_lens
 from tests.loaders.transformers import networks
@@ -184,7 +184,10 @@ def vision_transformer(folder_of: FolderOf) -> cs.Model:
 def test_every_lens_but_cam_works_on_a_vision_transformer(spec: LensSpec, vision_transformer: cs.Model) -> None:
     images = [cs.sample(f"photo/{name}").image for name in ("china", "flower")]
     repetitions = {"samples": 4, "steps": 4}
-    if spec.name == "cam":
+    if "gates" in spec.needs:
+        with pytest.raises(CapabilityError, match="vit has none"):
+            call_lens(spec, vision_transformer, images, repetitions=repetitions)
+    elif spec.name == "cam":
         with pytest.raises(LayerError, match="CAM needs global average pooling"):
             call_lens(spec, vision_transformer, images, repetitions=repetitions)
     else:

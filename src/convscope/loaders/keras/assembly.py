@@ -8,9 +8,10 @@ from convscope.errors import LoadError
 from convscope.loaders.keras import engine
 from convscope.loaders.keras.checking import check_against_keras
 from convscope.loaders.keras.config import Network
-from convscope.loaders.keras.inputs import example_shape, input_specification, require_single_input
+from convscope.loaders.keras.inputs import example_shape, input_specification
 from convscope.loaders.keras.layout import Layout
 from convscope.loaders.keras.network import is_channels_first, translate_network
+from convscope.loaders.keras.several_inputs import check_joint_inputs, example_shapes, joint_specification
 from convscope.loaders.keras.shape_check import check_shapes
 from convscope.loaders.keras.translation import Untranslatable
 from convscope.loaders.keras.weights import LayerWeights
@@ -72,7 +73,8 @@ def build_model(parts: Parts) -> "Model":
     """
     from convscope.engine.network.model import Model
 
-    require_single_input(parts.network)
+    if len(parts.network.inputs) > 1:
+        return _with_several_inputs(parts)
     specification, assumed = input_specification(parts.network, parts.layout)
     assumed = assumed if parts.caveats is None else parts.caveats
     shape, is_declared = example_shape(parts.network, parts.layout)
@@ -90,6 +92,29 @@ def build_model(parts: Parts) -> "Model":
     model = Model(module, input=specification, name=parts.name, source=parts.source, caveats=caveats)
     if shape:
         check_against_keras(model, parts.network, shape, parts.open_in_keras, keras_major=parts.keras_major)
+    return model
+
+
+def _with_several_inputs(parts: Parts) -> "Model":
+    """The `Model` of a network that takes several inputs, by the names of its input layers.
+
+    Raises:
+        Untranslatable: a layer has no counterpart: such a network does not open as scores alone.
+        LoadError: the network cannot be opened.
+    """
+    from convscope.engine.network.model import Model
+
+    specification, assumed = joint_specification(parts.network, parts.layout)
+    assumed = assumed if parts.caveats is None else parts.caveats
+    module, remarks = translate_network(parts.network, parts.weights, keras_major=parts.keras_major, trust=parts.trust)
+    shapes = example_shapes(parts.network, parts.layout)
+    if all(is_declared for _, is_declared in shapes):
+        check_shapes(module, *[(1, *shape) for shape, _ in shapes])
+    model = Model(
+        module, inputs=specification.specs, name=parts.name, source=parts.source, caveats=(*assumed, *remarks)
+    )
+    keras, version = engine.library(), parts.keras_major
+    check_joint_inputs(model, parts.network, parts.open_in_keras, keras=keras, keras_major=version)
     return model
 
 

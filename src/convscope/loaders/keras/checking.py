@@ -44,7 +44,7 @@ def check_against_keras(
     try:
         original = keras_model()
     except LoadError as error:
-        model.caveats += (_unchecked(error),)
+        model.caveats += (unchecked(error),)
         return
     compare(model, network, shape, original, keras)
 
@@ -67,7 +67,7 @@ def compare(model: "Model", network: Network, shape: tuple[int, ...], original: 
             try:
                 expected = function(arrays)
             except Exception as error:  # whatever the original engine raises
-                model.caveats += (_unchecked(error),)
+                model.caveats += (unchecked(error),)
                 return
             layers = partial(function.layer_outputs, arrays) if keras.__name__ == "keras" else None
             check_conversion(model, inputs, expected, engine=engine_name(keras), layers=layers)
@@ -81,7 +81,8 @@ def compare(model: "Model", network: Network, shape: tuple[int, ...], original: 
     model.conversion = max(filter(None, differences), key=lambda conversion: conversion.difference)
 
 
-def _unchecked(error: Exception) -> Fact:
+def unchecked(error: Exception) -> Fact:
+    """The remark on a network that the original engine could not run."""
     return Fact("the conversion could not be checked: {reason}", reason=" ".join(str(error).split())[:200])
 
 

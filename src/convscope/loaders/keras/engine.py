@@ -165,11 +165,16 @@ class KerasFunction:
     def __init__(self, model: Any, layout: Layout, *, output: int = 0) -> None:
         self.model, self.layout, self.output = model, layout, output
 
-    def __call__(self, arrays: Array) -> Array:
-        """The output for a batch."""
+    def __call__(self, arrays: Array | tuple[Array, ...]) -> Array:
+        """The output for a batch, or for one of several inputs."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old files list their inputs in another structure
-            outputs = self.model(to_keras_order(arrays, self.layout), training=False)
+            given = (
+                [to_keras_order(part, self.layout) for part in arrays]
+                if isinstance(arrays, tuple)
+                else to_keras_order(arrays, self.layout)
+            )
+            outputs = self.model(given, training=False)
         members = list(outputs.values()) if isinstance(outputs, dict) else outputs
         chosen = members[self.output] if isinstance(members, (list, tuple)) else members
         return from_keras_order(as_array(chosen), self.layout)

@@ -8,7 +8,6 @@ from convscope.loaders.keras.calls import references
 from convscope.loaders.keras.config import Layer, Network, input_shape
 from convscope.loaders.keras.layout import Layout
 from convscope.loaders.preprocessing import ASSUMED_PIXELS, assumed_size
-from convscope.values.formatting import format_list
 
 if TYPE_CHECKING:
     from convscope.engine.inputs.specs import InputSpec
@@ -21,13 +20,6 @@ _RAW_PIXELS = 10
 """A network that divides by more than this, or subtracts more, is given pixels from 0 to 255."""
 _PREPARING = ("Rescaling", "Normalization")
 _PASSING = ("Resizing", "CenterCrop", "ZeroPadding2D", "Identity", "Dropout")
-
-
-def require_single_input(network: Network) -> None:
-    """Raise `LoadError` for a network of several inputs."""
-    if len(network.inputs) > 1:
-        names = format_list([reference.layer for reference in network.inputs])
-        raise LoadError(f"the network takes {len(network.inputs)} inputs ({names}), and a model here takes one")
 
 
 def declared_shape(network: Network) -> tuple[int | None, ...] | None:

@@ -17,9 +17,10 @@ from convscope.errors import InputError, LoadError
 from convscope.loaders.keras.checking import compare, computed_differently
 from convscope.loaders.keras.config import Network, parse_network
 from convscope.loaders.keras.engine import KerasFunction, as_array
-from convscope.loaders.keras.inputs import example_shape, input_specification, require_single_input
+from convscope.loaders.keras.inputs import example_shape, input_specification
 from convscope.loaders.keras.layout import Layout
 from convscope.loaders.keras.network import all_layers, is_channels_first, translate_network
+from convscope.loaders.keras.several_inputs import check_joint_inputs, example_shapes, joint_specification
 from convscope.loaders.keras.shape_check import check_shapes
 from convscope.loaders.keras.translation import Untranslatable
 from convscope.loaders.keras.weights import Array, LayerWeights
@@ -46,7 +47,8 @@ def convert(model: Any) -> ConvertedNetwork | None:
 
     Raises:
         InputError: the model has not been built.
-        LoadError: it takes several inputs, or its weights are not those of its configuration.
+        LoadError: its weights are not those of its configuration, or it takes several inputs and one of its layers has
+            no translation.
     """
     from convscope.engine.inputs.specs import TensorInput
 
@@ -58,8 +60,9 @@ def convert(model: Any) -> ConvertedNetwork | None:
         network = network_of(model)
     except Untranslatable as error:
         return ConvertedNetwork(_function(model, Layout(), error), model.name, TensorInput())
-    require_single_input(network)
     layout = Layout(channels_first=is_channels_first(network))
+    if len(network.inputs) > 1:
+        return _with_several_inputs(model, network, layout)
     specification, assumed = input_specification(network, layout)
     shape, is_declared = example_shape(network, layout)
     try:
@@ -71,6 +74,20 @@ def convert(model: Any) -> ConvertedNetwork | None:
     remarks = [*assumed, *remarks]
     check = partial(_check, original=model, network=network, shape=shape) if shape else None
     return ConvertedNetwork(module, model.name, specification, tuple(remarks), check)
+
+
+def _with_several_inputs(model: Any, network: Network, layout: Layout) -> ConvertedNetwork:
+    """A model in memory that takes several inputs, by the names of its input layers."""
+    specification, assumed = joint_specification(network, layout)
+    module, remarks = translate_network(network, live_weights(model, network), keras_major=_major(model))
+    shapes = example_shapes(network, layout)
+    if all(is_declared for _, is_declared in shapes):
+        check_shapes(module, *[(1, *shape) for shape, _ in shapes])
+    keras = sys.modules[package_of(model)]
+    check = partial(
+        check_joint_inputs, network=network, keras_model=lambda: model, keras=keras, keras_major=_major(model)
+    )
+    return ConvertedNetwork(module, model.name, specification, (*assumed, *remarks), check)
 
 
 def _check(opened: "Model", *, original: Any, network: Network, shape: tuple[int, ...]) -> None:

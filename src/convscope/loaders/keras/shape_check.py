@@ -5,7 +5,7 @@ several seconds of Python, which the networks of most files do not need.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,24 +21,26 @@ _MAX_INPUT_ELEMENTS = 2**19
 """Larger inputs are not computed with only to see whether the network takes them."""
 
 
-def check_shapes(module: nn.Module, shape: tuple[int, ...]) -> None:
-    """Run a network on an input of a shape, without allocating more than its weights explain.
+def check_shapes(module: nn.Module, *shapes: tuple[int, ...]) -> None:
+    """Run a network on inputs of these shapes, without allocating more than its weights explain.
 
     Args:
         module: the network.
-        shape: the shape of a batch of inputs.
+        shapes: the shape of a batch of each input.
 
     Raises:
         LoadError: a layer does not accept what the one before it gives, or gives more than fits in memory.
     """
-    if _runs(module, shape):
+    if _runs(module, shapes):
         return
     states = {name: tensor.to("meta") for name, tensor in [*module.named_parameters(), *module.named_buffers()]}
-    if not math.prod(shape) <= _MAX_ELEMENTS:
-        raise LoadError(f"the network takes inputs of the shape {shape}, which is more than fits in memory")
+    for shape in shapes:
+        if not math.prod(shape) <= _MAX_ELEMENTS:
+            raise LoadError(f"the network takes inputs of the shape {shape}, which is more than fits in memory")
+    inputs = tuple(torch.empty(shape, dtype=torch.float32, device="meta") for shape in shapes)
     with torch.no_grad(), _observed(module) as running:
         try:
-            torch.func.functional_call(module, states, (torch.empty(shape, dtype=torch.float32, device="meta"),))
+            torch.func.functional_call(module, states, inputs)
         except LoadError:
             raise
         except (
@@ -55,14 +57,14 @@ def check_shapes(module: nn.Module, shape: tuple[int, ...]) -> None:
             raise LoadError(f"the weights do not fit: {where} fails on its input: {reason}") from error
 
 
-def _runs(module: nn.Module, shape: tuple[int, ...]) -> bool:
+def _runs(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> bool:
     """Whether a network runs on zeros, with no tensor that is larger than its weights explain."""
-    if math.prod(shape) > _MAX_INPUT_ELEMENTS:
+    if sum(map(math.prod, shapes)) > _MAX_INPUT_ELEMENTS:
         return False
     stored = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
     try:
         with torch.no_grad(), bounded_sizes(stored, 0):
-            module(torch.zeros(shape, dtype=torch.float32, device="cpu"))
+            module(*(torch.zeros(shape, dtype=torch.float32, device="cpu") for shape in shapes))
     except Exception:  # the run on shapes names the layer
         return False
     return True

@@ -26,6 +26,7 @@ from convscope.render.input_preview import preview_pixels
 from convscope.samples.bundled import NAMES as BUNDLED
 from convscope.samples.bundled import sample_of
 from convscope.spec import INPUT_FORMATS, SAMPLES
+from convscope.values.formatting import format_list
 from convscope.web.jobs.work_queue import MAX_WORKERS_PER_OWNER
 from convscope.web.jobs.workers import LONG_WORKERS
 from convscope.web.requests import written_inputs
@@ -272,7 +273,8 @@ class Library:
             raise InputError(f"{key!r} names {count:,} images: at most {MAX_LISTED:,} of a range are allowed")
         if kind == "sample" and any(sample.startswith(f"sample:{rest.partition('/')[0]}/") for sample in self.samples):
             return key
-        raise UnknownName(f"no collection {key!r} here: {', '.join(self.collections()) or 'none was given at start'}")
+        listed = format_list(list(self.collections()), most=6) or "none was given at start"
+        raise UnknownName(f"no collection {key!r} here: {listed}")
 
     def collections(self, *extra: str, kind: str = "") -> dict[str, str]:
         """Display names of all collections by key; ``extra`` keys, such as other sample ranges, name themselves.
