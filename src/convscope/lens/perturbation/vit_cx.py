@@ -137,7 +137,7 @@ def _cluster_sums(
     labels = _clusters(torch.cat(enlarged), distance)
     count = int(labels.max()) + 1 if len(labels) else 0
     sums = {}
-    for (address, maps), of_layer in zip(scaled.items(), labels.split([len(m) for m in enlarged]), strict=True):
+    for (address, maps), of_layer in zip(scaled.items(), torch.split(labels, [len(m) for m in enlarged]), strict=True):
         empty = maps.new_zeros(count, *maps.shape[1:])
         sums[address] = empty.index_add(0, of_layer.to(maps.device), maps)
     return sums
