@@ -34,6 +34,7 @@ LENSES: Mapping[str, dict[str, Any]] = {
     "saliency": {},
     "integrated-gradients": {"steps": 16},
     "occlusion": {"patch": 8, "stride": 4},
+    "vit-cx": {},
 }
 """The lenses of the table and their parameters; of raw attention, the mean over heads of the last layer."""
 

@@ -71,5 +71,6 @@ def test_what_does_not_fit_is_refused_in_one_sentence() -> None:
         cs.occlusion(model, PICTURES, hide="tokens", fill="blur")
     with pytest.raises(CapabilityError, match="has no score without any token, since it averages over its patches"):
         cs.kernel_shap(averaging, PICTURES, hide="tokens", segments=4)
-    with pytest.raises(CapabilityError, match="cannot be left out: it has no attention: hide='pixels' works with it"):
+    refusal = "cannot be left out: it has no attention that can be read: hide='pixels' works with it"
+    with pytest.raises(CapabilityError, match=refusal):
         cs.rise(cs.Model(seeded(PlainNet)), PICTURES, hide="tokens")

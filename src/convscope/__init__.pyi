@@ -6297,6 +6297,103 @@ def sobol(
     """Estimate the total Sobol index of each cell of a mask: the share of the score's variance that involves the cell."""
 
 @overload
+def vit_cx(
+    model: Model | Module | Callable[..., Any],
+    image: OneImage,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    distance: float = 0.1,
+    sigma: float = 0.1,
+    centred: bool = True,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution:
+    """Turn the features of the tokens into masks, and average these, each weighted by the score that the image keeps."""
+
+@overload
+def vit_cx(
+    model: Model | Module | Callable[..., Any],
+    image: list[OneImage] | list[str] | list[Path] | list[Image] | list[Tensor],
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    distance: float = 0.1,
+    sigma: float = 0.1,
+    centred: bool = True,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Attribution]:
+    """Turn the features of the tokens into masks, and average these, each weighted by the score that the image keeps."""
+
+@overload
+def vit_cx(
+    model: Model | Module | Callable[..., Any],
+    image: Tensor,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    distance: float = 0.1,
+    sigma: float = 0.1,
+    centred: bool = True,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> Attribution | list[Attribution]:
+    """Turn the features of the tokens into masks, and average these, each weighted by the score that the image keeps."""
+
+@overload
+def vit_cx(
+    model: Model | Module | Callable[..., Any],
+    image: DataSet,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    distance: float = 0.1,
+    sigma: float = 0.1,
+    centred: bool = True,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> ValueStream[Attribution]:
+    """Turn the features of the tokens into masks, and average these, each weighted by the score that the image keeps."""
+
+@overload
+def vit_cx(
+    model: Model | Module | Callable[..., Any],
+    image: Samples,
+    *,
+    target: TargetLike = "top-1",
+    layer: LayerAddress = ...,
+    distance: float = 0.1,
+    sigma: float = 0.1,
+    centred: bool = True,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+    explain: str | Sequence[str] | None = None,
+) -> Any:
+    """Turn the features of the tokens into masks, and average these, each weighted by the score that the image keeps."""
+
+@overload
+def vit_cx(
+    model: Model | Module | Callable[..., Any],
+    image: Any,
+    *,
+    targets: Sequence[TargetLike],
+    layer: LayerAddress = ...,
+    distance: float = 0.1,
+    sigma: float = 0.1,
+    centred: bool = True,
+    seed: int = 0,
+    smooth: int | Smooth | None = None,
+    smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
+) -> list[Any]:
+    """Turn the features of the tokens into masks, and average these, each weighted by the score that the image keeps."""
+
+@overload
 def xrai(
     model: Model | Module | Callable[..., Any],
     image: OneImage,

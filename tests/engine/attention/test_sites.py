@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def maps_of(net: Any, pictures: Tensor = PICTURES) -> Tensor:
     return maps
 
 
-@pytest.mark.parametrize("lens", MAPS, ids=lambda lens: lens.__name__)
+@pytest.mark.parametrize("lens", [*MAPS, cs.legrad, cs.attention_norms], ids=lambda lens: lens.__name__)
 @pytest.mark.parametrize(
     ("options", "why"),
     [({"dropped": 3}, "has tokens at places that form no grid"), ({"patch": 32}, "has one place for all its tokens")],
@@ -129,6 +130,16 @@ PACKAGED = [compiled, compiled_method, compiled_in_place, lambda net: nn.Sequent
 @pytest.mark.parametrize("package", PACKAGED, ids=["compiled", "method", "in place", "inside", "exported"])
 def test_compiled_and_exported_networks_are_read(package: Callable[[nn.Module], Any]) -> None:
     torch.testing.assert_close(maps_of(package(network(fused))), maps_of(network(fused)), rtol=1e-4, atol=1e-6)
+
+
+def test_an_exported_file_is_read(tmp_path: Path) -> None:
+    many = torch.export.Dim("many", max=64)
+    torch.export.save(
+        torch.export.export(network(fused), (PICTURES,), dynamic_shapes=({0: many},)), tmp_path / "net.pt2"
+    )
+    values: Any = cs.attention(cs.load(tmp_path / "net.pt2"), PICTURES)
+    (maps,) = values[0].maps.values()
+    torch.testing.assert_close(maps, maps_of(network(fused)), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("inside", [False, True])

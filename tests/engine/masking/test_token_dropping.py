@@ -14,6 +14,7 @@ from convscope.engine.inputs.specs import Images
 from convscope.engine.masking.token_dropping import scores_of_kept_tokens, token_sequence
 from convscope.engine.targets.target import resolve_target
 from convscope.errors import CapabilityError
+from tests.engine.attention.networks import network
 from tests.nets import seeded
 
 PICTURES = torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(1))
@@ -131,8 +132,9 @@ def test_networks_that_are_no_plain_sequence_of_tokens_are_refused() -> None:
         (seeded(Transformer, mixing=True), "its blocks exchange information beside attention"),
         (swin, "stays within 16 windows of tokens"),
         (nn.Sequential(nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "it has no attention"),
+        (network(F.scaled_dot_product_attention, patch=32, class_token=False), "it has a single token"),
     ]
     for net, reason in cases:
-        tensor = PICTURES if reason != cases[1][1] else torch.randn(1, 3, 32, 32)
+        tensor = PICTURES if reason in (cases[0][1], cases[2][1]) else torch.randn(1, 3, 32, 32)
         with pytest.raises(CapabilityError, match=f"{reason}.*: hide='pixels' works with it"):
             token_sequence(cs.Model(net.eval()), tensor)

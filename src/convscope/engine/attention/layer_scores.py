@@ -58,7 +58,7 @@ def find_blocks(model: Model, tensor: Tensor) -> tuple[Block, ...]:
     """The longest row of blocks at the end of the network in which each receives what the one before it returns.
 
     Raises:
-        LayerError: no module returns the tokens after an attention.
+        LayerError: the tokens form no grid, or no module returns the tokens after an attention.
     """
     sites = find_attention(model, tensor).sites
     trace = trace_layers(model, tensor)
@@ -69,6 +69,10 @@ def find_blocks(model: Model, tensor: Tensor) -> tuple[Block, ...]:
             break
         if block is not None:
             blocks.insert(0, block)
+    if not blocks and sites[-1].no_grid:
+        raise LayerError(
+            f"attention at {sites[-1].name!r} {sites[-1].no_grid}, so that no map can be drawn: choose attention-heads"
+        )
     if not blocks:
         raise LayerError(
             f"no module returns the tokens of {sites[-1].name!r}, so that no layer has a score of its own: choose "

@@ -93,7 +93,7 @@ def token_sequence(model: Model, tensor: Tensor) -> TokenSequence:
 def _find(model: Model, image: Tensor) -> TokenSequence | str:
     sites = find_attention(model, image).sites
     if not sites:
-        return "it has no attention"
+        return "it has no attention that can be read"
     for site in sites:
         if site.no_grid:
             return f"attention at {site.name!r} {site.no_grid}"
@@ -101,6 +101,8 @@ def _find(model: Model, image: Tensor) -> TokenSequence | str:
             return f"attention at {site.name!r} stays within {site.windows} windows of tokens"
         if not site.queries.same_as(site.keys) or not site.keys.same_as(sites[0].keys) or not site.keys.cells:
             return f"attention at {site.name!r} is not among the tokens of {sites[0].name!r}"
+    if sites[0].keys.count == 1:
+        return "it has a single token"
     try:
         blocks = find_blocks(model, image)
         port = f"{blocks[0].address}:input"

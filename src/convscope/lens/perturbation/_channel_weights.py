@@ -77,7 +77,7 @@ def scores_through(
         pairs = indices // copies
         rows, channels = selected[pairs].unbind(1)
         channel_maps = maps[rows.to(maps.device), channels.to(maps.device)]
-        masks = _min_max_masks(over_input(model, images, layer, channel_maps)).to(images.tensor)
+        masks = min_max_masks(over_input(model, images, layer, channel_maps)).to(images.tensor)
         inputs = model.input_copy(make_inputs(rows, masks, indices % copies))
         with torch.no_grad():
             chunk_scores = score(model, inputs, target, rows, clean=False)
@@ -101,7 +101,7 @@ def _selected_channels(maps: Tensor, max_channels: int) -> Tensor:
     return (variance >= 0).nonzero().cpu()
 
 
-def _min_max_masks(maps: Tensor) -> Tensor:
+def min_max_masks(maps: Tensor) -> Tensor:
     """Maps (B, …) scaled to 0 … 1, with a channel axis."""
     flat = maps.flatten(1)
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
