@@ -40,6 +40,8 @@ def prepare(line: str, folder: Path) -> list[str]:
                 make(folder / name)
     if words[1] == "train":
         words += ["--epochs", "1", "--images", "64"]  # what the pages show takes half a minute
+    if "--landscape" in words:
+        words += ["--points", "3"]
     return words
 
 

@@ -41,6 +41,9 @@ def training(
     data_folder: Annotated[
         Path | None, typer.Option("--data", help="where the files of the images of --landscape lie", metavar="FOLDER")
     ] = None,
+    points: Annotated[
+        int, typer.Option("--points", help="points of --landscape along either direction, odd", metavar="N")
+    ] = 21,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
@@ -54,7 +57,7 @@ def training(
 
     path = None if out is None and (as_json or film) else output_path(out, "training.html", place_for, [])
     if landscape is not None:
-        landscape_of_run(logdir, landscape, data_folder)
+        landscape_of_run(logdir, landscape, data_folder, points=points)
     log = open_log(logdir)
     if film is not None:
         film_path = Path(film).expanduser()

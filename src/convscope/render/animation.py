@@ -43,7 +43,8 @@ def layer_maps(attribution: Attribution) -> list[Attribution]:
         (top, bottom), (left, right) = attribution.layer_regions.get(address, ((0, height), (0, width)))
         drawn = Image.fromarray(np.asarray(values.detach(), np.float32))
         numbers = np.zeros((height, width), np.float32)
-        numbers[top:bottom, left:right] = drawn.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+        covered = drawn.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+        numbers[top:bottom, left:right] = np.asarray(covered)
         matches = {layer: place for layer, place in attribution.matches.items() if layer == address}
         maps.append(
             replace(
