@@ -192,6 +192,7 @@ PREFERS_A_SIDE = {
     "extremal-perturbation": "its seeded start is no turned copy of itself",
     "feature-ablation": "superpixels grow from a grid of seeds that is not symmetric",
     "similarity": "an even number of places has no middle one, which it compares with",
+    "vit-cx": "its noise is no turned copy of itself",
 }
 
 
