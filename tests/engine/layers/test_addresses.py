@@ -26,7 +26,7 @@ from tests.engine.networks import Branches, Stages, condition, seeded, small_net
 ONLY_ACTIVATIONS = {"eigen_cam", "fem"}
 
 
-CAMS = [spec for spec in cs.lenses() if spec.takes_layer and spec.gives_map]
+CAMS = [spec for spec in cs.lenses() if spec.takes_layer and spec.gives_map and "attention" not in spec.needs]
 
 
 SINGLE_LAYER_LENSES = ("concept_relevance",)
