@@ -48,7 +48,7 @@ def _leaky_relu(module: nn.Module) -> None:
 
 
 def _new_weights(module: nn.Module) -> None:
-    for layer in _layers(module):
+    for layer in module.modules():
         if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
@@ -71,11 +71,6 @@ def _residuals(module: nn.Module) -> None:
             child.inplace = False  # ReLU would write over the x that is added
         if isinstance(child, SATURATING) or (type(child) in CONVOLUTIONS and _keeps_shape(child)):
             setattr(parent, name, Residual(child))
-
-
-def _layers(module: nn.Module) -> Iterator[Any]:
-    """All modules of a network, whose attributes are those of their kinds."""
-    return module.modules()
 
 
 def _children(module: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
@@ -133,19 +128,18 @@ SYMPTOMS = {
 
 
 def with_trials(findings: list[Finding], network: NetworkEvidence) -> list[Finding]:
-    """The findings, those of `SYMPTOMS` with what each remedy changed; nothing is tried without known classes."""
+    """The findings, the first of each of `SYMPTOMS` with what each remedy changed; nothing is tried without classes."""
     rows = [row for row, index in enumerate(network.classes) if index is not None]
     if len(rows) < FEWEST_LABELS:
         return findings
-    results: dict[str, tuple[Fact, ...]] = {}
+    results: list[Finding] = []
+    untried = set(SYMPTOMS)
     for finding in findings:
-        if finding.check in SYMPTOMS and finding.check not in results:
-            results[finding.check] = tuple(_trials(SYMPTOMS[finding.check], network, rows))
-    first = {name: next(f for f in findings if f.check == name) for name in results}
-    return [
-        replace(finding, trials=results[finding.check]) if finding is first.get(finding.check) else finding
-        for finding in findings
-    ]
+        if finding.check in untried:
+            untried.remove(finding.check)
+            finding = replace(finding, trials=tuple(_trials(SYMPTOMS[finding.check], network, rows)))
+        results.append(finding)
+    return results
 
 
 def _trials(symptom: Symptom, network: NetworkEvidence, rows: list[int]) -> Iterator[Fact]:

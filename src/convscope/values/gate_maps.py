@@ -43,13 +43,16 @@ class GateMaps(Value):
 
     def strongest(self, layer: str, count: int = 3) -> list[tuple[str, float]]:
         """The channels (or places) with the largest effects, as (``layer[channel]`` or ``3x4``, effect)."""
+        import numpy as np
+
         effects = self.effects[layer]
         if self.over[layer] != "places":
             by_channel = effects.reshape(len(effects), -1).sum(1)
             order = by_channel.abs().argsort(descending=True, stable=True)[:count].tolist()
             return [(f"{layer}[{channel}]", float(by_channel[channel])) for channel in order]
         order = effects.flatten().abs().argsort(descending=True, stable=True)[:count].tolist()
-        return [("x".join(map(str, _place(n, tuple(effects.shape)))), float(effects.flatten()[n])) for n in order]
+        places = zip(*np.unravel_index(order, tuple(effects.shape)), strict=True)
+        return [("x".join(map(str, p)), float(effects.flatten()[n])) for p, n in zip(places, order, strict=True)]
 
     def lines(self) -> list[str]:
         """The target, and each gate with how far it is open and what the score owes to it most."""
@@ -75,12 +78,3 @@ class GateMaps(Value):
         for name in ("gates", "effects"):
             stored[name] = {key: torch.from_numpy(array) for key, array in stored.get(name, {}).items()}
         return stored
-
-
-def _place(number: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The indices of an element of a flattened map."""
-    place: list[int] = []
-    for size in reversed(shape):
-        number, index = divmod(number, size)
-        place.insert(0, index)
-    return tuple(place)

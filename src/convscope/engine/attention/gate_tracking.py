@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -31,7 +32,7 @@ class GateProduct:
     Attributes:
         position: which operand is the gate.
         operands: the two operands.
-        function: the function that own the gate.
+        function: the function that made the gate.
     """
 
     call: Call
@@ -98,7 +99,7 @@ class GateMode(TorchFunctionMode):
         self._where = ModuleLocator(module)
         self._marks: Any = WeakTensorKeyDictionary()
         self._shifted: Any = WeakTensorKeyDictionary()
-        """From what a tensor was own by adding or multiplying a number."""
+        """From what a tensor was computed by adding or multiplying a number."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         func, args = torch_spelling(func, args, kwargs or {})
@@ -121,7 +122,7 @@ class GateMode(TorchFunctionMode):
         first, second = (self._gate_of(tensor) for tensor in operands)
         if first and second:  # two gates, unless one of them has the size of features and the other has not
             sizes = [tensor.numel() for tensor in operands]
-            if sizes[0] == sizes[1] or max(sizes) < _numbers(*operands):
+            if sizes[0] == sizes[1] or max(sizes) < math.prod(np.broadcast_shapes(*(t.shape for t in operands))):
                 return None
             first, second = (first, None) if sizes[0] < sizes[1] else (None, second)
         position = 0 if first else 1
@@ -139,7 +140,7 @@ class GateMode(TorchFunctionMode):
         return base
 
     def _record(self, call: Call, tensors: list[Tensor], marks: list[_Mark | None], output: Any) -> None:
-        """Mark what an operation own, if it is or still holds a gate."""
+        """Mark what an operation computed, if it is or still holds a gate."""
         if not tensors:
             return
         own = self._own_mark(call, tensors[0], marks[0])
@@ -189,14 +190,3 @@ def _scaled(mark: _Mark, call: Call, tensors: list[Tensor]) -> _Mark:
     if "div" in call.name and number:
         return replace(mark, limit=mark.limit / number)
     return mark
-
-
-def _numbers(first: Tensor, second: Tensor) -> int:
-    """How many numbers the product of two tensors has."""
-    return math.prod(max(a, b) for a, b in _pairs(first.shape, second.shape))
-
-
-def _pairs(first: tuple[int, ...], second: tuple[int, ...]) -> list[tuple[int, int]]:
-    length = max(len(first), len(second))
-    padded = [(1,) * (length - len(shape)) + tuple(shape) for shape in (first, second)]
-    return list(zip(*padded, strict=True))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from convscope.engine.attention.function_mode import differentiable
 from convscope.engine.attention.gate_tracking import GateMode, GateProduct, GateReader
-from convscope.engine.attention.sites import OWN_FORWARD
+from convscope.engine.attention.sites import OWN_FORWARD, within_layers
 from convscope.engine.context.chunking import in_chunks, rows_of
 from convscope.engine.graph.recorder import Recorder
 from convscope.engine.inputs.specs import Images
@@ -87,14 +87,7 @@ class GatedProducts:
         Raises:
             LayerError: none is in one of them.
         """
-        chosen: list[Gate] = []
-        for address in addresses:
-            inside = [g for g in self.all if g.address == address or g.address.startswith(f"{address}.")]
-            if not inside:
-                known = ", ".join(dict.fromkeys(gate.address or OWN_FORWARD for gate in self.all))
-                raise LayerError(f"layer {address!r} has no gate: choose one of {known}")
-            chosen += inside
-        return tuple(gate for gate in self.all if gate in chosen)
+        return within_layers(self.all, addresses, "has no gate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,15 +114,7 @@ def find_gates(model: Model, tensor: Tensor) -> GatedProducts:
     """The gates of the network for inputs like ``tensor`` (N, C, …)."""
     key = tuple(tensor.shape[1:])
     if key not in model.cache[_GATES]:
-        image = jittered(tensor[:1])
-        if is_scripted(model.module):
-            model.cache[_GATES][key] = GatedProducts((), {})
-            return model.cache[_GATES][key]
-        try:
-            gates = _find(model, torch.cat([companion_image(image, bold=True), image]))
-        except (ModelFailed, OutputError):
-            gates = _find(model, image)
-        model.cache[_GATES][key] = gates
+        model.cache[_GATES][key] = GatedProducts((), {}) if is_scripted(model.module) else _find_all(model, tensor)
     return model.cache[_GATES][key]
 
 
@@ -143,6 +128,15 @@ def why_no_gates(model: Model, tensor: Tensor) -> str:
         return f"is scripted or traced (torch.jit) at {scripted or OWN_FORWARD!r}: open it from its source"
     reasons = "; ".join(f"what {name!r} multiplies {why}" for name, why in products.unread.items())
     return f"has none ({reasons or 'no sigmoid or softmax of its features is multiplied onto them'})"
+
+
+def _find_all(model: Model, tensor: Tensor) -> GatedProducts:
+    """The gates, for a batch of two where the network accepts one."""
+    image = jittered(tensor[:1])
+    try:
+        return _find(model, torch.cat([companion_image(image, bold=True), image]))
+    except (ModelFailed, OutputError):
+        return _find(model, image)
 
 
 def _find(model: Model, tensor: Tensor) -> GatedProducts:

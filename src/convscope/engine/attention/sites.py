@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,36 @@ Shape = tuple[int, ...]
 
 OWN_FORWARD = "forward"
 """The name of a site in the network's own forward, outside its modules."""
+
+
+class Located(Protocol):
+    """What has a place in the network."""
+
+    @property
+    def address(self) -> str:
+        """The address of its module."""
+
+
+Item = TypeVar("Item", bound=Located)
+
+
+def within_layers(items: Sequence[Item], addresses: Sequence[str], lacking: str) -> tuple[Item, ...]:
+    """The items in these modules, or in modules within them, in their own order.
+
+    Args:
+        lacking: what is said of a module that has none.
+
+    Raises:
+        LayerError: none is in one of them.
+    """
+    chosen: list[Item] = []
+    for address in addresses:
+        inside = [item for item in items if item.address == address or item.address.startswith(f"{address}.")]
+        if not inside:
+            known = ", ".join(dict.fromkeys(item.address or OWN_FORWARD for item in items))
+            raise LayerError(f"layer {address!r} {lacking}: choose one of {known}")
+        chosen += inside
+    return tuple(item for item in items if item in chosen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +120,7 @@ class Attentions:
         Raises:
             LayerError: none is in one of them.
         """
-        chosen = []
-        for address in addresses:
-            inside = [s for s in self.sites if s.address == address or s.address.startswith(f"{address}.")]
-            if not inside:
-                known = ", ".join(dict.fromkeys(site.address for site in self.sites))
-                raise LayerError(f"layer {address!r} does not attend: choose one of {known}")
-            chosen += inside
-        return tuple(site for site in self.sites if site in chosen)
+        return within_layers(self.sites, addresses, "does not attend")
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,8 @@ Value = TypeVar("Value")
 Axes = tuple[Dependence, ...]
 
 _MAX_BYTES = 32 * 2**20
+_ENTRY_BYTES = 1024
+"""About what an entry takes beside its tensors."""
 _MAX_ENTRY_BYTES = 2**20
 """The positions of an entry, which are few unless values of a large map were rearranged."""
 
@@ -57,10 +59,6 @@ class DependenceCache(Generic[Value]):
             value = compute()
             self.put(key, read, value)
         return value
-
-
-_ENTRY_BYTES = 1024
-"""About what an entry takes beside its tensors."""
 
 
 def identity(axes: Axes | None) -> Hashable:

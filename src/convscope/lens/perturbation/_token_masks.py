@@ -80,8 +80,7 @@ def token_rise(
     grid = token_sequence(model, images.tensor).tokens.grid
     cells = math.prod(grid)
     count = min(max(1, round(keep * cells)), cells - 1)
-    of_images, notes = image_scores(model, images, target)
-    del of_images  # they settle the target
+    _, notes = image_scores(model, images, target)  # which also settles the target
     numbers = torch.arange(samples, device="cpu")
     like = torch.zeros((), dtype=torch.float32, device="cpu")
     order = noise.uniform((cells,), seed=seed, copies=numbers, like=like).argsort(1).argsort(1)

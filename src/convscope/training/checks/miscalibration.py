@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from convscope.engine.network.output_meaning import class_confidences
 from convscope.render.line_plot import PlotLine, draw_lines
 from convscope.render.palette import line_colours
 from convscope.render.rendered_picture import Picture
@@ -34,9 +35,11 @@ def miscalibration(network: NetworkEvidence) -> list[Evidenced]:
     rows = [row for row, index in enumerate(network.classes) if index is not None]
     if network.answers is None or len(rows) < FEWEST or not bool(network.own_scores.isfinite().all()):
         return []
-    scores = network.own_scores[rows].double()
+    confidences = class_confidences(network.own_scores[rows], network.model.meaning, 0)
+    if confidences is None:
+        return []
     classes = torch.tensor([network.classes[row] for row in rows], dtype=torch.int64, device="cpu")
-    confidence, right = _confidence(scores), (scores.argmax(1) == classes).double()
+    confidence, right = confidences.amax(1).double(), (confidences.argmax(1) == classes).double()
     error, by_chance = calibration_error(confidence, right), _error_by_chance(confidence)
     if error < max(LEAST_ERROR, by_chance):
         return []
@@ -49,14 +52,11 @@ def miscalibration(network: NetworkEvidence) -> list[Evidenced]:
     return [("", evidence, partial(_draw, confidence, right))]
 
 
-def _confidence(scores: Tensor) -> Tensor:
-    """The probability of the top class; scores that are probabilities already stay as they are."""
-    are_probabilities = bool((scores >= 0).all()) and bool(((scores.sum(1) - 1).abs() < 1e-3).all())
-    return (scores if are_probabilities else scores.softmax(1)).amax(1)
-
-
 def calibration_error(confidence: Tensor, right: Tensor) -> float:
-    """The mean difference of confidence and share of right answers over bins of equal size (Guo et al., 2017)."""
+    """The mean difference of confidence and share of right answers over bins of equally many images.
+
+    Guo et al. (2017) take bins of equal width, of which few images leave most empty.
+    """
     order = confidence.argsort(stable=True)
     gaps = [
         abs(float(confidence[part].mean() - right[part].mean())) * len(part)

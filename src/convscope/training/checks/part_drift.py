@@ -1,7 +1,6 @@
 """Validation images that differ from the training images in what can be measured without a look at what they show."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -38,12 +37,13 @@ def part_drift(folder: FolderEvidence) -> list[tuple[str, Fact]]:
 
 
 def _properties(training: list[ImageFile], validation: list[ImageFile]) -> list[tuple[str, Fact]]:
+    from scipy.stats import ks_2samp
+
     findings = []
-    size = len(training) * len(validation) / (len(training) + len(validation))
     for name, measure in PROPERTIES.items():
         first, second = [measure(image) for image in training], [measure(image) for image in validation]
-        distance = largest_difference(first, second)
-        chance = 2 * math.exp(-2 * size * distance**2) * len(PROPERTIES)
+        test = ks_2samp(first, second)
+        distance, chance = float(test.statistic), float(test.pvalue) * len(PROPERTIES)
         if distance >= DISTANCE and chance < SIGNIFICANCE:
             evidence = Fact(
                 "{property}: median {training} in training, {validation} in validation (distance {distance})",
@@ -52,13 +52,6 @@ def _properties(training: list[ImageFile], validation: list[ImageFile]) -> list[
             )  # fmt: skip
             findings.append((str(name), evidence))
     return findings
-
-
-def largest_difference(first: Sequence[float], second: Sequence[float]) -> float:
-    """The largest difference of two distribution functions (Kolmogorov–Smirnov)."""
-    ordered = np.sort(np.array([*first, *second]))
-    below = [np.searchsorted(np.sort(values), ordered, side="right") / len(values) for values in (first, second)]
-    return float(np.abs(below[0] - below[1]).max())
 
 
 def _classes(training: list[ImageFile], validation: list[ImageFile]) -> list[tuple[str, Fact]]:
