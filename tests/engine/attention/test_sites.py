@@ -232,3 +232,49 @@ def test_a_photo_beside_another_input_is_explained_as_by_itself(lens: Callable[.
     both = lens(cs.Model(RowAndPhoto().eval(), inputs=inputs), {"row": [1.0] * 3, "photo": photo}, explain="photo")
     alone = lens(cs.Model(network(fused), input=cs.ImageInput(size=SIDE)), photo)
     torch.testing.assert_close(both.values, alone.values, rtol=1e-4, atol=1e-6)
+
+
+class NonLocal(nn.Module):
+    """A block of a convolutional network in which every place attends to all others (Wang et al., 2018)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.theta, self.phi, self.g = (nn.Conv2d(channels, channels // 2, 1) for _ in range(3))
+        self.out = nn.Conv2d(channels // 2, channels, 1)
+
+    def weights(self, x: Tensor) -> Tensor:
+        return (self.theta(x).flatten(2).mT @ self.phi(x).flatten(2)).softmax(-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = self.weights(x) @ self.g(x).flatten(2).mT
+        output: Tensor = x + self.out(values.mT.unflatten(2, x.shape[2:]))
+        return output
+
+
+class GlobalContext(nn.Module):
+    """A block that adds one weighted mean over all places (Cao et al., 2019)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.key, self.transform = nn.Conv2d(channels, 1, 1), nn.Conv2d(channels, channels, 1)
+
+    def weights(self, x: Tensor) -> Tensor:
+        return self.key(x).flatten(2).softmax(-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = x + self.transform((x.flatten(2) @ self.weights(x).mT)[..., None])
+        return output
+
+
+@pytest.mark.parametrize("block", [NonLocal, GlobalContext])
+def test_blocks_that_weigh_places_are_attention_and_no_gates(block: Callable[[int], Any]) -> None:
+    weighing = seeded(block, 8)
+    stem = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())
+    net = nn.Sequential(stem, weighing, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)).eval()
+    picture = torch.randn(1, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = weighing.weights(stem(picture))[0].mean(0)
+    value: Any = cs.attention(net, picture)
+    torch.testing.assert_close(value.maps["1"][0].flatten(), expected)
+    with pytest.raises(CapabilityError, match="gates"):
+        cs.gates(net, picture)
