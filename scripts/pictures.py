@@ -20,6 +20,9 @@ from convscope.render import raster
 from convscope.render.canvas import GAP, MARGIN, SMALL, Canvas
 from convscope.render.scale import map_values, scale_of
 from convscope.spec import LensSpec
+from convscope.training.film import training_film
+from convscope.training.views.confusion_matrix import confusion_matrix
+from convscope.training.views.worst_mistakes import worst_mistakes
 from convscope.values import Attribution
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +63,7 @@ def main() -> None:
     cs.compare(model, SCENES, maps).save(PICTURES / "all.png")
     cs.grad_cam(model, SCENES[0]).save(PICTURES / "grad-cam.png")
     _save_shortcut()
+    _save_training()
     cs.integrated_gradients(model, SCENES[0]).save(PICTURES / "integrated-gradients.png")
     cs.integrated_gradients(model, SCENES[0], target="star - triangle").save(PICTURES / "difference.png")
     cs.compare(model, SCENES[0], "lrp", targets=["star", "triangle", "star - triangle"]).save(PICTURES / "targets.png")
@@ -90,6 +94,22 @@ def _save_shortcut() -> None:
     (finding,) = cs.diagnose(model, images, checks=["shortcut"]).findings
     assert finding.picture is not None
     finding.picture().save(PICTURES / "shortcut.png")
+
+
+def _save_training() -> None:
+    """The film of a small training, and its confusion matrix above its worst mistakes."""
+    with tempfile.TemporaryDirectory() as folder:
+        cs.train("digits", Path(folder) / "digits", epochs=6)
+        log = cs.open_log(folder)
+        training_film(log, PICTURES / "training-film.gif")
+        views = [picture for view in (confusion_matrix, worst_mistakes) for picture in view.draw(log)]
+    pixels = [Image.fromarray(picture.pixels).convert("RGB") for picture in views]
+    sheet = Image.new("RGB", (max(p.width for p in pixels), sum(p.height for p in pixels)), "white")
+    top = 0
+    for part in pixels:
+        sheet.paste(part, (0, top))
+        top += part.height
+    sheet.save(PICTURES / "training-mistakes.png")
 
 
 def inside(model: cs.Model) -> dict[str, cs.Value]:
