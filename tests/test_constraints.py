@@ -1,7 +1,10 @@
 """constraints.txt pins every package that pyproject.toml names, within its range, to a release that anybody can get."""
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -34,3 +37,35 @@ def test_only_releases_are_pinned() -> None:
 def test_what_is_no_release_is_not_pinned() -> None:
     frozen = "# Editable install\n-e /home/me/convscope\nconvscope @ file:///home/me\ntorch==2.13.0+cpu\nNumPy==2.4.6\n"
     assert pinned(frozen) == ["NumPy==2.4.6", "torch==2.13.0"]
+
+
+PACKAGE = ROOT / "src/convscope"
+OF_EXTRAS = ("web", "training", "loaders/onnx", "loaders/keras", "loaders/transformers")
+"""Folders that are imported once their extra is asked for."""
+ALWAYS = sorted(
+    path for path in PACKAGE.rglob("*.py") if not path.relative_to(PACKAGE).as_posix().startswith(tuple(OF_EXTRAS))
+)
+
+
+def imported_packages(path: Path) -> set[str]:
+    """What a file imports as soon as it is imported itself, by the first part of the name."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names.add(node.module or "")
+    return {name.partition(".")[0] for name in names}
+
+
+def test_what_is_always_imported_is_a_dependency_and_of_no_extra() -> None:
+    """Development environments have all extras, so that no other test would notice what a plain install lacks."""
+    required = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    distributions = packages_distributions()
+    missing = {
+        f"{path.relative_to(PACKAGE)}: {name}"
+        for path in ALWAYS
+        for name in imported_packages(path) - {"convscope", "convscope_start", *sys.stdlib_module_names}
+        if not required & {canonicalize_name(distribution) for distribution in distributions[name]}
+    }
+    assert missing == set()
