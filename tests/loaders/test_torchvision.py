@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 import convscope as cs
 from convscope.loaders.torchvision_operators import import_torchvision
 from convscope.values import Detections, Segmentation
+from tests.marks import all_but
 
 import_torchvision()
 
@@ -67,7 +68,7 @@ def test_weights_of_another_number_of_classes_are_loaded(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "name",
     [
-        "ssdlite320_mobilenet_v3_large",
+        pytest.param("ssdlite320_mobilenet_v3_large", marks=pytest.mark.by_hand),
         "fasterrcnn_mobilenet_v3_large_320_fpn",
         pytest.param("retinanet_resnet50_fpn", marks=pytest.mark.by_hand),
         pytest.param("fcos_resnet50_fpn", marks=pytest.mark.by_hand),
@@ -93,7 +94,7 @@ def test_a_box_is_explained_at_the_backbone(name: str, torchvision: ModuleType, 
         assert value.save(tmp_path / "boxes.png").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("name", ["fcn_resnet50", "deeplabv3_mobilenet_v3_large"])
+@pytest.mark.parametrize("name", all_but(("fcn_resnet50",), ("fcn_resnet50", "deeplabv3_mobilenet_v3_large")))
 def test_a_class_is_explained_over_its_region(name: str) -> None:
     torch.manual_seed(0)
     model, image = cs.load(f"torchvision:{name}?weights=none", size=64), torch.rand(1, 3, 64, 64)

@@ -281,9 +281,7 @@ def measured(unit: str) -> tuple[float, float]:
     return reached, cs.top_inputs(model, "sample:shapes/0-99", unit=unit, k=1)[unit][0].value
 
 
-@pytest.mark.parametrize(
-    ("unit", "sentence", "lang"), [("layer1[1]", MORE, "en"), ("layer1[0]", LESS, "zh")]
-)
+@pytest.mark.parametrize(("unit", "sentence", "lang"), [("layer1[1]", MORE, "en"), ("layer1[0]", LESS, "zh")])
 def test_drawing_is_compared_with_the_strongest_image(visit: Any, unit: str, sentence: str, lang: str) -> None:
     reached, best = measured(unit)
     assert (reached > best) == (sentence == MORE), "the unit stands for one of the outcomes"

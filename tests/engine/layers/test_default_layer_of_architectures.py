@@ -114,14 +114,11 @@ def test_the_default_layer_is_the_last_with_positions_on_every_path(name: str, t
             assert layout_of(model, layer, x).grid == grid
 
 
-@pytest.mark.parametrize(("sides", "grid"), [((64, 64), (4, 2, 2)), ((96, 64), (4, 3, 2))])
-def test_a_video_transformer_has_axes_of_time_height_and_width(
-    sides: Sides, grid: tuple[int, int, int], torchvision: ModuleType
-) -> None:
+def test_a_video_transformer_has_axes_of_time_height_and_width(torchvision: ModuleType) -> None:
     torch.manual_seed(0)
     model = cs.Model(torchvision.models.video.swin3d_t(weights=None).eval())
-    x = torch.randn(1, 3, 8, *sides, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(1, 3, 8, 96, 64, generator=torch.Generator().manual_seed(0))
     with model.preserve_state():
         assert default_layer(model, x) == "norm"
         layout = layout_of(model, "norm", x)
-        assert (layout.notation, layout.grid) == ("N D H W C", grid)
+        assert (layout.notation, layout.grid) == ("N D H W C", (4, 3, 2))

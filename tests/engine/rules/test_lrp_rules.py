@@ -91,6 +91,7 @@ def test_vision_transformers_keep_all_relevance(library: str, torchvision: Modul
     assert torch.isfinite(cs.attn_lrp(model, images(side)).values).all()
 
 
+@pytest.mark.by_hand
 def test_vit_b_16_keeps_all_relevance(torchvision: ModuleType) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

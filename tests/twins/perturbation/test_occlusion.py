@@ -12,6 +12,7 @@ from torch import Tensor
 import convscope as cs
 from convscope.errors import InputError, ParameterError
 from tests.conftest import picture_model
+from tests.marks import all_but
 from tests.nets import PlainNet, ResidualNet, seeded
 from tests.twins.binding import twin_of
 from tests.twins.modular_network import modular_subject
@@ -45,7 +46,7 @@ def _starts(length: int, patch: int, stride: int) -> list[int]:
     return regular if regular[-1] + patch == length else [*regular, length - patch]
 
 
-@pytest.mark.parametrize("subject", [*SMALL, *PATCHES], indirect=True)
+@pytest.mark.parametrize("subject", all_but(("shapes", "resnet18"), (*SMALL, *PATCHES)), indirect=True)
 def test_occlusion_is_its_formula(subject: Subject, request: pytest.FixtureRequest) -> None:
     patch, stride = PATCHES.get(request.node.callspec.params["subject"], (4, 3))
     for attribution, slow in zip(subject.explained("occlusion", patch=patch, stride=stride), subject.slow, strict=True):
@@ -89,7 +90,7 @@ def _whole_filling(subject: Subject, row: int, options: dict[str, Any]) -> Tenso
     return network_inputs[-1]
 
 
-@pytest.mark.parametrize("subject", [*SMALL, "digits"], indirect=True)
+@pytest.mark.parametrize("subject", all_but(("digits",), (*SMALL, "digits")), indirect=True)
 def test_occlusion_is_that_of_captum_where_the_grid_ends_at_the_border(subject: Subject, peers: ModuleType) -> None:
     """Both average the drops over the patches that cover a pixel."""
     window = (subject.images.shape[1], *[2] * (subject.images.ndim - 2))
