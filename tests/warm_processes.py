@@ -24,18 +24,18 @@ class Ended:
     output: str
 
 
-def run_command(words: list[str], folder: Path) -> Ended:
+def run_command(words: list[str], folder: Path, sent: bytes = b"") -> Ended:
     """Run the command ``convscope`` with these arguments, in that folder."""
     start = f"import sys, convscope_start; sys.argv = {['convscope', *words]!r}; convscope_start.main()"
-    return run_code(start, folder)
+    return run_code(start, folder, sent)
 
 
-def run_code(code: str, folder: Path) -> Ended:
-    """Run Python code as ``python -W ignore -c CODE`` does, in that folder."""
+def run_code(code: str, folder: Path, sent: bytes = b"") -> Ended:
+    """Run Python code as ``python -W ignore -c CODE`` does, in that folder, with ``sent`` on a pipe as its input."""
     output = folder / f"output-{os.urandom(4).hex()}.txt"
     with contextlib.chdir(ROOT):  # Python 3.11 looks there for what the server preloads, and says nothing if it is not
         forkserver.ensure_running()
-    process = CONTEXT.Process(target=_in_the_process, args=(code, folder, output))
+    process = CONTEXT.Process(target=_in_the_process, args=(code, folder, output, sent))
     process.start()
     process.join()
     status = process.exitcode
@@ -46,12 +46,17 @@ def run_code(code: str, folder: Path) -> Ended:
     return Ended(status, text)
 
 
-def _in_the_process(code: str, folder: Path, output: Path) -> None:
+def _in_the_process(code: str, folder: Path, output: Path, sent: bytes) -> None:
     """What the process does: everything that it writes goes to the file."""
     assert PRELOADED in sys.modules, "the process was not forked from one that has imported everything"
     with output.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    receiving, sending = os.pipe()
+    os.write(sending, sent)  # a pipe holds 64 KiB before someone reads
+    os.close(sending)
+    os.dup2(receiving, 0)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - multiprocessing put an empty one there
     os.chdir(folder)
     warnings.simplefilter("ignore")
     sys.path[:0] = [""]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from convscope.cli.image_arguments import parse_images
 from convscope.errors import InputError
-from tests.warm_processes import run_code
+from tests.warm_processes import run_code, run_command
 
 SHAPES = ("--model", "bundled:shapes")
 
@@ -152,10 +152,11 @@ def test_names_of_results_contain_target_unit_and_layer(run, tmp_path: Path) -> 
     ]
 
 
-def test_an_image_is_read_from_standard_input(run, process, tmp_path: Path) -> None:
+@pytest.mark.process
+def test_an_image_is_read_from_standard_input(run, tmp_path: Path) -> None:
     sent = picture(tmp_path / "cat.png")
-    piped = process("saliency", "-", *SHAPES, "--out", "piped.npz", input=sent)
-    assert piped.returncode == 0, piped.stderr
+    piped = run_command(["saliency", "-", *SHAPES, "--out", "piped.npz"], tmp_path, sent)
+    assert piped.status == 0, piped.output
     assert run("saliency", "cat.png", *SHAPES, "--out", "file.npz").returncode == 0
     with np.load(tmp_path / "piped.npz") as from_pipe, np.load(tmp_path / "file.npz") as from_file:
         assert np.array_equal(from_pipe["values"], from_file["values"])
@@ -165,13 +166,14 @@ def test_an_image_is_read_from_standard_input(run, process, tmp_path: Path) -> N
     assert run("top-inputs", "-", "cat.png", *SHAPES, "--unit", "layer3[1]", input=sent).returncode == 0
 
 
-def test_an_image_is_read_from_a_named_pipe(process, tmp_path: Path) -> None:
+@pytest.mark.process
+def test_an_image_is_read_from_a_named_pipe(tmp_path: Path) -> None:
     sent = picture(tmp_path / "cat.png")
     os.mkfifo(tmp_path / "pipe.png")
     writer = threading.Thread(target=(tmp_path / "pipe.png").write_bytes, args=(sent,), daemon=True)
     writer.start()
-    done = process("saliency", "pipe.png", *SHAPES, "--out", "a.json")
-    assert done.returncode == 0, done.stderr
+    done = run_command(["saliency", "pipe.png", *SHAPES, "--out", "a.json"], tmp_path)
+    assert done.status == 0, done.output
     writer.join()
 
 
