@@ -48,7 +48,10 @@ SMALL = "torchvision:shufflenet_v2_x0_5"
             UnknownName,
             r"^resnet18 has no weights 'IMAGENET1K_V2'; did you mean 'IMAGENET1K_V1'\? \(it has .* and none\)",
         ),
-        ("torchvision:resnet18?weights", UnknownName, r"^resnet18 has no weights ''"),
+        ("torchvision:resnet18?weights", LoadError, r"^\?weights has no value: write it as \?weights=VALUE"),
+        ("bundled:digits?output=", LoadError, r"^\?output has no value"),
+        ("bundled:digits?size=8&size=9", LoadError, r"^\?size= stands twice in the address, as 8 and 9: choose one"),
+        ("bundled:digits?layout=conv9:N,C", LoadError, r"names no layer of the network: 'conv9'"),
         ("torchvision:resnet18?wights=none", LoadError, r"has the option 'wights'; did you mean 'weights'"),
         ("timm:convnext_atoo", UnknownName, r"^timm has no network 'convnext_atoo'; did you mean 'convnext_atto'\?"),
         (

@@ -3,9 +3,21 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 import convscope as cs
 from convscope.errors import LoadError
+from convscope.loaders.address import apply_settings
+from convscope.loaders.preprocessing import ASSUMED_PIXELS, assumed_size
+
+
+def test_a_described_input_ends_what_is_assumed_about_images() -> None:
+    model = cs.Model(torch.nn.Flatten(), input=cs.ImageInput(size=8), assumed_from="networks for images")
+    model.caveats = (ASSUMED_PIXELS, assumed_size(8, 8), "another")
+    apply_settings(model, {"input": "signal", "shape": "1,64"}, {})
+    assert isinstance(model.input, cs.SignalInput)
+    assert model.caveats == ("another",)
+    assert model.assumed_from == ""
 
 
 def test_an_address_says_what_kind_of_input_a_network_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

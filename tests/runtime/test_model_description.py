@@ -1,9 +1,13 @@
 """Descriptions of opened models."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
 import convscope as cs
+from convscope.errors import OutputError
 from convscope.runtime.model_description import describe_model
 
 
@@ -20,6 +24,21 @@ def test_description_of_a_function() -> None:
     described = describe_model(cs.Model(lambda batch: np.ones((len(batch), 2)), input=cs.ImageInput(size=8)))
     assert described["available"] == ["scores"]
     assert "function" in described["limited"]
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [("output=7", "has no part 7; it is a Tensor"), ("task=detection", "no output for task='detection'")],
+)
+def test_an_output_that_is_not_what_the_address_says_is_an_error(option: str, sentence: str) -> None:
+    with pytest.raises(OutputError, match=sentence):
+        describe_model(cs.load(f"bundled:digits?{option}"))
+
+
+def test_labels_of_another_number_than_the_outputs_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    with pytest.raises(OutputError, match="has 2 names for the 10 outputs"):
+        describe_model(cs.load("bundled:digits", labels=tmp_path / "labels.txt"))
 
 
 def test_tasks_follow_the_shape_and_the_meaning_of_the_output() -> None:

@@ -41,10 +41,10 @@ def parse_address(address: str) -> Address:
 
     Raises:
         UnknownName: there is no such scheme.
-        LoadError: the file does not exist or has no known format.
+        LoadError: the file does not exist or has no known format; or an option has no value, or two.
     """
     base, _, query = address.partition("?")
-    options = dict(part.partition("=")[::2] for part in query.split("&") if part)
+    options = _parse_options(query)
     path, _, _ = base.rpartition(":")
     if path.endswith(".py"):
         return Address(LOADERS["py"], base, options)
@@ -66,6 +66,22 @@ def parse_address(address: str) -> Address:
     raise UnknownName(
         f"cannot open {address!r}: no kind of model {scheme!r}{did_you_mean(scheme, LOADERS)} (try {known})"
     )
+
+
+def _parse_options(query: str) -> dict[str, str]:
+    """Split ``key=value&key=value``.
+
+    Raises:
+        LoadError: an option has no value, or two.
+    """
+    options: dict[str, str] = {}
+    for name, _, value in (part.partition("=") for part in query.split("&") if part):
+        if not value:
+            raise LoadError(f"?{name} has no value: write it as ?{name}=VALUE, or leave it out")
+        if name in options:
+            raise LoadError(f"?{name}= stands twice in the address, as {options[name]} and {value}: choose one")
+        options[name] = value
+    return options
 
 
 def open_address(address: str, weights: str | Path | None, arguments: dict[str, Any], *, trust: bool) -> "Model":
@@ -142,9 +158,9 @@ def apply_settings(model: "Model", options: Mapping[str, str], settings: Mapping
     if units := settings.get("units"):
         model.units = tuple(units.split(",")) if isinstance(units, str) else tuple(units)
     if output := options.get("output"):
-        model.output = int(output) if output.isdecimal() else output
+        model.output = int(output) if output.removeprefix("-").isdecimal() else output
     if "layout" in options:
-        model.layouts |= _parse_layouts(options["layout"])
+        model.layouts |= _parse_layouts(options["layout"], model.layers())
     if not measured:
         _set_sampling(model, options)
     query = {name: options[name] for name in ("output", "layout", *SAMPLING_OPTIONS) if options.get(name)} | measured
@@ -176,9 +192,11 @@ def _set_sampling(model: "Model", options: Mapping[str, str]) -> None:
     model.input = replace(model.input, spacing=spacing, rate=rate)
 
 
-def _parse_layouts(text: str) -> dict[str, str]:
+def _parse_layouts(text: str, layers: list[str]) -> dict[str, str]:
     """Parse ``encoder:N,T,C;head:N,C`` into address → layout."""
     pairs = [part.partition(":") for part in text.split(";") if part]
     if not pairs or any(not (layer and colon and layout) for layer, colon, layout in pairs):
         raise LoadError(f"?layout={text} is not of the form LAYER:N,T,C; several are separated by ;")
+    if unknown := next((layer for layer, _, _ in pairs if layer not in layers), None):
+        raise LoadError(f"?layout={text} names no layer of the network: {unknown!r}{did_you_mean(unknown, layers)}")
     return {layer: layout.replace(",", " ") for layer, _, layout in pairs}

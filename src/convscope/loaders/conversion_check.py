@@ -22,7 +22,7 @@ LayerOutputs = Callable[[], Iterable[tuple[str, np.ndarray]]]
 
 def check_conversion(
     model: Model,
-    inputs: Tensor,
+    inputs: Tensor | tuple[Tensor, ...],
     expected: np.ndarray,
     *,
     engine: str,
@@ -34,7 +34,7 @@ def check_conversion(
 
     Args:
         model: the converted network; ``model.conversion`` is set.
-        inputs: prepared inputs (N, C, …).
+        inputs: prepared inputs (N, C, …); as a tuple, what the module itself takes, and ``actual`` is needed.
         expected: what the original gives for them, as the converted network returns it (its selected output).
         engine: the engine that ran the original, with its version, such as ``ONNX Runtime 1.23``.
         layers: outputs of the original's layers; called only if the outputs differ.
@@ -45,6 +45,7 @@ def check_conversion(
         LoadError: they differ by more than the limit; the message names the first layer that differs.
     """
     if actual is None:
+        assert isinstance(inputs, Tensor), "several inputs are run by the caller"
         with model.preserve_state(), torch.no_grad():
             actual = model.run(inputs.detach().clone())  # in one memory format: no trial of others
     difference = relative_difference(actual.float().cpu().numpy(), expected)
@@ -67,7 +68,7 @@ def relative_difference(actual: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(actual - expected).max(initial=0)) / (largest or 1.0)
 
 
-def _first_difference(model: Model, inputs: Tensor, layers: LayerOutputs, limit: float) -> str:
+def _first_difference(model: Model, inputs: Tensor | tuple[Tensor, ...], layers: LayerOutputs, limit: float) -> str:
     """The words that name the first layer whose output differs."""
     expected = dict(layers())
     own = set(model.layers())
@@ -79,7 +80,9 @@ def _first_difference(model: Model, inputs: Tensor, layers: LayerOutputs, limit:
     return ", though every layer that could be compared agrees"
 
 
-def _outputs_of_layers(model: Model, addresses: list[str], inputs: Tensor) -> dict[str, np.ndarray]:
+def _outputs_of_layers(
+    model: Model, addresses: list[str], inputs: Tensor | tuple[Tensor, ...]
+) -> dict[str, np.ndarray]:
     """The outputs of layers in one forward pass, in the order of execution; those that are no tensors are left out."""
     outputs: dict[str, np.ndarray] = {}
 
@@ -94,5 +97,8 @@ def _outputs_of_layers(model: Model, addresses: list[str], inputs: Tensor) -> di
     with ExitStack() as hooks, model.preserve_state(), torch.no_grad():
         for address in addresses:
             hooks.callback(on_forward(model.module, address, keep(address)).remove)
-        model.run_module(model.input_copy(inputs))
+        if isinstance(inputs, tuple):
+            model.module(*(part.clone() for part in inputs))
+        else:
+            model.run_module(model.input_copy(inputs))
     return outputs

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope.errors import InputError, LoadError, did_you_mean
+from convscope.loaders.preprocessing import is_assumption
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -53,6 +54,8 @@ def configure_measured_input(model: "Model", options: Mapping[str, str]) -> dict
         model.input = kinds[kind](**settings)
     except InputError as error:
         raise LoadError(f"?input={kind}: {error}") from error
+    model.assumed_from = ""
+    model.caveats = tuple(caveat for caveat in model.caveats if not is_assumption(caveat))
     return {"input": kind, **chosen}
 
 

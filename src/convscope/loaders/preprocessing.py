@@ -28,6 +28,11 @@ def assumed_size(height: int, width: int) -> Fact:
     )
 
 
+def is_assumption(caveat: str) -> bool:
+    """Whether a caveat says what is assumed about images, which ends when the input is described."""
+    return getattr(caveat, "template", "") in (ASSUMED_PIXELS.template, assumed_size(0, 0).template)
+
+
 _MAX_NORMALIZED = 10
 """Means and standard deviations above this value are taken to be of pixels in 0 … 255 instead of 0 … 1."""
 

@@ -18,7 +18,9 @@ from convscope.engine.network.binding import (
 )
 from convscope.engine.network.cache import CacheEntry, NetworkCache
 from convscope.engine.network.model import Model
+from convscope.engine.network.scores_only import scores_only_part
 from convscope.engine.network.token_embedding import EmbeddingCall, check_embedding, embedding_calls
+from convscope.errors import InputError
 
 ONLY = "input"
 """The name of the only input of a network of tokens."""
@@ -67,6 +69,11 @@ class BoundSample:
             images, model = self.inputs[name], self.model
             spec = images.spec
             assert isinstance(spec, TokenInput), "only tokens are embedded"
+            if scores_only_part(model.module) is not None:
+                raise InputError(
+                    f"tokens are explained at their embedding, and only the scores of {model.name} are known: explain "
+                    "another input"
+                )
             call = self._embedding_calls().get(name)
             at, vectors = check_embedding(call, self._own[name], model.name, spec.embedding)
             baseline = _baseline(model, at.address, spec, vectors)

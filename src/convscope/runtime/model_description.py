@@ -11,7 +11,7 @@ from convscope.engine.inputs.table_input import TableInput
 from convscope.engine.inputs.token_input import TokenInput
 from convscope.engine.network.model import Model
 from convscope.engine.network.scores_only import scores_only_part
-from convscope.errors import ConvScopeError
+from convscope.errors import ConvScopeError, OutputError
 from convscope.runtime.several_inputs import example_output
 
 _NAMED_KINDS = (TableInput, TokenInput)
@@ -21,7 +21,11 @@ FIRST_LABELS = 5
 
 
 def describe_model(model: Model) -> dict[str, Any]:
-    """A model in plain data; the network runs once on random numbers, if the size of its input is known."""
+    """A model in plain data; the network runs once on random numbers, if the size of its input is known.
+
+    Raises:
+        OutputError: the output is not what the address says: it has no such part, task or number of labels.
+    """
     spec = model.input
     fields = {name: value for name, value in model.description()["input"].items() if name != "kind"}
     if isinstance(spec, NamedInputs):
@@ -71,7 +75,14 @@ def _output_shape(model: Model) -> tuple[tuple[int, ...] | None, str]:
             output = model.run(model.example()) if model.binding is None else example_output(model)
             return tuple(output.shape[1:]), ""
     except ConvScopeError as error:
+        if isinstance(error, OutputError) and _describes_output(model):
+            raise
         return None, str(error)
+
+
+def _describes_output(model: Model) -> bool:
+    """Whether the address says what the output is, by ``?output=``, ``?task=`` or ``?labels=``."""
+    return isinstance(model.output, (str, int)) or bool(model.labels_from) or "task=" in (model.source or "")
 
 
 def _task(model: Model, output: tuple[int, ...] | None) -> str:

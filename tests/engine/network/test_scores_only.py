@@ -26,6 +26,18 @@ def test_function_receives_float32_arrays_and_its_scores_are_those_of_the_networ
     assert torch.equal(batch, before)
 
 
+def test_a_function_of_several_arrays_is_a_network_of_several_inputs() -> None:
+    def scores(photo: np.ndarray, table: np.ndarray) -> np.ndarray:
+        return photo.mean((2, 3)) * table
+
+    model = cs.Model(scores, inputs={"photo": cs.ImageInput(size=4), "table": cs.TableInput(features=3)})
+    photo = torch.ones(1, 3, 4, 4)
+    photo[:, 1, :2] = 3
+    value = cs.occlusion(model, {"photo": photo, "table": [1, 5, 0]}, target=1, explain="photo", patch=2, stride=2)
+    assert value.score == 10
+    torch.testing.assert_close(value.values, torch.tensor([[3.75] * 4] * 2 + [[1.25] * 4] * 2))
+
+
 def test_model_has_the_name_and_the_source_of_the_function() -> None:
     model = cs.Model(channel_means, input=cs.ImageInput(size=8))
     assert (model.name, model.source) == ("channel_means", f"python:{__name__}.channel_means")

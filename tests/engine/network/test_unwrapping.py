@@ -222,3 +222,28 @@ def test_a_network_of_distributed_tensors_is_refused() -> None:
     net[0].weight.placements = ("Shard(0)",)  # as a DTensor has them
     with pytest.raises(InputError, match=r"parameter '0.weight' of Sequential is spread over several processes"):
         cs.Model(net)
+
+
+@pytest.fixture
+def one_process(tmp_path: Path) -> Iterator[None]:
+    """A group of one process, which communicates with itself through a file."""
+    distributed = torch.distributed
+    if not distributed.is_available() or not distributed.is_gloo_available():
+        pytest.skip("this torch has no gloo")
+    store = distributed.FileStore(str(tmp_path / "store"), 1)
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+def test_a_network_that_fully_shard_spreads_is_refused(one_process: None) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Linear(2, 2))
+    mesh = init_device_mesh("cpu", (1,))
+    fully_shard(net[1], mesh=mesh)
+    fully_shard(net, mesh=mesh)
+    sentence = r"parameter '0.weight' of .* is spread over several processes \(a DTensor\): load its full state dict"
+    with pytest.raises(InputError, match=sentence):
+        cs.Model(net)

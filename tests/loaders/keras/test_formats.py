@@ -12,7 +12,8 @@ import torch
 
 import convscope as cs
 from convscope.engine.inputs.named_inputs import NamedInputs
-from convscope.errors import LoadError
+from convscope.engine.network.scores_only import ScoresOnly
+from convscope.errors import ConvScopeError, LoadError
 from convscope.loaders.keras import engine, formats, network
 from convscope.loaders.keras.engine import KerasFunction
 from convscope.loaders.keras.layout import Layout
@@ -149,25 +150,60 @@ def test_words_beside_numbers(keras, tmp_path: Path):
     words, table = keras.Input((5,), name="words"), keras.Input((2,), name="table")
     meaning = layers.GlobalAveragePooling1D()(layers.Embedding(7, 3, name="embedding")(words))
     both = layers.Concatenate()([meaning, table])
-    with_own_weights(keras.Model([words, table], layers.Dense(2)(both))).save(tmp_path / "words.keras")
+    original = with_own_weights(keras.Model([words, table], layers.Dense(2)(both)))
+    original.save(tmp_path / "words.keras")
     model = cs.load(tmp_path / "words.keras")
     assert isinstance(model.input, NamedInputs)
     assert model.input.specs["words"] == cs.TokenInput(vocabulary=7, length=5)
     assert model.conversion.difference < TOLERANCE
     joint = cs.gradient_x_input(model, {"words": [1, 6, 2, 0, 3], "table": [1.0, -2.0]}, target=0)
-    assert list(joint.parts) == ["table"]
-    assert joint.notes["not explained"].startswith("words (the embedding 'embedding' gives (1, 3, 5)")
+    assert list(joint.parts) == ["words", "table"]
+    vectors, kernel, _ = (torch.from_numpy(np.asarray(engine.as_array(w.value))) for w in original.weights)
+    expected = (vectors[[1, 6, 2, 0, 3]] / 5 * kernel[:3, 0]).sum(1)
+    torch.testing.assert_close(joint["words"].values, expected)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_words_alone_are_explained_at_their_embedding(keras, tmp_path: Path, nested: bool):
+    layers = keras.layers
+    stack = [layers.Embedding(9, 3, mask_zero=True, name="embedding"), layers.LSTM(4, name="lstm"), layers.Dense(2)]
+    body = keras.Sequential([keras.Input((6,)), *stack], name="body")
+    original = with_own_weights(keras.Sequential([keras.Input((6,)), body]) if nested else body)
+    original.save(tmp_path / "words.keras")
+    for model in (cs.load(tmp_path / "words.keras"), cs.Model(original)):
+        assert model.input == cs.TokenInput(vocabulary=9, length=6, padding=0)
+        assert model.conversion.difference < TOLERANCE
+        value = cs.integrated_gradients(model, [4, 8, 1], target=1, steps=32)
+        expected = engine.as_array(original(np.array([[4, 8, 1, 0, 0, 0]]), training=False))[0]
+        assert value.score == pytest.approx(float(expected[1]), rel=1e-4)
+        assert value.values.shape == (6,)
+        assert value.values[:3].all()
+        assert not value.values[3:].any(), "steps that are masked contribute nothing"
+
+
+def test_a_vocabulary_that_does_not_fit_the_weights_names_the_layer(keras, tmp_path: Path):
+    stack = [keras.layers.Embedding(9, 3, name="embedding"), keras.layers.GlobalAveragePooling1D()]
+    keras.Sequential([keras.Input((6,)), *stack]).save(tmp_path / "words.keras")
+    _rewrite(tmp_path / "words.keras", b'"input_dim": 9', b'"input_dim": 99')
+    with pytest.raises(LoadError, match=r"layer 'embedding' has input_dim=99, and its weights are 9 vectors"):
+        cs.load(tmp_path / "words.keras")
+
+
+def _rewrite(path: Path, old: bytes, new: bytes) -> None:
+    """Replace a text in the configuration of a file."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    assert old in members["config.json"]
+    members["config.json"] = members["config.json"].replace(old, new)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
 
 
 def test_several_inputs_that_do_not_fit_their_weights_name_the_layer(keras, tmp_path: Path):
     path = tmp_path / "two.keras"
     photo_and_table(keras).save(path)
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    members["config.json"] = members["config.json"].replace(b'"units": 6', b'"units": 5')
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
+    _rewrite(path, b'"units": 6', b'"units": 5')
     with pytest.raises(LoadError, match="known"):
         cs.load(path)
 
@@ -248,6 +284,60 @@ def test_the_first_layer_that_differs_is_named(small, tmp_path: Path, monkeypatc
     monkeypatch.setattr("convscope.loaders.keras.assembly.translate_network", wrong)
     with pytest.raises(LoadError, match=r"converted wrongly: .* Keras 3.* first at layer 'shared'"):
         cs.load(tmp_path / "net.keras")
+
+
+def test_the_first_layer_that_differs_is_named_of_several_inputs(
+    keras, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    translate = network.translate_network
+
+    def wrong(*args, **kwargs):
+        module, remarks = translate(*args, **kwargs)
+        module.get_submodule("known.dense").bias.data += 0.5
+        return module, remarks
+
+    original = photo_and_table(keras)
+    original.save(tmp_path / "two.keras")
+    for opener in ("assembly", "live"):
+        monkeypatch.setattr(f"convscope.loaders.keras.{opener}.translate_network", wrong)
+    for opened in (tmp_path / "two.keras", original):
+        with pytest.raises(LoadError, match=r"converted wrongly: .* Keras 3.* first at layer 'known'"):
+            cs.load(opened) if isinstance(opened, Path) else cs.Model(opened)
+
+
+@pytest.mark.parametrize("other", ["table", "words"])
+def test_several_inputs_with_a_layer_without_translation_open_with_their_scores(keras, tmp_path: Path, other: str):
+    layers = keras.layers
+    photo, second = keras.Input((16, 16, 3), name="photo"), keras.Input((4,), name=other)
+    equal = layers.ContrastLimitedAdaptiveHistogramEqualization(value_range=(0, 1), name="equal")(photo)
+    known = second if other == "table" else layers.GlobalAveragePooling1D()(layers.Embedding(9, 3)(second))
+    features = layers.Concatenate()([layers.GlobalAveragePooling2D()(equal), known])
+    original = with_own_weights(keras.Model([photo, second], layers.Dense(2)(features)))
+    original.save(tmp_path / "two.keras")
+    sample = {"photo": np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8), other: [1, 2, 3, 4]}
+    arrays = [sample["photo"][None].astype(np.float32) / 255, np.array([sample[other]], np.float32)]
+    expected = engine.as_array(original(arrays, training=False))[0]
+    for model in (cs.load(tmp_path / "two.keras"), cs.Model(original)):
+        assert isinstance(model.module, ScoresOnly)
+        assert "layer 'equal'" in model.module.reason
+        joint = cs.occlusion(model, sample, target=1, patch=2, stride=2)
+        assert joint.score == pytest.approx(float(expected[1]), rel=1e-4)
+        assert joint["photo"].values.any()
+        if other == "words":
+            assert joint.notes["not explained"].startswith("words (tokens are explained at their embedding, and only")
+        with pytest.raises(ConvScopeError, match=r"needs the gradients of .*'equal'"):
+            cs.saliency(model, sample)
+
+
+def test_several_inputs_of_tokens_alone_with_a_layer_without_translation_are_refused(keras):
+    class Custom(keras.layers.Layer):  # type: ignore[name-defined]
+        def call(self, x):
+            return keras.ops.sum(x, 1)
+
+    words = [keras.Input((4,), name=name) for name in ("left", "right")]
+    vectors = keras.layers.Concatenate()([keras.layers.Embedding(9, 3)(given) for given in words])
+    with pytest.raises(LoadError, match=r"layer 'own' \(Custom\) .*; its inputs are tokens, which are explained at"):
+        cs.Model(keras.Model(words, Custom(name="own")(vectors)))
 
 
 def test_the_meaning_of_keras_2_is_kept(keras, tmp_path: Path):

@@ -1,6 +1,8 @@
 """Damaged HDF5 files that would never end are noticed in a process of their own."""
 
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,17 @@ def test_modules_in_the_working_folder_are_not_imported(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     assert hdf5_probe.ends_well(path)
     assert not (tmp_path / "imported").exists()
+
+
+def test_bytes_reach_the_probe_without_a_file_on_disk(tmp_path: Path) -> None:
+    """The fuzzer found a temporary file: Python's open reports what it opens, a file in memory opens nothing."""
+    content = small_file(tmp_path / "net.h5").read_bytes()
+    opened: list[str] = []
+    listening = [True]
+    sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" and listening else None)
+    try:
+        assert hdf5_probe.ends_well(content)
+    finally:
+        listening.clear()
+    folder = str(Path(tempfile.gettempdir()).resolve())
+    assert not [name for name in opened if name.startswith(folder)]

@@ -167,11 +167,12 @@ def test_a_subclassed_model_opens_with_its_scores(keras):
     assert model.run(torch.rand(2, 3, 8, 8)).shape == (2, 3)
 
 
-def test_several_inputs_with_a_layer_without_translation_are_refused(keras):
+def test_several_inputs_with_a_function_without_translation_open_with_their_scores(keras):
     given = [keras.Input((4,), name="left"), keras.Input((4,), name="right")]
     total = keras.layers.Lambda(lambda parts: keras.ops.add(*parts), name="own")(given)
-    with pytest.raises(ConvScopeError, match="own"):
-        cs.Model(keras.Model(given, total))
+    model = cs.Model(keras.Model(given, total))
+    assert isinstance(model.module, ScoresOnly)
+    assert cs.predict(model, {"left": [1, 2, 3, 4], "right": [0, 0, 0, 9.5]}).scores[0] == 13.5
 
 
 def test_other_objects_are_no_keras_models():

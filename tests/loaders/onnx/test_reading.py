@@ -86,6 +86,10 @@ def test_inputs_and_outputs_that_cannot_be_explained(proto: Any, tmp_path: Path)
     proto.graph.input.append(second)
     assert "takes 2 inputs (x (1, 3, 8, 8), state (1, 4)), and one can be explained" in refused(proto, tmp_path)
     assert "fixed=other:1 is not of the form" in refused(proto, tmp_path, "?fixed=other:1")
+    second.type.tensor_type.elem_type = onnx.TensorProto.INT64
+    proto.graph.input[1].CopyFrom(second)
+    for number in ("inf", "1.5", "1e30"):
+        assert "sets 'state', which takes int64" in refused(proto, tmp_path, f"?fixed=state:{number}")
     proto.graph.input[1].type.tensor_type.elem_type = onnx.TensorProto.STRING
     assert "takes texts as its input 'state'" in refused(proto, tmp_path)
     proto.graph.input[1].type.sequence_type.elem_type.tensor_type.elem_type = FLOAT

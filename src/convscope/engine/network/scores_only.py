@@ -9,15 +9,18 @@ from torch import Tensor, nn
 
 from convscope.errors import OutputError
 
-Scores = Callable[[np.ndarray], Any]
-"""A function of a prepared batch, float32 (N, C, …), that returns numbers whose first axis is the batch."""
+Scores = Callable[..., Any]
+"""A function of a prepared batch, float32 (N, C, …), that returns numbers whose first axis is the batch.
+
+A network of several inputs is a function of as many batches.
+"""
 
 
 class ScoresOnly(nn.Module):
     """A function of arrays as a network without layers and without gradients.
 
     Args:
-        function: gets a prepared batch as a float32 array (N, C, …) and returns an array (N, …).
+        function: gets a prepared batch of each input as a float32 array (N, C, …) and returns an array (N, …).
         reason: why only the scores of this network are available; messages repeat it.
     """
 
@@ -26,18 +29,18 @@ class ScoresOnly(nn.Module):
         self.function = function
         self.reason = reason or "it is a function, whose layers and gradients are unknown"
 
-    def forward(self, tensor: Tensor) -> Tensor:
-        """The scores of a batch, on the device of the batch."""
-        batch = tensor.detach().to("cpu", torch.float32).contiguous().numpy()
+    def forward(self, *tensors: Tensor) -> Tensor:
+        """The scores of a batch of each input, on the device of the first."""
+        batches = [tensor.detach().to("cpu", torch.float32).contiguous().numpy() for tensor in tensors]
         try:
-            scores = np.asarray(self.function(batch.copy()))  # a function may write to its argument
+            scores = np.asarray(self.function(*(batch.copy() for batch in batches)))  # it may write to its arguments
         except (TypeError, ValueError) as error:
             if "inhomogeneous" not in str(error):
                 raise
             raise OutputError(f"{self.extra_repr()} returned rows of different lengths: return one array") from error
         if scores.dtype.kind not in "fiub":
             raise OutputError(f"{self.extra_repr()} returned {scores.dtype} instead of numbers: return an array (N, …)")
-        return torch.from_numpy(np.ascontiguousarray(scores, dtype=np.float32)).to(tensor.device)
+        return torch.from_numpy(np.ascontiguousarray(scores, dtype=np.float32)).to(tensors[0].device)
 
     def extra_repr(self) -> str:
         """The name of the function."""

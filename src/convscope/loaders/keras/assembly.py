@@ -11,7 +11,12 @@ from convscope.loaders.keras.config import Network
 from convscope.loaders.keras.inputs import example_shape, input_specification
 from convscope.loaders.keras.layout import Layout
 from convscope.loaders.keras.network import is_channels_first, translate_network
-from convscope.loaders.keras.several_inputs import check_joint_inputs, example_shapes, joint_specification
+from convscope.loaders.keras.several_inputs import (
+    check_joint_inputs,
+    example_shapes,
+    joint_specification,
+    require_explainable,
+)
 from convscope.loaders.keras.shape_check import check_shapes
 from convscope.loaders.keras.translation import Untranslatable
 from convscope.loaders.keras.weights import LayerWeights
@@ -71,6 +76,8 @@ def build_model(parts: Parts) -> "Model":
     Raises:
         LoadError: the network cannot be opened; the message names the first layer that is at fault.
     """
+    from convscope.engine.inputs.specs import TensorInput
+    from convscope.engine.inputs.token_input import TokenInput
     from convscope.engine.network.model import Model
 
     if len(parts.network.inputs) > 1:
@@ -86,11 +93,15 @@ def build_model(parts: Parts) -> "Model":
         if is_declared:
             check_shapes(module, (1, *shape))
     except Untranslatable as error:
-        module, remarks = _through_keras(parts, error), []
+        module = _through_keras(parts, error)
+        if isinstance(specification, TokenInput):  # its scores alone show no embedding, at which tokens are explained
+            specification = TensorInput()
         return Model(module, input=specification, name=parts.name, source=parts.source, caveats=assumed)
     caveats = (*assumed, *remarks)
     model = Model(module, input=specification, name=parts.name, source=parts.source, caveats=caveats)
-    if shape:
+    if isinstance(specification, TokenInput):
+        _check_joint_inputs(model, parts)
+    elif shape:
         check_against_keras(model, parts.network, shape, parts.open_in_keras, keras_major=parts.keras_major)
     return model
 
@@ -99,23 +110,33 @@ def _with_several_inputs(parts: Parts) -> "Model":
     """The `Model` of a network that takes several inputs, by the names of its input layers.
 
     Raises:
-        Untranslatable: a layer has no counterpart: such a network does not open as scores alone.
         LoadError: the network cannot be opened.
     """
     from convscope.engine.network.model import Model
 
     specification, assumed = joint_specification(parts.network, parts.layout)
     assumed = assumed if parts.caveats is None else parts.caveats
-    module, remarks = translate_network(parts.network, parts.weights, keras_major=parts.keras_major, trust=parts.trust)
-    shapes = example_shapes(parts.network, parts.layout)
-    if all(is_declared for _, is_declared in shapes):
-        check_shapes(module, *[(1, *shape) for shape, _ in shapes])
-    model = Model(
-        module, inputs=specification.specs, name=parts.name, source=parts.source, caveats=(*assumed, *remarks)
-    )
+    inputs: Any = specification.specs
+    try:
+        module, remarks = translate_network(
+            parts.network, parts.weights, keras_major=parts.keras_major, trust=parts.trust
+        )
+        shapes = example_shapes(parts.network, parts.layout)
+        if all(is_declared for _, is_declared in shapes):
+            check_shapes(module, *[(1, *shape) for shape, _ in shapes])
+    except Untranslatable as error:
+        require_explainable(specification, error)
+        scores = _through_keras(parts, error)
+        return Model(scores, inputs=inputs, name=parts.name, source=parts.source, caveats=assumed)
+    model = Model(module, inputs=inputs, name=parts.name, source=parts.source, caveats=(*assumed, *remarks))
+    _check_joint_inputs(model, parts)
+    return model
+
+
+def _check_joint_inputs(model: "Model", parts: Parts) -> None:
+    """Compare a translated network of several inputs, or of tokens, with Keras."""
     keras, version = engine.library(), parts.keras_major
     check_joint_inputs(model, parts.network, parts.open_in_keras, keras=keras, keras_major=version)
-    return model
 
 
 def _through_keras(parts: Parts, error: Untranslatable) -> "ScoresOnly":

@@ -160,26 +160,26 @@ def _set_weights(model: Any, weights: LayerWeights, network: Network) -> None:
 
 
 class KerasFunction:
-    """A Keras model as a function from torch's arrays (N, C, …) to one of its outputs (N, …)."""
+    """A Keras model as a function from torch's arrays (N, C, …), one for each input, to one of its outputs (N, …)."""
 
     def __init__(self, model: Any, layout: Layout, *, output: int = 0) -> None:
         self.model, self.layout, self.output = model, layout, output
 
-    def __call__(self, arrays: Array | tuple[Array, ...]) -> Array:
-        """The output for a batch, or for one of several inputs."""
+    def __call__(self, *arrays: Array) -> Array:
+        """The output for a batch of each input."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old files list their inputs in another structure
-            given = (
-                [to_keras_order(part, self.layout) for part in arrays]
-                if isinstance(arrays, tuple)
-                else to_keras_order(arrays, self.layout)
-            )
-            outputs = self.model(given, training=False)
+            outputs = self.model(self._as_keras_takes(arrays), training=False)
         members = list(outputs.values()) if isinstance(outputs, dict) else outputs
         chosen = members[self.output] if isinstance(members, (list, tuple)) else members
         return from_keras_order(as_array(chosen), self.layout)
 
-    def layer_outputs(self, arrays: Array) -> Iterator[tuple[str, Array]]:
+    def _as_keras_takes(self, arrays: tuple[Array, ...]) -> Array | list[Array]:
+        """One array, or a list of several, with the axes in Keras' order."""
+        ordered = [to_keras_order(part, self.layout) for part in arrays]
+        return ordered if len(ordered) > 1 else ordered[0]
+
+    def layer_outputs(self, *arrays: Array) -> Iterator[tuple[str, Array]]:
         """The output of each call of a layer by its name, in the order of execution."""
         graph = getattr(self.model, "_functional", None) or self.model
         nodes = [node for depth in sorted(graph._nodes_by_depth, reverse=True) for node in graph._nodes_by_depth[depth]]
@@ -187,7 +187,7 @@ class KerasFunction:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             outputs = library().Model(graph.inputs, [tensor for _, tensor in calls])(
-                to_keras_order(arrays, self.layout), training=False
+                self._as_keras_takes(arrays), training=False
             )
         for (name, _), output in zip(calls, outputs if len(calls) > 1 else [outputs], strict=True):
             yield name, from_keras_order(as_array(output), self.layout)

@@ -11,6 +11,7 @@ from convscope.loaders.preprocessing import ASSUMED_PIXELS, assumed_size
 
 if TYPE_CHECKING:
     from convscope.engine.inputs.specs import InputSpec
+    from convscope.engine.inputs.token_input import TokenInput
 
 _UNKNOWN_SIDE = 224
 """The side of images for a network that takes any."""
@@ -36,8 +37,9 @@ def declared_shape(network: Network) -> tuple[int | None, ...] | None:
 def input_specification(network: Network, layout: Layout) -> tuple["InputSpec", tuple[str, ...]]:
     """The input specification of a model, and what is assumed in it.
 
-    An image of one, three or four channels is an `ImageInput`. If the network does not prepare its pixels itself,
-    nothing says how they were prepared in training; they are scaled to 0 … 1, which a remark says.
+    An image of one, three or four channels is an `ImageInput`, a vector that an embedding reads a `TokenInput`. If the
+    network does not prepare its pixels itself, nothing says how they were prepared in training; they are scaled to
+    0 … 1, which a remark says.
     """
     from convscope.engine.inputs.specs import ImageInput, TensorInput
 
@@ -54,6 +56,8 @@ def input_specification(network: Network, layout: Layout) -> tuple["InputSpec", 
         if None in axes:
             remarks += (assumed_size(*size),)
         return ImageInput(size=size, mean=(0.0,) * axes[0], std=(std,) * axes[0], channels=axes[0]), remarks
+    if len(axes) == 1 and (words := token_input(network, axes[0])) is not None:
+        return words, ()
     if len(axes) < 2 or None in axes:
         return TensorInput(), ()
     return TensorInput(shape=axes), ()  # type: ignore[arg-type]
@@ -66,20 +70,37 @@ def example_shape(network: Network, layout: Layout) -> tuple[tuple[int, ...], bo
         return (), False
     axes = layout.shape_from_keras(shape)[1:]
     unknown = _UNKNOWN_SIDE if len(axes) == 3 else _UNKNOWN_LENGTH
-    if not axes or axes[0] is None:
+    if not axes or (axes[0] is None and (len(axes) > 1 or vocabulary(network) is None)):
         return (), False
     return tuple(side or unknown for side in axes), None not in axes
 
 
 def vocabulary(network: Network) -> int | None:
     """The number of indices, if the input is looked up in an embedding."""
-    sizes = [
-        layer.settings.get("input_dim")
-        for layer in network.layers
-        for call in layer.calls
-        if layer.kind == "Embedding" and network.inputs[0] in references(call.args)
-    ]
-    return sizes[0] if sizes and isinstance(sizes[0], int) else None
+    layer = _embedding(network)
+    indices = None if layer is None else layer.settings.get("input_dim")
+    return indices if type(indices) is int and indices > 0 else None
+
+
+def token_input(network: Network, length: int | None) -> "TokenInput | None":
+    """The specification of a vector that an embedding reads; index 0 fills it up where it stands for no step."""
+    from convscope.engine.inputs.token_input import TokenInput
+
+    layer, indices = _embedding(network), vocabulary(network)
+    if layer is None or indices is None:
+        return None
+    return TokenInput(vocabulary=indices, length=length, padding=0 if layer.settings.get("mask_zero") else None)
+
+
+def _embedding(network: Network) -> Layer | None:
+    """The embedding that reads the input, which may be in a nested network."""
+    for layer in network.layers:
+        if any(network.inputs[0] in references(call.args) for call in layer.calls):
+            if layer.kind in ("Embedding", "ReversibleEmbedding"):
+                return layer
+            if layer.network is not None and len(layer.network.inputs) == 1:
+                return _embedding(layer.network)
+    return None
 
 
 def _pixel_range(network: Network) -> tuple[float, tuple[str, ...]]:

@@ -5,6 +5,7 @@ Nothing is imported from Keras: whoever holds a model has imported it, with whic
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,12 @@ from convscope.loaders.keras.engine import KerasFunction, as_array
 from convscope.loaders.keras.inputs import example_shape, input_specification
 from convscope.loaders.keras.layout import Layout
 from convscope.loaders.keras.network import all_layers, is_channels_first, translate_network
-from convscope.loaders.keras.several_inputs import check_joint_inputs, example_shapes, joint_specification
+from convscope.loaders.keras.several_inputs import (
+    check_joint_inputs,
+    example_shapes,
+    joint_specification,
+    require_explainable,
+)
 from convscope.loaders.keras.shape_check import check_shapes
 from convscope.loaders.keras.translation import Untranslatable
 from convscope.loaders.keras.weights import Array, LayerWeights
@@ -47,10 +53,10 @@ def convert(model: Any) -> ConvertedNetwork | None:
 
     Raises:
         InputError: the model has not been built.
-        LoadError: its weights are not those of its configuration, or it takes several inputs and one of its layers has
-            no translation.
+        LoadError: its weights are not those of its configuration.
     """
     from convscope.engine.inputs.specs import TensorInput
+    from convscope.engine.inputs.token_input import TokenInput
 
     if not is_keras_model(model):
         return None
@@ -70,8 +76,12 @@ def convert(model: Any) -> ConvertedNetwork | None:
         if is_declared:
             check_shapes(module, (1, *shape))
     except Untranslatable as error:
+        if isinstance(specification, TokenInput):  # its scores alone show no embedding, at which tokens are explained
+            specification = TensorInput()
         return ConvertedNetwork(_function(model, layout, error), model.name, specification, assumed)
     remarks = [*assumed, *remarks]
+    if isinstance(specification, TokenInput):
+        return ConvertedNetwork(module, model.name, specification, tuple(remarks), _joint_check(model, network))
     check = partial(_check, original=model, network=network, shape=shape) if shape else None
     return ConvertedNetwork(module, model.name, specification, tuple(remarks), check)
 
@@ -79,15 +89,23 @@ def convert(model: Any) -> ConvertedNetwork | None:
 def _with_several_inputs(model: Any, network: Network, layout: Layout) -> ConvertedNetwork:
     """A model in memory that takes several inputs, by the names of its input layers."""
     specification, assumed = joint_specification(network, layout)
-    module, remarks = translate_network(network, live_weights(model, network), keras_major=_major(model))
-    shapes = example_shapes(network, layout)
-    if all(is_declared for _, is_declared in shapes):
-        check_shapes(module, *[(1, *shape) for shape, _ in shapes])
-    keras = sys.modules[package_of(model)]
-    check = partial(
-        check_joint_inputs, network=network, keras_model=lambda: model, keras=keras, keras_major=_major(model)
+    try:
+        module, remarks = translate_network(network, live_weights(model, network), keras_major=_major(model))
+        shapes = example_shapes(network, layout)
+        if all(is_declared for _, is_declared in shapes):
+            check_shapes(module, *[(1, *shape) for shape, _ in shapes])
+    except Untranslatable as error:
+        require_explainable(specification, error)
+        return ConvertedNetwork(_function(model, layout, error), model.name, specification, assumed)
+    return ConvertedNetwork(module, model.name, specification, (*assumed, *remarks), _joint_check(model, network))
+
+
+def _joint_check(original: Any, network: Network) -> "Callable[[Model], None]":
+    """Compares a translated network of several inputs, or of tokens, with the model in memory."""
+    keras = sys.modules[package_of(original)]
+    return partial(
+        check_joint_inputs, network=network, keras_model=lambda: original, keras=keras, keras_major=_major(original)
     )
-    return ConvertedNetwork(module, model.name, specification, (*assumed, *remarks), check)
 
 
 def _check(opened: "Model", *, original: Any, network: Network, shape: tuple[int, ...]) -> None:

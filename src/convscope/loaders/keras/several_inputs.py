@@ -1,13 +1,14 @@
-"""Keras networks of several inputs: the specification of each, and the comparison with Keras on all of them."""
+"""Keras networks of several inputs, or of tokens: the specification of each, and the comparison with Keras on all."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from convscope.errors import LoadError
+from convscope.errors import LoadError, ModelFailed
 from convscope.loaders.keras import engine
 from convscope.loaders.keras.checking import computed_differently, engine_name, unchecked
 from convscope.loaders.keras.config import Network
@@ -51,12 +52,13 @@ def check_joint_inputs(
         keras_major: the version of Keras that the file is of.
 
     Raises:
-        LoadError: they differ.
+        LoadError: they differ; the message names the first layer at which they do.
     """
     from convscope.loaders.conversion_check import check_conversion
 
     layout = Layout(channels_first=is_channels_first(network))
     shapes = [shape for shape, _ in example_shapes(network, layout)]
+    all_declared = all(is_declared for _, is_declared in example_shapes(network, layout))
     if (
         keras is None
         or not all(shapes)
@@ -64,21 +66,40 @@ def check_joint_inputs(
     ):
         return
     inputs = _examples(network, shapes)
-    with torch.no_grad():
-        outputs = model.module(*inputs)
+    try:
+        with torch.no_grad(), model.wrap_forward_errors(tuple(inputs[0].shape)):
+            outputs = model.module(*inputs)
+    except ModelFailed:
+        if all_declared:
+            raise
+        return  # the extent that was chosen is too small for this network
     differences = []
     try:
         original = keras_model()
         arrays = tuple(part.numpy() for part in inputs)
-        expected = [engine.KerasFunction(original, layout, output=n)(arrays) for n in range(len(network.outputs))]
+        functions = [engine.KerasFunction(original, layout, output=n) for n in range(len(network.outputs))]
+        expected = [function(*arrays) for function in functions]
     except Exception as error:  # whatever the original engine raises
         model.caveats += (unchecked(error),)
         return
+    layers = partial(functions[0].layer_outputs, *arrays) if keras.__name__ == "keras" else None
     for number, reference in enumerate(expected):
         actual = list(outputs.values())[number] if isinstance(outputs, dict) else outputs
-        check_conversion(model, inputs[0], reference, engine=engine_name(keras), actual=actual)
+        check_conversion(model, inputs, reference, engine=engine_name(keras), actual=actual, layers=layers)
         differences.append(model.conversion)
     model.conversion = max(filter(None, differences), key=lambda conversion: conversion.difference)
+
+
+def require_explainable(specification: "NamedInputs", reason: Exception) -> None:
+    """Refuse a network of which only the scores are known, and that takes nothing but tokens.
+
+    Raises:
+        LoadError: tokens are explained at their embedding, which is not known.
+    """
+    from convscope.engine.inputs.token_input import TokenInput
+
+    if all(isinstance(spec, TokenInput) for spec in (specification.specs or {}).values()):
+        raise LoadError(f"{reason}; its inputs are tokens, which are explained at their embedding and not by scores")
 
 
 def _one_by_one(network: Network) -> Iterator[tuple[str, Network]]:
@@ -95,19 +116,16 @@ def _one_by_one(network: Network) -> Iterator[tuple[str, Network]]:
 
 
 def _specification(alone: Network, layout: Layout) -> tuple["InputSpec", tuple[str, ...]]:
-    """As for a network of one input; a vector of known length is the row of a table, or numbers of tokens."""
+    """As for a network of one input; a vector of known length that holds no tokens is the row of a table."""
     from convscope.engine.inputs.table_input import TableInput
-    from convscope.engine.inputs.token_input import TokenInput
 
-    shape, words = declared_shape(alone), vocabulary(alone)
-    if words is not None and shape is not None and len(shape) == 2:
-        return TokenInput(vocabulary=words, length=shape[1]), ()
-    if shape is not None and len(shape) == 2 and shape[1] is not None:
+    shape = declared_shape(alone)
+    if vocabulary(alone) is None and shape is not None and len(shape) == 2 and shape[1] is not None:
         return TableInput(features=shape[1]), ()
     return input_specification(alone, layout)
 
 
-def _examples(network: Network, shapes: list[tuple[int, ...]]) -> list[Tensor]:
+def _examples(network: Network, shapes: list[tuple[int, ...]]) -> tuple[Tensor, ...]:
     """Two random samples: numbers of tokens where an embedding reads them, else standard normal numbers."""
     generator = torch.Generator().manual_seed(0)
     examples = []
@@ -118,4 +136,4 @@ def _examples(network: Network, shapes: list[tuple[int, ...]]) -> list[Tensor]:
         else:
             part = torch.randint(0, words, (2, *shape), generator=generator, dtype=torch.int64, device="cpu").float()
         examples.append(part)
-    return examples
+    return tuple(examples)

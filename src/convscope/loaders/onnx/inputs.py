@@ -157,7 +157,7 @@ def _with_usual_extents(stored: StoredModel, declared: list[int]) -> list[int]:
 
 def _parse_shape(text: str) -> list[int]:
     try:
-        extents = [int(part) for part in text.lower().replace("×", "x").split("x")]
+        extents = [int(part) for part in text.lower().replace("×", "x").replace(",", "x").split("x")]
     except ValueError:
         extents = []
     if not extents or min(extents) < 1:
@@ -180,8 +180,24 @@ def _parse_fixed(stored: StoredModel, required: Sequence[Any], text: str | None)
             raise LoadError(
                 f"?fixed={text} is not of the form NAME:NUMBER;… with inputs of {str(stored.path)!r} ({names})"
             )
-        constants[name] = _zeros(by_name[name]).fill_(number)
+        constants[name] = _filled(by_name[name], number, text)
     return constants
+
+
+def _filled(info: Any, number: float, text: str | None) -> Tensor:
+    """A tensor of an input's shape and dtype with one number in all places.
+
+    Raises:
+        LoadError: the dtype does not hold this number.
+    """
+    zeros = _zeros(info)
+    if zeros.dtype.is_floating_point:
+        return zeros.fill_(number)
+    limits = (0, 1) if zeros.dtype is torch.bool else (torch.iinfo(zeros.dtype).min, torch.iinfo(zeros.dtype).max)
+    if not limits[0] <= number <= limits[1] or number != int(number):
+        given = str(zeros.dtype).removeprefix("torch.")
+        raise LoadError(f"?fixed={text} sets {info.name!r}, which takes {given}: {number:g} is none")
+    return zeros.fill_(int(number))
 
 
 def _zeros(info: Any) -> Tensor:

@@ -23,14 +23,23 @@ class ChannelLinear(nn.Linear):
         return self.layout.from_keras(super().forward(self.layout.to_keras(input)))
 
 
-class SequenceEmbedding(nn.Embedding):
-    """A learned vector per index; the vectors of a sequence lie along the channels."""
+class SequenceEmbedding(nn.Module):
+    """A learned vector per index; the vectors of a sequence lie along the channels.
 
-    layout: Layout
+    They are explained at ``vectors``, the embedding of torch, which gives (N, tokens, dimensions).
 
-    def forward(self, input: Tensor) -> Tensor:
+    Args:
+        vectors: the vectors (indices, dimensions).
+    """
+
+    def __init__(self, vectors: Tensor, layout: Layout) -> None:
+        super().__init__()
+        self.vectors, self.layout = nn.Embedding(*vectors.shape, device="meta"), layout
+        set_weight(self.vectors, "weight", vectors)
+
+    def forward(self, x: Tensor) -> Tensor:
         """Look the vectors up."""
-        return self.layout.from_keras(super().forward(self.layout.to_keras(input).long()))
+        return self.layout.from_keras(self.vectors(self.layout.to_keras(x).long()))
 
 
 class MaskedEmbedding(SequenceEmbedding):
@@ -61,7 +70,7 @@ class ReversibleEmbedding(nn.Module):
         if not reverse:
             vectors: Tensor = self.embedding(x)
             return vectors
-        matrix = self.embedding.weight.T if self.reverse_weight is None else self.reverse_weight
+        matrix = self.embedding.vectors.weight.T if self.reverse_weight is None else self.reverse_weight
         scores = self.layout.to_keras(x) @ matrix
         return self.layout.from_keras(scores if self.limit is None else torch.tanh(scores / self.limit) * self.limit)
 
@@ -115,11 +124,14 @@ def embedding(context: LayerContext) -> nn.Module:
     if context.setting("quantization_config") or context.setting("lora_rank"):
         raise context.refuse("its vectors are quantized or have low-rank updates")
     vectors = context.tensor("embeddings", 2)
+    indices = context.setting("input_dim", vectors.shape[0])
+    if indices != vectors.shape[0]:
+        raise LoadError(
+            f"the weights do not fit: layer {context.layer.name!r} has input_dim={str(indices)[:40]}, and its weights "
+            f"are {vectors.shape[0]} vectors"
+        )
     kind = MaskedEmbedding if context.flag("mask_zero") else SequenceEmbedding
-    module = kind(vectors.shape[0], vectors.shape[1], device="meta")
-    module.layout = context.layout
-    set_weight(module, "weight", vectors)
-    return module
+    return kind(vectors, context.layout)
 
 
 @translates("ReversibleEmbedding")
