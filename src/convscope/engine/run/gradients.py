@@ -21,6 +21,7 @@ from convscope.engine.layers.layer_trace import as_feature_map, call_count, layo
 from convscope.engine.network.accumulation_dtype import accumulator_like, upcast
 from convscope.engine.network.hooks import capture, stop_at
 from convscope.engine.network.model import Model
+from convscope.engine.run.upsampled_scores import gradients_through_upsampling
 from convscope.engine.targets.target import Target
 from convscope.errors import NoGradient
 
@@ -252,11 +253,13 @@ def gradients_of(
         why = "detached, computed under torch.no_grad inside the network, or the target's layer comes before"
         raise NoGradient(cut_off(model, why), cut_off=True)
     count_passes(backwards=len(scores))
-    graph = create_graph or graph_is_kept()
+    graph, total = create_graph or graph_is_kept(), scores.sum()
     with model.wrap_backward_errors():
-        gradients = torch.autograd.grad(
-            scores.sum(), to, allow_unused=True, create_graph=graph, retain_graph=graph or retain
-        )
+        gradients = None if graph else gradients_through_upsampling(total, to, retain_graph=retain)
+        if gradients is None:
+            gradients = torch.autograd.grad(
+                total, to, allow_unused=True, create_graph=graph, retain_graph=graph or retain
+            )
     return [torch.zeros_like(t) if g is None else g for t, g in zip(to, gradients, strict=True)]
 
 
