@@ -1,7 +1,7 @@
 """How often maps of the bundled networks peak on what counts: python scripts/localization.py [--samples N]
 
 The samples are those of the first seeds, which were not used for training; only those that the network gets right are
-counted. It prints the table of `src/convscope/samples/weights/README.md`: half a minute on one core.
+counted. It prints the table of `src/convscope/samples/weights/README.md`: about a minute on one core.
 """
 
 import argparse

@@ -48,7 +48,9 @@ def test_the_gradients_are_those_of_autograd(options: dict[str, object], classes
     total = F.interpolate(net.scores(features.relu()), size=x.shape[2:], **options)[[0, 1], classes].mean()
     (expected,) = torch.autograd.grad(total, features, retain_graph=True)
     result = gradients_through_upsampling(total, [features], retain_graph=True)
-    assert result is not None and result[0] is not None and bool(expected.any())
+    assert result is not None
+    assert result[0] is not None
+    assert bool(expected.any())
     torch.testing.assert_close(result[0], expected)
 
 
@@ -65,7 +67,8 @@ def test_a_score_of_all_channels_sends_all_back() -> None:
     total = F.interpolate(maps * 2, scale_factor=2, mode="bilinear").square().sum()
     (expected,) = torch.autograd.grad(total, maps, retain_graph=True)
     result = gradients_through_upsampling(total, [maps], retain_graph=False)
-    assert result is not None and result[0] is not None
+    assert result is not None
+    assert result[0] is not None
     torch.testing.assert_close(result[0], expected)
 
 
