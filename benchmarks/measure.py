@@ -9,8 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 Work = Callable[[], object]
+Result = TypeVar("Result")
 Row = tuple[str, str, str, str]
 """What is measured, the contender, the result, and its limit (empty for peers)."""
 
@@ -113,7 +115,12 @@ def cpu_time() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
-def _seconds(work: Work) -> float:
+def timed(work: Callable[[], Result]) -> tuple[float, Result]:
+    """The seconds that some work takes, and its result."""
     started = clock()
-    work()
-    return clock() - started
+    result = work()
+    return clock() - started, result
+
+
+def _seconds(work: Work) -> float:
+    return timed(work)[0]

@@ -70,10 +70,10 @@ def equality_row(name: str, model: cs.Model, x: Tensor, patch: int, stride: int,
 def scores_of_windows(
     model: cs.Model, x: Tensor, patch: int, stride: int, *, sample: int, incremental: bool = True
 ) -> WindowScores:
-    """The scores of a sample of windows, evenly spaced over the image."""
+    """The scores of a sample of windows, drawn from all; a larger sample begins with the smaller."""
     extent, size = tuple(x.shape[2:]), (patch,) * (x.ndim - 2)
     starts = window_starts(extent, size, (stride,) * len(size))
-    selected = starts[np.linspace(0, len(starts) - 1, sample).astype(int)]
+    selected = starts[np.random.default_rng(0).permutation(len(starts))[:sample]]
     with model.preserve_state():
         return window_scores(
             model,

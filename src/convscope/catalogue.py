@@ -192,7 +192,7 @@ def compare(
     Returns:
         A `Comparison` with the attributions, the similarity of the columns in rank and in structure, and a map per
         image of how many columns mark each position. Columns of the same lens share one scale. Lenses that need the
-        same gradients share one forward and one backward pass.
+        same gradients share one forward and one backward pass; several targets share the forward pass.
 
     Raises:
         UnknownName: no such lens.
@@ -209,7 +209,7 @@ def compare(
     """
     from convscope.engine.context.metering import progress_of_part
     from convscope.engine.context.progress_bar import shown
-    from convscope.runtime.multi_run import explain_with_each
+    from convscope.runtime.multi_run import explain_with_each, passes_for_targets
 
     declarations = _declarations(lenses)
     models = list(model) if isinstance(model, (list, tuple)) else [model]
@@ -220,19 +220,25 @@ def compare(
     columns: list[Any] = []
     titles, scales = [], []
     target_options = [{}] if targets is None else [{"target": target} for target in targets]
-    pairs = [(network, options) for network in models for options in target_options]
+    parts = len(models) * len(target_options)
     with shown("comparing"):
-        for index, (network, options) in enumerate(pairs):
-            with progress_of_part(index, len(pairs)):
-                network_columns = explain_with_each(declarations, network, image, {**shared, **options})
-            for number, column in enumerate(network_columns):
-                if isinstance(column[0], JointAttribution):
-                    named = ", ".join(column[0])
-                    raise ParameterError(f"compare puts maps of one input side by side: say explain= one of {named}")
-                columns.append(column)
-                titles.append(_column_title(column[0], network, declarations, models, targets))
-                scales.append(number)
+        for network in models:
+            with passes_for_targets(network, image, len(target_options)) as (opened, prepared):
+                for options in target_options:
+                    with progress_of_part(len(columns) // len(declarations), parts):
+                        network_columns = explain_with_each(declarations, opened, prepared, {**shared, **options})
+                    for number, column in enumerate(network_columns):
+                        _refuse_several_inputs(column[0])
+                        columns.append(column)
+                        titles.append(_column_title(column[0], network, declarations, models, targets))
+                        scales.append(number)
     return Comparison(rows=tuple(zip(*columns, strict=True)), titles=tuple(titles), scales=tuple(scales))
+
+
+def _refuse_several_inputs(value: Any) -> None:
+    if isinstance(value, JointAttribution):
+        named = ", ".join(value)
+        raise ParameterError(f"compare puts maps of one input side by side: say explain= one of {named}")
 
 
 def _declarations(lenses: str | Sequence[str] | None) -> list[LensSpec]:

@@ -72,6 +72,24 @@ def test_regions_pooled_in_steps_equal_one_step_and_sums_by_hand(
     assert gradient.sum() == pytest.approx(12)
 
 
+def test_regions_without_a_gradient_have_no_part_in_the_backward_pass(
+    torchvision: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = torch.randn(1, 3, 8, 8, dtype=torch.float64).requires_grad_()
+    regions = [torch.tensor([[0.0, 0.0, 4.0, 4.0], [2.0, 2.0, 6.0, 6.0], [4.0, 0.0, 8.0, 4.0]], dtype=torch.float64)]
+    pooled = torchvision.ops.roi_align(features, regions, (2, 2), 1.0, 2, True)
+    alone = torchvision.ops.roi_align(features, [regions[0][1:2]], (2, 2), 1.0, 2, True)
+    (expected,) = torch.autograd.grad(alone.square().sum(), features)
+    (gradient,) = torch.autograd.grad(pooled[1].square().sum(), features, create_graph=True)
+    torch.testing.assert_close(gradient, expected)
+    (second,) = torch.autograd.grad(gradient.square().sum(), features)
+    assert second.abs().sum() > 0
+    other = torchvision.ops.roi_align(features, regions, (2, 2), 1.0, 2, True)
+    assert torch.autograd.grad((0 * other).sum(), features, allow_unused=True) == (None,) or not hasattr(
+        other.grad_fn, "roi_align"
+    )  # compiled operators give zeros
+
+
 def test_a_detector_of_torchvision_finds_boxes_and_has_a_gradient(torchvision: ModuleType) -> None:
     torch.manual_seed(0)
     detector = torchvision.models.detection.fasterrcnn_mobilenet_v3_large_320_fpn(

@@ -125,13 +125,41 @@ def _has_no_check() -> None:
 def _in_chunks(roi_align: Any) -> Any:
     """``roi_align`` for few regions at a time, since it holds every sample that it reads in memory."""
 
-    @functools.wraps(roi_align)
-    def chunked(
-        input: Tensor, rois: Tensor, scale: float, height: int, width: int, sampling_ratio: int, aligned: bool
-    ) -> Tensor:
+    def chunked(input: Tensor, rois: Tensor, *settings: Any) -> Tensor:
+        _, height, width, sampling_ratio, _ = settings
         points = sampling_ratio**2 if sampling_ratio > 0 else input.shape[2] * input.shape[3]
         regions = max(1, _ROI_ALIGN_SAMPLES // (input.shape[1] * height * width * points))
-        parts = torch.split(rois, regions)
-        return torch.cat([roi_align(input, part, scale, height, width, sampling_ratio, aligned) for part in parts])
+        return torch.cat([roi_align(input, part, *settings) for part in torch.split(rois, regions)])
 
-    return chunked
+    @functools.wraps(roi_align)
+    def of_regions(
+        input: Tensor, rois: Tensor, scale: float, height: int, width: int, sampling_ratio: int, aligned: bool
+    ) -> Tensor:
+        result: Tensor = _OfRegions.apply(chunked, input, rois, scale, height, width, sampling_ratio, aligned)
+        return result
+
+    return of_regions
+
+
+class _OfRegions(torch.autograd.Function):
+    """`roi_align` that keeps no samples for its backward pass, and computes that for regions with a gradient alone."""
+
+    @staticmethod
+    def forward(ctx: Any, roi_align: Any, input: Tensor, rois: Tensor, *settings: Any) -> Tensor:
+        ctx.roi_align, ctx.settings = roi_align, settings
+        ctx.save_for_backward(input, rois)
+        result: Tensor = roi_align(input, rois, *settings)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        input, rois = ctx.saved_tensors
+        differentiable, (gradient,) = torch.is_grad_enabled(), gradients
+        rows = (gradient.detach() != 0).flatten(1).any(1)
+        to_input = None
+        if ctx.needs_input_grad[1] and bool(rows.any()):
+            with torch.enable_grad():  # it is linear in the input, so that a detached one serves second derivatives too
+                leaf = input.detach().requires_grad_(True)
+                aligned = ctx.roi_align(leaf, rois[rows], *ctx.settings)
+                (to_input,) = torch.autograd.grad(aligned, leaf, gradient[rows], create_graph=differentiable)
+        return None, to_input, *[None] * (1 + len(ctx.settings))

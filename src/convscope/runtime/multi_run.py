@@ -1,12 +1,13 @@
 """Several lenses on the same images and target: the model is prepared once and passes are shared."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from convscope.engine.context.metering import report_progress, reporting
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import as_model
-from convscope.engine.run.gradients import sharing_passes
+from convscope.engine.run.gradients import sharing_forward, sharing_passes
 from convscope.engine.targets.target import TOP1, resolve_target
 from convscope.errors import (
     ConvScopeError,
@@ -52,6 +53,17 @@ def explain_with_each(
     with model.preserve_state(), sharing_passes(target=arguments.get("target")):
         results = _call_each(declarations, shared, budgets or {}, on_refusal)
     return [[values] if images.single else values for values in results]
+
+
+@contextmanager
+def passes_for_targets(model: Any, image: Any, targets: int) -> Iterator[tuple[Any, Any]]:
+    """The network and the image for calls with so many targets, whose gradients are taken from one forward pass."""
+    if targets == 1:
+        yield model, image
+        return
+    opened = as_model(model)
+    with sharing_forward(opened):
+        yield opened, prepared_inputs(opened, image)
 
 
 def explain_network_with_each(

@@ -67,6 +67,25 @@ class _SameObject:
         return isinstance(other, _SameObject) and self.held is other.held
 
 
+@dataclass
+class KeptForward:
+    """The last forward pass with a graph, for gradients of other targets on the same inputs.
+
+    Attributes:
+        model: the network.
+        layers: where the graph starts.
+        inputs: the prepared inputs of the pass.
+        output: what the network gave for them.
+        activations: what the layers gave.
+    """
+
+    model: Any = None
+    layers: tuple[str, ...] = ()
+    inputs: Tensor | None = None
+    output: Tensor | None = None
+    activations: list[Tensor] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class RunContext:
     """The surroundings of a run.
@@ -78,7 +97,9 @@ class RunContext:
         meter: counts passes through the network.
         one_at_a_time: whether every chunk holds a single input.
         keep_graph: whether results keep their graph, so that they can be part of a loss.
+        differentiates_to_input: whether the lens that inputs are prepared for differentiates down to them.
         shared: results that lenses on the same images share.
+        kept_forward: the forward pass that gradients of several targets share, with its graph.
         observations: where code inside the run writes down what turned out; by default nobody reads it.
     """
 
@@ -88,7 +109,9 @@ class RunContext:
     meter: "Meter | None" = None
     one_at_a_time: bool = False
     keep_graph: bool = False
+    differentiates_to_input: bool = False
     shared: SharedResults | None = None
+    kept_forward: "KeptForward | None" = None
     observations: Observations = field(default_factory=Observations)
 
 

@@ -15,12 +15,14 @@ from torch import Tensor
 
 from convscope.engine.context.chunking import in_chunks, rows_of, runs_one_at_a_time
 from convscope.engine.context.metering import count_passes
-from convscope.engine.context.run_context import SharedResults, changed, current
+from convscope.engine.context.run_context import KeptForward, SharedResults, changed, current
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.layer_trace import as_feature_map, call_count, layout_of, require_all_images
 from convscope.engine.network.accumulation_dtype import accumulator_like, upcast
 from convscope.engine.network.hooks import capture, stop_at
 from convscope.engine.network.model import Model
+from convscope.engine.run.row_sparse import RowSparseLinears
+from convscope.engine.run.upsampled_scores import gradients_through_upsampling
 from convscope.engine.targets.target import Target
 from convscope.errors import NoGradient
 
@@ -68,6 +70,16 @@ def sharing_passes(target: Target | None = None) -> Iterator[None]:
 def sharing_nothing() -> Iterator[None]:
     """Let the lenses called inside run passes of their own: their images are perturbed copies that nobody else uses."""
     with changed(shared=None):
+        yield
+
+
+@contextmanager
+def sharing_forward(model: Model) -> Iterator[None]:
+    """Let gradients of several targets at the same layers, for the same inputs, be taken from one forward pass.
+
+    Its graph stays in memory until the context ends.
+    """
+    with model.preserve_state(), changed(kept_forward=KeptForward()):
         yield
 
 
@@ -216,15 +228,43 @@ def outputs_with_gradients(
     model: Model, tensor: Tensor, target: Target, rows: Tensor, layers: Sequence[str], *, clean: bool = True
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """What layers give for one chunk of prepared inputs, and the gradients to it, both as the network lays them."""
-    graph = graph_is_kept()
-    with torch.set_grad_enabled(graph), capture(model.module, layers, differentiable=True) as caught:
-        if target.layer is not None:
-            caught.unreached_reason = f", which ends at the target's own layer {target.layer!r}"
-        scores = score(model, tensor, target, rows, clean=clean)
-        activations = [caught[address] for address in layers]
-        gradients = gradients_of(scores, activations, model)
+    graph, kept = graph_is_kept(), current().kept_forward
+    if kept is None or target.layer is not None or graph:
+        output, activations = _forward_from(model, tensor, target, layers)
+        kept = None
+    else:
+        output, activations = _kept_forward(model, tensor, layers, kept)
+    with torch.enable_grad():
+        scores = target.score(output, rows, clean=clean)
+        gradients = gradients_of(scores, activations, model, retain=kept is not None)
     pairs = zip(layers, activations, gradients, strict=True)
     return {address: (a if graph else a.detach(), g) for address, a, g in pairs}
+
+
+def _forward_from(
+    model: Model, tensor: Tensor, target: Target | None, layers: Sequence[str]
+) -> tuple[Tensor, list[Tensor]]:
+    """What a target reads and what layers give in one forward pass, whose graph starts at the first of the layers."""
+    graph = graph_is_kept()
+    of_places = not graph and model.task is not None and model.task.about_a_place
+    rows = RowSparseLinears() if of_places else nullcontext()
+    with torch.set_grad_enabled(graph), capture(model.module, layers, differentiable=True) as caught, rows:
+        if target is not None and target.layer is not None:
+            caught.unreached_reason = f", which ends at the target's own layer {target.layer!r}"
+        output = model.run(tensor) if target is None else read_out(model, tensor, target)
+        return output, [caught[address] for address in layers]
+
+
+def _kept_forward(
+    model: Model, tensor: Tensor, layers: Sequence[str], kept: KeptForward
+) -> tuple[Tensor, list[Tensor]]:
+    """The same of the last forward pass, if its inputs and layers were these, else of a new one, which is kept."""
+    same = kept.model is model and kept.layers == tuple(layers)
+    if not same or kept.inputs is None or kept.output is None or not torch.equal(kept.inputs, tensor):
+        kept.model, kept.output, kept.inputs = None, None, tensor.clone()  # a network may write to its input
+        kept.output, kept.activations = _forward_from(model, tensor, None, layers)
+        kept.model, kept.layers = model, tuple(layers)
+    return kept.output, kept.activations
 
 
 def _on_the_map(
@@ -252,11 +292,13 @@ def gradients_of(
         why = "detached, computed under torch.no_grad inside the network, or the target's layer comes before"
         raise NoGradient(cut_off(model, why), cut_off=True)
     count_passes(backwards=len(scores))
-    graph = create_graph or graph_is_kept()
+    graph, total = create_graph or graph_is_kept(), scores.sum()
     with model.wrap_backward_errors():
-        gradients = torch.autograd.grad(
-            scores.sum(), to, allow_unused=True, create_graph=graph, retain_graph=graph or retain
-        )
+        gradients = None if graph else gradients_through_upsampling(total, to, retain_graph=retain)
+        if gradients is None:
+            gradients = torch.autograd.grad(
+                total, to, allow_unused=True, create_graph=graph, retain_graph=graph or retain
+            )
     return [torch.zeros_like(t) if g is None else g for t, g in zip(to, gradients, strict=True)]
 
 
