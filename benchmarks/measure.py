@@ -42,7 +42,7 @@ def interleaved(reference: Work, contenders: Mapping[str, Work], *, rounds: int,
         base = _seconds(reference) / unit
         for name, run in contenders.items():
             ratios[name].append(_seconds(run) / base)
-    return {name: ratio_of(values) for name, values in ratios.items()}
+    return {name: _ratio(values) for name, values in ratios.items()}
 
 
 def in_forwards(
@@ -96,8 +96,7 @@ def _cold(work: Work) -> Work:
     return lambda: work() if next(calls) else None
 
 
-def ratio_of(values: list[float]) -> Ratio:
-    """The median and the quartiles of the ratios of several rounds."""
+def _ratio(values: list[float]) -> Ratio:
     if len(values) < 4:
         return Ratio(statistics.median(values), min(values), max(values))
     quartiles = statistics.quantiles(values, n=4)
