@@ -70,3 +70,10 @@ def test_a_heat_map_is_brightest_at_its_peak_and_leaves_gaps() -> None:
     picture = draw_heat(values, title="t", x_ends=("a", "b"), y_names=["first", "second"], legend="share")
     colours = {tuple(c) for c in picture.pixels.reshape(-1, 3).tolist()}
     assert {(0, 0, 0), (0xFC, 0xFF, 0xA4), (0xE9, 0xEC, 0xF1)} <= colours
+
+
+def test_a_single_line_that_the_title_names_has_no_legend() -> None:
+    xs = np.arange(3.0)
+    named = draw_lines([PlotLine("loss", xs, xs, "#ff0000")], title="loss", x_label="step")
+    other = draw_lines([PlotLine("train", xs, xs, "#ff0000")], title="loss", x_label="step")
+    assert other.pixels.shape[0] - named.pixels.shape[0] == 22

@@ -83,7 +83,7 @@ def draw_lines(
     x_names: Sequence[str] = (),
     theme: str = "light",
 ) -> Picture:
-    """Lines in one plot, with a legend below.
+    """Lines in one plot, with a legend below; none for a single line that the title names.
 
     Args:
         title: what the numbers are.
@@ -106,7 +106,6 @@ def draw_lines(
     for level, name in marks:
         y = top + (1 - float(y_axis.positions(np.array([level]))[0])) * HEIGHT
         canvas.line([left, left + width], [y, y], colour=canvas.theme.faint, width=1)
-        canvas.text(left + width, y - 18, name, size=SMALL, colour=canvas.theme.faint, anchor="right")
     for line in lines:
         for ys, colour, stroke in (
             (line.raw, _faded(line.colour, canvas.theme.page), 1.0),
@@ -116,8 +115,12 @@ def draw_lines(
                 _draw_line(
                     canvas, (left, top, width, HEIGHT), x_axis.positions(line.xs), y_axis.positions(ys), colour, stroke
                 )
+    for level, name in marks:
+        y = top + (1 - float(y_axis.positions(np.array([level]))[0])) * HEIGHT
+        _draw_mark_name(canvas, left + width, y - 1.5 * SMALL, name)
     canvas.y = top + HEIGHT + (44 if not x_names else 96)
-    _draw_legend(canvas, lines)
+    if [line.name for line in lines] != [title]:
+        _draw_legend(canvas, lines)
     return canvas.to_picture(f"{title}: {', '.join(line.name for line in lines)}.")
 
 
@@ -217,6 +220,13 @@ def _draw_line(
             canvas.box(x[0] - 2, y[0] - 2, 4, 4, fill=colour)
         elif len(part):
             canvas.line(x, y, colour=colour, width=stroke)
+
+
+def _draw_mark_name(canvas: Canvas, right: float, top: float, name: str) -> None:
+    """The name of a level, on a background that keeps lines away from it."""
+    width = canvas.text_width(name, SMALL)
+    canvas.box(right - width - 4, top, width + 4, 1.3 * SMALL, fill=canvas.theme.page)
+    canvas.text(right, top, name, size=SMALL, colour=canvas.theme.faint, anchor="right")
 
 
 def _draw_legend(canvas: Canvas, lines: Sequence[PlotLine]) -> None:

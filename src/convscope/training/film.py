@@ -11,6 +11,7 @@ from convscope.errors import CannotWrite, InputError
 from convscope.render.animation import FRAME_MS, LAST_FRAME_MS, gif
 from convscope.render.palette import Pixels
 from convscope.render.picture_table import PictureCell, draw_picture_table
+from convscope.training.picture_titles import picture_title
 from convscope.training.run import Run, TrainingLog
 from convscope.training.store import tags
 from convscope.training.store.event_file import Item
@@ -85,7 +86,7 @@ def _frame(name: str, shown: Mapping[str, list[Item]], step: int) -> Image.Image
     cells = []
     for tag, items in shown.items():
         before = [item for item in items if item.step <= step] or items[:1]
-        cells.append(PictureCell([_pixels(before[-1])], [tag.removeprefix(f"{tags.PROBES}/").replace("/", " · ")]))
+        cells.append(PictureCell([_pixels(before[-1])], [picture_title(tag)]))
     picture = draw_picture_table(cells, title=f"{name} · step {step:,}", legend="", side=SIDE, columns=2)
     return Image.fromarray(picture.pixels).convert("RGB")
 

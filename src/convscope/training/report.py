@@ -16,10 +16,12 @@ from convscope.reporting.cards import data_uri
 from convscope.reporting.page import place_for
 from convscope.training.checks.declaration import Finding
 from convscope.training.diagnosis import Diagnosis
+from convscope.training.picture_titles import picture_title
 from convscope.training.run import TrainingLog
 from convscope.training.store.event_file import Item
 from convscope.training.views.catalogue import VIEWS
 from convscope.values import atomic_write
+from convscope.values.facts import Fact
 
 MOST_FILMS, MOST_FRAMES = 24, 24
 """The number of tags with pictures in a report, and of pictures of each."""
@@ -29,7 +31,7 @@ MOST_FILMS, MOST_FRAMES = 24, 24
 class Film:
     """The pictures of one tag over the steps."""
 
-    title: str
+    title: Fact
     steps: Sequence[int]
     uris: Sequence[str]
 
@@ -113,7 +115,8 @@ def films(log: TrainingLog) -> list[Film]:
     for run, tag, items in tagged[:MOST_FILMS]:
         frames = [(item.step, uri) for item in _evenly(items) if (uri := _first_picture(item))]
         if frames:
-            title = f"{tag} · {run}" if len(log) > 1 else tag
+            title = picture_title(tag)
+            title = Fact("{picture} · {run}", picture=title, run=run) if len(log) > 1 else title
             shown.append(Film(title, [step for step, _ in frames], [uri for _, uri in frames]))
     return shown
 

@@ -31,7 +31,10 @@ def write_log(folder: Path, steps: int, *, together: bool) -> Path:
             writer.scalar("third", 1.0)
             writer.write(step, 1e9 + row)
         if row % 50 == 49:
-            writer.histogram("weights", [0, 1, 2], [3, 4], 1.0, 1.0)
+            for layer in range(2):
+                counts = numbers[row - 40 : row, layer].clip(0).tolist()
+                writer.histogram(f"weights/{layer}", np.arange(41.0).tolist(), counts, 1.0, float(row))
+            writer.scalar("norm", row)
             writer.write(step, 1e9 + row)
     writer.close()
     (path,) = folder.glob("*tfevents*")
@@ -42,6 +45,7 @@ def read(path: Path, *, one_by_one: bool) -> tuple[dict[str, tuple[Any, ...]], l
     file = EventFile(RecordFile(path))
     if one_by_one:
         file._runs.runs_after = lambda data, records: iter(())  # type: ignore[method-assign, assignment]
+        file._repeated.read = lambda data: None  # type: ignore[method-assign]
     file.refresh()
     numbers = {
         tag: (s.steps.tobytes(), s.times.tobytes(), s.values.tobytes(), s.count, s.backwards)
@@ -58,14 +62,16 @@ def test_the_numbers_are_those_of_the_records_one_by_one(
     parsed = 0
     add = EventFile._add
 
-    def counted(file: EventFile, event: object, position: int) -> None:
+    def counted(file: EventFile, *event: Any) -> None:
         nonlocal parsed
         parsed += 1
-        add(file, event, position)
+        add(file, *event)
 
     monkeypatch.setattr(EventFile, "_add", counted)
     slow, fast = read(path, one_by_one=True), read(path, one_by_one=False)
     assert slow[:2] == fast[:2]
+    assert slow[2].items == fast[2].items
+    assert {tag: len(items) for tag, items in fast[2].items["histogram"].items()} == {"weights/0": 20, "weights/1": 20}
     assert (slow[2].first, slow[2].last, slow[2].records.records) == (
         fast[2].first,
         fast[2].last,

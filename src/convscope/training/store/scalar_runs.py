@@ -7,7 +7,7 @@ any other byte ends the run, and is read record by record.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -49,6 +49,7 @@ class ScalarRuns:
         self._waiting = 0
         self._failed: set[int] = set()
         self._patience = 1
+        self._known: _Block | None = None
 
     def runs_after(self, data: bytes, file: RecordFile) -> Iterator[dict[str, Numbers]]:
         """What follows a record, as far as it repeats the records up to this one: tag → numbers."""
@@ -60,21 +61,21 @@ class ScalarRuns:
             self._recent.clear()
             return
         self._recent.append(record)
+        block = self._known
+        if block is not None and block.records[-1].fixed == record.fixed:  # the run goes on after another record
+            self._known = None
+            blocks = yield from self._decoded(block, file)
+            if blocks:
+                self._known = block
+                self._recent.clear()
+                return
         length = self._period()
         if not length:
             return
-        block, blocks, count = _Block(list(self._recent)[-length:]), 0, FIRST_BLOCKS
-        while True:
-            content = file.peek(min(count * block.size, max(block.size, MOST_BYTES // block.size * block.size)))
-            run, repeated = block.decode(content)
-            if repeated:
-                file.pass_over(repeated * block.size, repeated * length)
-                yield run
-            blocks += repeated
-            if not repeated or repeated < len(content) // block.size:
-                break
-            count *= 4
+        block = _Block(list(self._recent)[-length:])
+        blocks = yield from self._decoded(block, file)
         if blocks * length >= FEWEST_RECORDS:
+            self._known = block
             self._patience = 1
             self._failed.clear()
         else:  # a shorter block may repeat within a longer one, which is tried next
@@ -84,6 +85,21 @@ class ScalarRuns:
             self._failed.clear()
         if blocks or self._waiting:
             self._recent.clear()
+
+    @staticmethod
+    def _decoded(block: "_Block", file: RecordFile) -> Generator[dict[str, Numbers], None, int]:
+        """The numbers of the blocks that follow a record, and at last how many blocks these are."""
+        blocks, count = 0, FIRST_BLOCKS
+        while True:
+            content = file.peek(min(count * block.size, max(block.size, MOST_BYTES // block.size * block.size)))
+            run, repeated = block.decode(content)
+            if repeated:
+                file.pass_over(repeated * block.size, repeated * len(block.records))
+                yield run
+            blocks += repeated
+            if not repeated or repeated < len(content) // block.size:
+                return blocks
+            count *= 4
 
     def _period(self) -> int:
         """The smallest number of records that were there `REPEATS` times in a row; 0 if there is none."""
@@ -143,15 +159,15 @@ class _Block:
         """Whether the step of each row has as many bytes as that of the record, and its checksum is right."""
         end = start + len(record.data)
         places = [index for place in _places(record.layout) for index in range(*place)]
-        checksum = np.full(len(rows), _checksum(record.data), np.uint32)
-        for index in places:
-            differences = rows[:, start + index] ^ self.pattern[start + index]
-            checksum ^= _effects(len(record.data) - 1 - index)[differences]
+        columns = start + np.array(places)
+        differences = rows[:, columns] ^ self.pattern[columns]
+        effects = np.stack([_effects(len(record.data) - 1 - index) for index in places])
+        changes = np.bitwise_xor.reduce(effects[np.arange(len(places)), differences], axis=1)
         stored = _view(rows[:, end : end + CHECKSUM.size], "<u4")
-        fits = masked_array(checksum) == stored
-        for index in range(*(record.layout.step or (0, 0))):
-            fits &= (rows[:, start + index] ^ self.pattern[start + index]) < 0x80
-        return np.asarray(fits)
+        fits = masked_array(np.uint32(_checksum(record.data)) ^ changes) == stored
+        first, last = record.layout.step or (0, 0)
+        steps = rows[:, start + first : start + last] ^ self.pattern[start + first : start + last]
+        return np.asarray(fits & (steps < 0x80).all(1))
 
 
 def _places(layout: ScalarLayout) -> list[tuple[int, int]]:

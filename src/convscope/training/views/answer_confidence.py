@@ -6,6 +6,7 @@ from convscope.errors import InputError
 from convscope.render.line_plot import PlotLine, draw_lines
 from convscope.render.palette import class_colours, line_colours
 from convscope.render.rendered_picture import Picture
+from convscope.training.picture_titles import probe_name
 from convscope.training.predictions import Predictions, stored_predictions
 from convscope.training.run import Run, TrainingLog
 from convscope.training.store import tags
@@ -64,19 +65,13 @@ def _of_probes(run: Run) -> list[PlotLine]:
         return []  # the network gives plain values
     return [
         PlotLine(
-            f"{_probe_name(str(names[row]))}: {answers[row]}",
+            f"{probe_name(str(names[row]))}: {answers[row]}",
             steps,
             np.array([float(confidence[row]) for _, confidence, _, _ in records]),
             colour,
         )
         for row, colour in enumerate(class_colours(count))
     ]
-
-
-def _probe_name(name: str) -> str:
-    """The name of an image; those of a tensor, ``tensor[0]``, are counted."""
-    row = name.removeprefix("tensor[").removesuffix("]")
-    return f"probe image {int(row) + 1}" if name == f"tensor[{row}]" and row.isdecimal() else name
 
 
 def _mean(values: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> float:

@@ -33,6 +33,6 @@ def curvature(log: TrainingLog) -> list[Picture]:
 
 def _plot(run: Run, tag: str, title: str, marks: tuple[tuple[float, str], ...], logarithmic: bool) -> Picture:
     series = run.series(tag)
-    name = "all layers" if tag == NOISE else title
-    line = PlotLine(name, series.steps.astype(float), series.values, line_colours(1)[0])
-    return draw_lines([line], title=f"{title} · {run.name}", x_label="step", marks=marks, logarithmic=logarithmic)
+    title = f"{title} · {run.name}"
+    line = PlotLine(title, series.steps.astype(float), series.values, line_colours(1)[0])
+    return draw_lines([line], title=title, x_label="step", marks=marks, logarithmic=logarithmic)

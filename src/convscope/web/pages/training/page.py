@@ -41,7 +41,7 @@ async def build(view: View, context: PageContext) -> None:
     if len(logs) > 1:
         links = "".join(
             f'<a class="chip" href="{escape(context.link(view.replace(tab=str(number))))}"'
-            f"{' aria-current=page' if number == chosen else ''}>{escape(folder.name)}</a>"
+            f"{' aria-current=true' if number == chosen else ''}>{escape(folder.name)}</a>"
             for number, folder in enumerate(logs)
         )
         ui.html(links, sanitize=False, tag="nav").classes("chips").props(f'aria-label="{escape(tr("Logs"))}"')
@@ -152,7 +152,7 @@ class TrainingPage:
         for film in films:
             index = min(frame, len(film.steps) - 1)
             step = self.context.tr("step {step}", step=f"{film.steps[index]:,}")
-            caption = escape(f"{film.title} · {step}")
+            caption = escape(f"{self.context.tr(film.title)} · {step}")
             tiles.append(
                 f'<figure><img class="whole coarse" alt="{caption}" src="{film.uris[index]}">'
                 f'<figcaption class="small">{caption}</figcaption></figure>'
