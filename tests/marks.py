@@ -39,7 +39,7 @@ def one_in(count: int, names: Iterable[str]) -> list[Any]:
     return [pytest.param(name, marks=() if n % count == 0 else pytest.mark.by_hand) for n, name in enumerate(names)]
 
 
-def all_but(costly: Collection[str], names: Iterable[str]) -> list[Any]:
+def all_but(costly: Collection[Any], names: Iterable[Any]) -> list[Any]:
     """Cases of which some take long and show what others show as well: these run by hand."""
     return [pytest.param(name, marks=pytest.mark.by_hand if name in costly else ()) for name in names]
 

@@ -8,6 +8,7 @@ import pytest
 from tests.fuzz.checks import CHECKS
 from tests.fuzz.comparing import run_check
 from tests.fuzz.networks import random_network
+from tests.marks import all_but
 
 SEEDS = range(2, 6)
 REGRESSION_SEEDS: tuple[int, ...] = (
@@ -40,7 +41,10 @@ REGRESSION_SEEDS: tuple[int, ...] = (
 )
 """Further seeds, for which a bug was found once."""
 
-every_seed = pytest.mark.parametrize("seed", [*SEEDS, *REGRESSION_SEEDS])
+LARGE_NETWORKS = (145,)
+"""Seeds whose networks take a minute together."""
+
+every_seed = pytest.mark.parametrize("seed", all_but(LARGE_NETWORKS, (*SEEDS, *REGRESSION_SEEDS)))
 
 
 def assert_agreement(seed: int, *checks: str) -> None:

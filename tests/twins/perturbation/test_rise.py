@@ -105,7 +105,7 @@ def test_stopping_early_gives_the_map_of_as_many_masks(pictures: list) -> None:
         )
 
 
-@pytest.mark.parametrize("subject", ["shapes"], indirect=True)
+@pytest.mark.parametrize("subject", ["digits"], indirect=True)
 def test_the_stability_note_is_how_maps_of_different_seeds_correlate(subject: Subject) -> None:
     maps = [subject.explained_first("rise", samples=200, seed=seed) for seed in range(8)]
     correlations = torch.corrcoef(torch.stack([m.values.flatten() for m in maps]))

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import convscope as cs
 from tests.conftest import picture_model
+from tests.marks import all_but
 from tests.nets import SIDE, FlattenNet, PlainNet, ResidualNet, seeded
 from tests.twins.binding import twin_of
 
@@ -96,7 +97,7 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("name", all_but(("vit_b_16",), LARGE))
 def test_parameters_and_flops_equal_torchs_counter_and_differ_from_torchinfo_as_documented(name: str) -> None:
     import torchinfo
 
