@@ -16,7 +16,7 @@ def test_a_described_input_ends_what_is_assumed_about_images() -> None:
     model.caveats = (ASSUMED_PIXELS, assumed_size(8, 8), "another")
     apply_settings(model, {"input": "signal", "shape": "1,64"}, {})
     assert isinstance(model.input, cs.SignalInput)
-    assert model.caveats == ("another",)
+    assert list(model.caveats) == ["another"]
     assert model.assumed_from == ""
 
 

@@ -91,6 +91,31 @@ def test_onnx_gives_the_same_scores(tmp_path: Path) -> None:
     assert metadata["convscope.labels"] == '["ant", "bee", "cat", "dog"]'
 
 
+def test_a_network_of_keras_is_written_in_both_forms(tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    from tests.loaders.keras import handmade
+
+    (tmp_path / "net.keras").write_bytes(handmade.archive_bytes())
+    opened = cs.load(tmp_path / "net.keras")
+    endings = [".safetensors", *([".onnx"] if importlib.util.find_spec("onnxruntime") else [])]
+    for ending in endings:
+        _, difference = save_network(opened, tmp_path / f"out{ending}")
+        assert difference is not None
+        assert difference < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        (cs.Model(lambda a, b: a, inputs=[cs.TableInput(features=2), cs.TableInput(features=2)]), "several inputs"),
+        (cs.Model(nn.Embedding(4, 2), input=cs.TokenInput(vocabulary=4, length=3)), "tokens"),
+    ],
+)
+def test_networks_of_several_inputs_or_tokens_are_not_written(model: cs.Model, sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(CannotWrite, match=f"takes {sentence}: only networks of one input of numbers are written"):
+        save_network(model, tmp_path / "net.onnx")
+
+
 def test_onnx_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else find(name))

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from convscope.engine.inputs.named_inputs import NamedInputs
 from convscope.engine.network.model import Model
 from convscope.errors import CannotWrite, ConvScopeError, LoadError, MissingExtra
 from convscope.loaders.address import open_address
@@ -200,7 +201,14 @@ def _describe(path: Path, model: Model) -> None:
 
 
 def _example(model: Model) -> Tensor:
-    """A random image on the CPU."""
+    """A random image on the CPU.
+
+    Raises:
+        CannotWrite: the network takes more than one tensor of numbers, or has no weights.
+    """
+    if model.binding is not None:
+        kind = "several inputs" if isinstance(model.input, NamedInputs) else "tokens"
+        raise CannotWrite(f"{model.name} takes {kind}: only networks of one input of numbers are written")
     if any(True for _ in model.module.buffers()) or any(True for _ in model.module.parameters()):
         return model.example().to("cpu")
     raise CannotWrite(f"{model.name} has no weights to write: it is a function, not a network of layers")

@@ -227,7 +227,7 @@ def test_a_network_of_distributed_tensors_is_refused() -> None:
 @pytest.fixture
 def one_process(tmp_path: Path) -> Iterator[None]:
     """A group of one process, which communicates with itself through a file."""
-    distributed = torch.distributed
+    distributed: Any = torch.distributed
     if not distributed.is_available() or not distributed.is_gloo_available():
         pytest.skip("this torch has no gloo")
     store = distributed.FileStore(str(tmp_path / "store"), 1)

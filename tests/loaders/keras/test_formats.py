@@ -293,7 +293,7 @@ def test_the_first_layer_that_differs_is_named_of_several_inputs(
 
     def wrong(*args, **kwargs):
         module, remarks = translate(*args, **kwargs)
-        module.get_submodule("known.dense").bias.data += 0.5
+        module.known.dense.bias.data += 0.5
         return module, remarks
 
     original = photo_and_table(keras)

@@ -256,16 +256,19 @@ def _attribute(module: nn.Module, address: str) -> Any:
     return getattr(module.get_submodule(parent), name)
 
 
-def accept_other_batches(network: ExportedNetwork, program: Any) -> None:
+def accept_other_batches(network: ExportedNetwork, program: Any) -> tuple[Tensor, Tensor] | None:
     """Let a program that was exported for a fixed number of images take any number, if it then computes the same.
 
     The network runs: twice for the number of images of its example, and once for both together.
+
+    Returns:
+        A batch on which it ran, and its output, if that is one tensor of finite numbers; None otherwise.
     """
     example = example_input(program)
     if network.batch is None or example is None or example.is_meta or len(example) != network.batch:
-        return
+        return None
     if not example.is_floating_point():
-        return
+        return None
     noise = torch.Generator().manual_seed(0)  # the example itself may be all zeros, which hides what depends on what
     parts = [
         torch.randn(example.shape, generator=noise, device="cpu", dtype=torch.float32).to(example) for _ in range(2)
@@ -295,6 +298,8 @@ def accept_other_batches(network: ExportedNetwork, program: Any) -> None:
         network.batch = batch
         for step, original in zip(operations, kept, strict=True):
             step.function, step.args = original
+    outputs = [output[: len(first)] for output, first in zip(joint, alone[0], strict=True)] if same else alone[0]
+    return (parts[0], outputs[0]) if len(outputs) == 1 and bool(outputs[0].isfinite().all()) else None
 
 
 def _keep_batch(x: Tensor, operator: str, sizes: list[int]) -> Any:

@@ -1,6 +1,6 @@
 """A Keras network as a torch module: its layers under their own names, run in the order of the graph."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,12 +48,12 @@ class KerasNetwork(nn.Module):
         self.steps = tuple(_with_last_uses(list(_ordered(network, names)), self.outputs))
         self._keras_major = keras_major
         self._masked_layers = network.by_name if masked else {}
+        self._input_masks: tuple[Mask, ...] = ()
         self._output_masks: tuple[Mask, ...] = ()
 
-    def forward(self, *inputs: Tensor, masks: tuple[Mask, ...] = (), mask: Mask | tuple[Mask, ...] = None) -> Any:
-        """Run the layers; ``masks`` are those of the inputs, ``mask`` those that the call names."""
-        if mask is not None:
-            masks = mask if isinstance(mask, tuple) else (mask,)
+    def forward(self, *inputs: Tensor) -> Any:
+        """Run the layers; exporters of PyTorch pass all parameters of a forward on, so that masks are none of them."""
+        masks, self._input_masks = self._input_masks, ()
         if len(inputs) != len(self.inputs):
             raise ValueError(f"the network takes {len(self.inputs)} inputs, got {len(inputs)}")
         values: dict[TensorRef, Any] = dict(zip(self.inputs, inputs, strict=True))
@@ -76,6 +76,10 @@ class KerasNetwork(nn.Module):
         results = {name: values[reference] for name, reference in self.outputs.items()}
         return next(iter(results.values())) if len(results) == 1 else results
 
+    def give_input_masks(self, masks: tuple[Mask, ...]) -> None:
+        """Keep the masks of the inputs for the next run."""
+        self._input_masks = masks
+
     def take_output_masks(self) -> tuple[Mask, ...]:
         """The masks of what the last run gave, which are then forgotten."""
         masks, self._output_masks = self._output_masks, ()
@@ -89,10 +93,13 @@ class KerasNetwork(nn.Module):
         masks = tuple(known.get(reference) for reference in references(step.call.args))
         stateful = len(args) > 1 or "initial_state" in kwargs
         given_masks = mask_arguments(layer, masks, stateful=stateful, keras_major=self._keras_major)
-        result = module(*args, **{**given_masks, **kwargs})
         if isinstance(module, KerasNetwork):
+            named = kwargs.get("mask")
+            module.give_input_masks(given_masks.get("masks", ()) if named is None else _members(named))
+            result = module(*args)
             given = module.take_output_masks()
         else:
+            result = module(*args, **{**given_masks, **kwargs})
             given = (mask_of_output(layer, module, args, masks),)
         for index, mask in enumerate(given):
             if mask is not None:
@@ -100,10 +107,10 @@ class KerasNetwork(nn.Module):
         return result
 
 
-def _members(result: Any) -> Iterable[Any]:
+def _members(result: Any) -> tuple[Any, ...]:
     """What a layer gives, one or several tensors."""
     if isinstance(result, dict):
-        return result.values()
+        return tuple(result.values())
     return result if isinstance(result, tuple) else (result,)
 
 

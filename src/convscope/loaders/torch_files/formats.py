@@ -47,12 +47,13 @@ def open_exported(path: Path, *, options: Mapping[str, str], weights: str | Path
     example = example_input(program)
     inputs = 0 if example is None or example.layout is not torch.strided else _stored_numbers(example)
     with _guarded_run(path, inputs):
-        accept_other_batches(network, program)
+        ran = accept_other_batches(network, program)
     model = _model(network, path, weights, trust, None if example is None else tuple(example.shape))
     if weights is None and example is not None:
         with _guarded_run(path, inputs):
-            expected = run_program(program, example.clone())
-        _check(model, example, expected, f"torch.export {torch.__version__}")
+            batch, output = (example, None) if ran is None else ran
+            expected = run_program(program, batch.clone())
+        _check(model, batch, expected, f"torch.export {torch.__version__}", output)
     if network.sizes and network.sizes[0] is not None and network.batch is None:
         model.caveats += (
             Fact("exported for {count} images at once, and run with other numbers of them", count=network.sizes[0]),
@@ -168,11 +169,15 @@ def _guarded_run(path: Path, inputs: int) -> Iterator[None]:
         raise LoadError(f"{path.stem} raises {type(error).__name__} on its own example input: {reason}") from error
 
 
-def _check(model: "Model", example: "Tensor", expected: Any, engine: str) -> None:
-    """Compare the network with PyTorch's own run of the file, where it returns one tensor."""
+def _check(model: "Model", example: "Tensor", expected: Any, engine: str, actual: "Tensor | None" = None) -> None:
+    """Compare the network with PyTorch's own run of the file, where it returns one tensor.
+
+    Args:
+        actual: what the network gives for the example, if it has run; otherwise it runs.
+    """
     from torch import Tensor
 
     from convscope.loaders.conversion_check import check_conversion
 
     if isinstance(expected, Tensor):
-        check_conversion(model, example, expected.detach().float().numpy(), engine=engine)
+        check_conversion(model, example, expected.detach().float().numpy(), engine=engine, actual=actual)

@@ -34,7 +34,7 @@ class SequenceEmbedding(nn.Module):
 
     def __init__(self, vectors: Tensor, layout: Layout) -> None:
         super().__init__()
-        self.vectors, self.layout = nn.Embedding(*vectors.shape, device="meta"), layout
+        self.vectors, self.layout = nn.Embedding(vectors.shape[0], vectors.shape[1], device="meta"), layout
         set_weight(self.vectors, "weight", vectors)
 
     def forward(self, x: Tensor) -> Tensor:
