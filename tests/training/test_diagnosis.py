@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import convscope as cs
+from convscope.training.diagnosis import shortcut_statements
 from tests.training.checks import cases, explanation_cases, folder_cases, run_cases
 from tests.training.logs import write_scalars
 from tests.warm_processes import run_command
@@ -122,3 +123,24 @@ def test_random_weights_are_told_from_trained_ones_with_a_picture() -> None:
     assert "edge of random" in finding.picture().alt
     assert "picture" not in finding.as_json()
     assert not cs.diagnose(cs.load("bundled:shapes"), images, checks=["weight_spectra"]).findings
+
+
+def test_every_finding_of_a_run_has_a_picture_of_its_evidence() -> None:
+    for check in CHECK.values():
+        if check.subject == "run":
+            findings = check.run(cases.SICK[check.name](0))
+            assert findings
+            assert all(finding.picture is not None for finding in findings), check.name
+    (finding, *_) = CHECK["dying_units"].run(cases.SICK["dying_units"](0))
+    assert finding.picture is not None
+    assert finding.picture().alt.startswith("share of dead units · run: ")
+    assert finding.place in finding.picture().alt
+
+
+def test_the_report_on_a_shortcut_says_in_words_where_the_network_looks(tmp_path: Path) -> None:
+    words = ["report", "sample:shapes-shortcut/0-59", "--model", "bundled:shapes-shortcut", "--lenses", "predict"]
+    output = run_command([*words, "--out", "page.html"], tmp_path).output
+    text = (tmp_path / "page.html").read_text("utf-8")
+    for shown in (output, text):
+        assert "as from a watermark (star): the network looks at the lower left corner when it answers" in shown
+    assert shortcut_statements(cs.load("bundled:shapes"), "sample:shapes/0-29") == []

@@ -150,6 +150,7 @@ def report(
     default = f"{join_name_parts('report', target_slug(target, layer))}.html"
     from convscope.reporting import place_for
     from convscope.reporting import report as report_
+    from convscope.training.diagnosis import shortcut_statements
 
     path = output_path(out, default, place_for, [*images.files, *model_files(model, opening)])
     opened = open_model(model, opening)
@@ -157,7 +158,10 @@ def report(
     with track_progress("computing") as stopped:
         make_parent_folder(path)
         arguments = _drop_unset(target=target, layer=layer)
+        arguments["statements"] = statements = shortcut_statements(opened, batch)
         written = report_(opened, batch, lenses=_split_names(lenses), out=path, **arguments)
+    for statement in statements:
+        print_result(statement)
     print_result(f"written to {written}: open it in a browser, it needs no network")
     _exit_on_problems(stopped.is_set(), data, images)
 

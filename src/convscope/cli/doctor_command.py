@@ -31,6 +31,24 @@ def doctor(
     data: Annotated[
         Path | None, typer.Option("--data", help="a folder of images to check", metavar="FOLDER", show_default=False)
     ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            help="the training images that the folder of --data is compared with",
+            metavar="FOLDER",
+            show_default=False,
+        ),
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(
+            "--masks",
+            help="pictures of the objects on the images, of the same names, black outside the object",
+            metavar="FOLDER",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -50,21 +68,22 @@ def doctor(
     opening: OpeningValues,
 ) -> None:
     """Say what is wrong with a training, a network or a folder of images; without arguments, what is installed."""
-    if folder is None and model is None and data is None:
+    if folder is None and model is None and data is None and reference is None:
         report_installation()
         return
-    if model is not None and folder is None:
+    if model is not None and folder is None and data is None:
         raise InputError("a network is checked on images: convscope doctor FOLDER --model ADDRESS")
     from convscope.reporting import place_for
     from convscope.training.diagnosis import diagnose
     from convscope.training.report import diagnosis_report
 
     path = None if out is None else output_path(out, "doctor.html", place_for, [])
-    checked = (None, None) if model is None else (open_model(model, opening), str(folder))
-    diagnosis = diagnose(*checked, log=folder if model is None else None, data=data, trials=trials)
+    checked = (None, None) if model is None else (open_model(model, opening), folder and str(folder))
+    log = folder if model is None else None
+    diagnosis = diagnose(*checked, log=log, data=data, reference=reference, masks=masks, trials=trials)
     if path is not None:
         make_parent_folder(path)
-        diagnosis_report(diagnosis, path, subject=str(model or folder or data))
+        diagnosis_report(diagnosis, path, subject=str(model or folder or data or reference))
     if as_json:
         findings = [finding.as_json() for finding in diagnosis.findings]
         print_json({"findings": findings, "checked": list(diagnosis.checked), "skipped": diagnosis.skipped})

@@ -103,8 +103,8 @@ def draw_lines(
     left, top = MARGIN + 64.0, canvas.y + 10
     width = WIDTH - 64.0
     _draw_frame(canvas, (left, top, width, HEIGHT), x_axis, y_axis, x_label, x_names)
-    for level, name in marks:
-        y = top + (1 - float(y_axis.positions(np.array([level]))[0])) * HEIGHT
+    heights = [top + (1 - float(y_axis.positions(np.array([level]))[0])) * HEIGHT for level, _ in marks]
+    for y in heights:
         canvas.line([left, left + width], [y, y], colour=canvas.theme.faint, width=1)
     for line in lines:
         for ys, colour, stroke in (
@@ -115,8 +115,7 @@ def draw_lines(
                 _draw_line(
                     canvas, (left, top, width, HEIGHT), x_axis.positions(line.xs), y_axis.positions(ys), colour, stroke
                 )
-    for level, name in marks:
-        y = top + (1 - float(y_axis.positions(np.array([level]))[0])) * HEIGHT
+    for y, (_, name) in zip(heights, marks, strict=True):
         _draw_mark_name(canvas, left + width, y - 1.5 * SMALL, name)
     canvas.y = top + HEIGHT + (44 if not x_names else 96)
     if [line.name for line in lines] != [title]:

@@ -20,6 +20,7 @@ def report(
     out: str | Path = "report.html",
     target: Any = None,
     layer: Any = None,
+    statements: Sequence[str] = (),
     **options: Any,
 ) -> Path:
     """Apply many lenses to one or several images and write the results into one HTML file.
@@ -32,6 +33,7 @@ def report(
         out: the file to write.
         target: what is explained; by default the top class of each image.
         layer: the layer of lenses that explain layers; by default the last layer with spatial extent.
+        statements: sentences about the network, for the head of the file: what `cs.diagnose` says of it, for example.
         options: parameters of lenses, such as ``steps``; each is passed to the lenses that have it.
 
     Returns:
@@ -54,4 +56,4 @@ def report(
     explained = {name: value for name, value in {"target": target, "layer": layer}.items() if value is not None}
     with shown("explaining"):
         sections = collect(model, image, lenses, {**explained, **options})
-    return write_report(sections, path)
+    return write_report(sections, path, statements=statements)

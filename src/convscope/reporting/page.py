@@ -67,13 +67,16 @@ class Subject:
     refused: Sequence[tuple[str, str]]
 
 
-def write_report(sections: Sequence[Section | Sequence[Value]], out: str | Path, *, title: str = "") -> Path:
+def write_report(
+    sections: Sequence[Section | Sequence[Value]], out: str | Path, *, title: str = "", statements: Sequence[str] = ()
+) -> Path:
     """Write values into one self-contained HTML file.
 
     Args:
         sections: for each image and network a `Section`, or simply the list of its values.
         out: the file, ending in ``.html``.
         title: the heading; by default the networks' names.
+        statements: sentences for the head of the file.
 
     Raises:
         CannotWrite: the file cannot be written, or its name does not end in ``.html``.
@@ -84,7 +87,7 @@ def write_report(sections: Sequence[Section | Sequence[Value]], out: str | Path,
     if not any(section.values for section in filled):
         raise InputError("there is nothing to report: no section holds a value")
     with atomic_write(path) as draft:
-        draft.write_text(page(filled, title), "utf-8")
+        draft.write_text(page(filled, title, statements), "utf-8")
     return path
 
 
@@ -96,7 +99,7 @@ def place_for(out: str | Path) -> Path:
     return path
 
 
-def page(sections: Sequence[Section], title: str = "") -> str:
+def page(sections: Sequence[Section], title: str = "", statements: Sequence[str] = ()) -> str:
     """The text of the HTML file."""
     inputs = [section for section in sections if not _is_on_network(section)]
     subjects = []
@@ -109,6 +112,7 @@ def page(sections: Sequence[Section], title: str = "") -> str:
     families = {family.key: family.title for subject in subjects for family in subject.families}
     text: str = _template().render(
         title=title or ", ".join(dict.fromkeys(str(r.model.get("name", "model")) for r in models.values())),
+        statements=statements,
         counted=_summary(subjects, len({v.record.lens for v in values if not isinstance(v, render.ANSWERS)})),
         versions={name: version for value in values for name, version in value.record.versions.items()},
         models=list(models.values()),

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convscope.engine.network.model import as_model
 from convscope.errors import ConvScopeError, InputError, UnknownName, did_you_mean
 from convscope.training.checks.catalogue import CHECKS
 from convscope.training.checks.declaration import Finding, Subject
 from convscope.training.checks.explanation_evidence import ExplanationEvidence
-from convscope.training.checks.folder_evidence import read_folder
+from convscope.training.checks.folder_evidence import read_folder, read_folders
 from convscope.training.checks.network_evidence import NetworkEvidence
 from convscope.training.checks.run_evidence import evidence_of
 from convscope.training.remedy_trials import with_trials
@@ -56,6 +57,7 @@ def diagnose(
     *,
     log: TrainingLog | str | Path | None = None,
     data: str | Path | None = None,
+    reference: str | Path | None = None,
     explanation: Any = None,
     masks: Any = None,
     checks: Sequence[str] | None = None,
@@ -68,10 +70,13 @@ def diagnose(
         images: images for the network, with classes where they have some: a folder, a list, a data set.
         log: a log directory, or what `open_log` gave.
         data: a folder of images.
+        reference: a folder of training images that ``data`` is compared with: drift, duplicates in both; with ``model``
+            also by the features of the network, which then needs no ``images``.
         explanation: a map that a lens gave for one image: why is it blank, of one color, inverted or NaN? More can be
             said if the network and the image are given too, as ``model`` and ``images``, which are then not checked
             themselves.
-        masks: where the objects are on ``images``, one array (height, width) for each; those of samples are known.
+        masks: where the objects are on ``images``: one array (height, width) for each, or a folder that has a picture
+            of the same name for each, black outside the object; those of samples are known.
         checks: names of checks; by default all that apply.
         trials: whether remedies against dead, saturated and unlearnt layers are tried: a changed copy of the network is
             trained for a few steps on the ``images`` with known classes, and the symptom is measured again.
@@ -95,19 +100,42 @@ def diagnose(
             raise UnknownName(f"no check {name!r}{did_you_mean(name, known)}")
     if model is None and log is None and data is None and explanation is None:
         raise InputError("there is nothing to check: give a model with images, a log, a folder of images, or a map")
-    if (model is None) != (images is None):
+    if (model is None) != (images is None) and (images is not None or data is None):
         raise InputError("a network is checked on images: give both, as in cs.diagnose(model, 'folder')")
+    if reference is not None and data is None:
+        raise InputError("a folder of images is compared with the reference: give it as data=")
     evidence: list[tuple[Subject, Any]] = []
     if log is not None:
         opened = log if isinstance(log, TrainingLog) else open_log(log)
         evidence += [("run", run) for run in evidence_of(opened)]
     if explanation is not None:
         evidence.append(("explanation", ExplanationEvidence(explanation, model, images)))
-    elif model is not None:
+    elif images is not None:
         evidence.append(("network", NetworkEvidence(model, images, masks)))
     if data is not None:
-        evidence.append(("folder", read_folder(data)))
+        network = None if model is None or explanation is not None else as_model(model)
+        of_folder = read_folder(data, network) if reference is None else read_folders(data, reference, network)
+        evidence.append(("folder", of_folder))
     return _run(evidence, checks, trials=trials)
+
+
+SHORTCUTS = ("shortcut", "background_answers")
+"""The checks that say in words what a network looks at in place of the objects."""
+
+
+def shortcut_statements(model: Any, images: Any) -> list[str]:
+    """What a network looks at in place of the objects, in sentences; none where nothing speaks for that.
+
+    Args:
+        images: some images of each of several classes; of fewer than three nothing is said.
+    """
+    evidence = NetworkEvidence(model, images)
+    findings = _run([("network", evidence)], SHORTCUTS, trials=False).findings if len(evidence.tensor) > 2 else ()
+    return [
+        f"{finding.title[0].upper()}{finding.title[1:]} ({finding.place}): {finding.evidence}. "
+        f"Likely cause: {finding.cause}."
+        for finding in findings
+    ]
 
 
 def _run(evidence: list[tuple[Subject, Any]], names: Sequence[str] | None, *, trials: bool) -> Diagnosis:

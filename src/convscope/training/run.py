@@ -52,7 +52,7 @@ class Run:
 
     def arrays(self, name: str) -> list[StoredArrays]:
         """The NPZ files that the recorder wrote beside the events, by their steps."""
-        return stored_arrays(self.folder, name)
+        return stored_arrays(self.folder, name, [file.records.path.name for file in self.files])
 
     def problems(self) -> list[Fact]:
         """What could not be read, and what is unusual about the order of steps."""

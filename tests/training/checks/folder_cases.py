@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from convscope.training.checks.folder_evidence import FolderEvidence, read_folder
+from convscope.training.checks.folder_evidence import FolderEvidence, ImageFile, read_folder
 
 Random = np.random.Generator
 SIDE = 12
@@ -229,11 +229,75 @@ def one_source(seed: int, path: Path) -> FolderEvidence:
     return many(seed, path, change)
 
 
+def embedded(features: np.ndarray, parts: list[str]) -> FolderEvidence:
+    """Images of which nothing is known but their features."""
+    images = [
+        ImageFile(f"{part}/{number}.png", part, "cat", str(number), (SIDE, SIDE), 0.5, 0.2)
+        for number, part in enumerate(parts)
+    ]
+    return FolderEvidence(images, features=features.astype(np.float32))
+
+
+def class_features(rng: Random, count: int, size: int) -> np.ndarray:
+    """Features of images of three classes, some more alike than others."""
+    centers = rng.normal(0, rng.uniform(0.5, 1.5), (3, size))
+    return centers[rng.integers(0, 3, count)] + rng.normal(0, 1, (count, size))
+
+
+def of_two_parts(seed: int, change: Callable[[Random, np.ndarray], np.ndarray]) -> FolderEvidence:
+    """Features of both parts, those of the validation part changed."""
+    rng = np.random.default_rng(seed)
+    size, training, held_out = int(rng.integers(8, 33)), int(rng.integers(24, 60)), int(rng.integers(24, 40))
+    features = class_features(rng, training + held_out, size)
+    features[training:] = change(rng, features[training:])
+    return embedded(features, ["train"] * training + ["val"] * held_out)
+
+
+def feature_drift(seed: int, path: Path) -> FolderEvidence:
+    """The validation images lie elsewhere, are more alike, or are of a class of their own."""
+
+    def change(rng: Random, features: np.ndarray) -> np.ndarray:
+        direction = rng.normal(0, 1, features.shape[1])
+        if seed % 3 == 0:
+            return features + direction * rng.uniform(0.8, 1.5)
+        if seed % 3 == 1:
+            return features.mean(0) + rng.uniform(0.2, 0.4) * (features - features.mean(0))
+        return direction * 2 + rng.normal(0, 1, features.shape)
+
+    return of_two_parts(seed, change)
+
+
+def small_drift(seed: int, path: Path) -> FolderEvidence:
+    """The validation images differ by much less than images of one class do."""
+    return of_two_parts(seed, lambda rng, features: features + rng.normal(0, 0.1, features.shape[1]))
+
+
+def embedded_copies(seed: int, closeness: tuple[float, float]) -> FolderEvidence:
+    """One to three images once more, at such a part of the usual distance of the nearest image."""
+    rng = np.random.default_rng(seed)
+    count, size, copied = int(rng.integers(24, 60)), int(rng.integers(12, 33)), int(rng.integers(1, 4))
+    features = class_features(rng, count, size)
+    nearest = np.sort(np.linalg.norm(features[:, None] - features, axis=2), 1)[:, 1]
+    steps = rng.normal(0, 1, (copied, size))
+    steps *= np.median(nearest) * rng.uniform(*closeness, (copied, 1)) / np.linalg.norm(steps, axis=1, keepdims=True)
+    return embedded(np.concatenate([features, features[:copied] + steps]), ["train"] * count + ["val"] * copied)
+
+
+def similar_features(seed: int, path: Path) -> FolderEvidence:
+    return embedded_copies(seed, (0.0, 0.18))
+
+
+def alike_features(seed: int, path: Path) -> FolderEvidence:
+    """Images that are closer than others, but no copies."""
+    return embedded_copies(seed, (0.5, 0.9))
+
+
 HEALTHY: dict[str, Callable[[int, Path], FolderEvidence]] = {
     "split_leak": similar_images, "exact_duplicates": similar_images, "unusual_images": extreme_images,
     "unusual_sizes": various_sizes, "class_imbalance": unequal_classes, "near_duplicates": same_backgrounds,
     "telling_properties": one_source, "part_drift": one_source,
+    "feature_drift": small_drift, "similar_features": alike_features,
 }  # fmt: skip
 SICK = (split_leak, exact_duplicates, unreadable_images, unusual_images, unusual_sizes, class_imbalance,
-    near_duplicates, telling_properties, part_drift,
+    near_duplicates, telling_properties, part_drift, similar_features, feature_drift,
 )  # fmt: skip

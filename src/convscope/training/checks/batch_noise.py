@@ -4,6 +4,7 @@ import numpy as np
 
 from convscope.training.checks.declaration import check
 from convscope.training.checks.run_evidence import RunEvidence
+from convscope.training.checks.run_pictures import losses
 from convscope.values.facts import Fact
 
 NOISE, LEVEL, RELATED, FEWEST = 0.3, 0.25, 0.3, 40
@@ -19,6 +20,7 @@ NOISE, LEVEL, RELATED, FEWEST = 0.3, 0.25, 0.3, 40
     "loss.backward(); optimizer.step() if step % 4 == 3 else None\n"
     "torch.optim.swa_utils.AveragedModel(model)  # or the mean of the weights of many steps",
     severity="note",
+    draw=losses,
 )
 def batch_noise(run: RunEvidence) -> list[tuple[str, Fact]]:
     """Compare how far the loss lies from the line through its second half with its mean."""

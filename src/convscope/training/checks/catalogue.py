@@ -15,6 +15,7 @@ from convscope.training.checks.divergence import divergence
 from convscope.training.checks.duplicate_kernels import duplicate_kernels
 from convscope.training.checks.dying_units import dying_units
 from convscope.training.checks.exact_duplicates import exact_duplicates
+from convscope.training.checks.feature_drift import feature_drift
 from convscope.training.checks.flat_map import flat_map
 from convscope.training.checks.gradient_by_depth import gradient_by_depth
 from convscope.training.checks.gradient_depth import gradient_depth
@@ -38,6 +39,7 @@ from convscope.training.checks.same_for_classes import same_for_classes
 from convscope.training.checks.saturated_score import saturated_score
 from convscope.training.checks.saturated_units import saturated_units
 from convscope.training.checks.shortcut import shortcut
+from convscope.training.checks.similar_features import similar_features
 from convscope.training.checks.split_leak import split_leak
 from convscope.training.checks.stopped_gradient import stopped_gradient
 from convscope.training.checks.telling_properties import telling_properties
@@ -62,4 +64,5 @@ CHECKS: tuple[Check[Any], ...] = (
     inverted_map, same_for_classes,
     split_leak, exact_duplicates, unreadable_images, unusual_images, unusual_sizes,
     class_imbalance, near_duplicates, telling_properties, part_drift,
+    similar_features, feature_drift,
 )  # fmt: skip

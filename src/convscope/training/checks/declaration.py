@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar
 
 from convscope.render.rendered_picture import Picture
@@ -56,6 +57,7 @@ class Check(Generic[Evidence]):
         title: the symptom.
         looks_for: how it decides, in a sentence.
         run: its findings; none if nothing is wrong, or if the evidence does not suffice.
+        draw: draws the evidence of a place, where `find` gives no picture of its own.
     """
 
     name: str
@@ -66,23 +68,32 @@ class Check(Generic[Evidence]):
     cause: str
     remedy: str
     find: Callable[[Evidence], Sequence[Evidenced]]
+    draw: Callable[[Evidence, str], Picture] | None = None
 
     def run(self, evidence: Evidence) -> list[Finding]:
         """The findings: what `find` gave, with what the check declares."""
-        return [
-            Finding(
-                self.name, self.title, place, self.severity, fact, self.cause, self.remedy, next(iter(picture), None)
-            )
-            for place, fact, *picture in self.find(evidence)
-        ]
+        findings = []
+        for place, fact, *pictures in self.find(evidence):
+            usual = None if self.draw is None else partial(self.draw, evidence, place)
+            picture = next(iter(pictures), usual)
+            texts = self.name, self.title, place, self.severity, fact, self.cause, self.remedy
+            findings.append(Finding(*texts, picture))
+        return findings
 
 
 def check(
-    subject: Subject, *, title: str, looks_for: str, cause: str, remedy: str, severity: Severity = "warning"
+    subject: Subject,
+    *,
+    title: str,
+    looks_for: str,
+    cause: str,
+    remedy: str,
+    severity: Severity = "warning",
+    draw: Callable[[Evidence, str], Picture] | None = None,
 ) -> Callable[[Callable[[Evidence], Sequence[Evidenced]]], Check[Evidence]]:
     """Declare a check: the decorated function gives places and their evidence."""
 
     def declare(find: Callable[[Evidence], Sequence[Evidenced]]) -> Check[Evidence]:
-        return Check(find.__name__, subject, title, looks_for, severity, cause, remedy, find)
+        return Check(find.__name__, subject, title, looks_for, severity, cause, remedy, find, draw)
 
     return declare

@@ -4,6 +4,7 @@ import numpy as np
 
 from convscope.training.checks.declaration import check
 from convscope.training.checks.run_evidence import RunEvidence
+from convscope.training.checks.run_pictures import losses
 from convscope.values.facts import Fact
 
 GROWTH = 2.0
@@ -20,6 +21,7 @@ GROWTH = 2.0
     "torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=500)  # warm-up\n"
     "for group in optimizer.param_groups: group['lr'] /= 10",
     severity="error",
+    draw=losses,
 )
 def divergence(run: RunEvidence) -> list[tuple[str, Fact]]:
     """Look for numbers that are not finite, and compare the end with the beginning."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from convscope.training.checks.declaration import check
 from convscope.training.checks.run_evidence import RunEvidence
+from convscope.training.checks.run_pictures import dead_shares
 from convscope.training.store import tags
 from convscope.values.facts import Fact
 
@@ -18,6 +19,7 @@ SHARE, GROWTH = 0.5, 0.2
     cause="steps that were too large pushed the biases so far down that ReLU passes nothing, and so no gradient",
     remedy="nn.LeakyReLU(0.1)  # in place of nn.ReLU\n"
     "for group in optimizer.param_groups: group['lr'] /= 3  # and a warm-up",
+    draw=dead_shares,
 )
 def dying_units(run: RunEvidence) -> list[tuple[str, Fact]]:
     """Compare the share of dead units at the end with its smallest."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,16 @@ from PIL import Image
 
 from convscope.engine.data.sources import FolderSource
 from convscope.engine.inputs.image_io import convert_mode
+from convscope.engine.network.model import Model
 from convscope.errors import ConvScopeError, InputError
+from convscope.training.checks.features import features_of_inputs
 from convscope.values.facts import Fact
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
+Rows = np.ndarray[Any, np.dtype[np.int64]]
 THUMBNAIL_SIDE = 16
 TRAINING_PARTS, VALIDATION_PARTS = ("train", "training"), ("val", "valid", "validation", "test")
+_PARTS = TRAINING_PARTS, VALIDATION_PARTS
 
 
 @dataclass(frozen=True)
@@ -54,29 +58,76 @@ class FolderEvidence:
 
     Attributes:
         unreadable: name → why it cannot be read.
+        features: what a network makes of each image (N, features): the input of its last linear layer; None without a
+            network, or with one that has no such layer.
     """
 
     images: list[ImageFile] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    features: Floats | None = None
+
+    def parts(self) -> "tuple[Rows, Rows]":
+        """The rows of the training images, and those of the validation images."""
+        of_part = [[row for row, image in enumerate(self.images) if image.part in names] for names in _PARTS]
+        return np.array(of_part[0], np.int64), np.array(of_part[1], np.int64)
 
 
-def read_folder(folder: str | Path) -> FolderEvidence:
+def read_folder(folder: str | Path, model: Model | None = None) -> FolderEvidence:
     """Read every image below a folder.
+
+    Args:
+        model: the network whose features are compared too.
 
     Raises:
         InputError: there is no such folder, or no picture in it.
     """
+    evidence, inputs = _read_images(_existing(folder), "")
+    evidence.features = None if model is None else features_of_inputs(model, inputs)
+    return evidence
+
+
+def read_folders(folder: str | Path, reference: str | Path, model: Model | None = None) -> FolderEvidence:
+    """Read two folders as the parts of one: the first as validation images, the reference as training images.
+
+    Args:
+        model: the network whose features are compared too.
+
+    Raises:
+        InputError: one of the folders is not there, or has no picture; or they are the same.
+    """
+    paths = {"val": _existing(folder), "train": _existing(reference)}
+    if paths["val"].resolve() == paths["train"].resolve():
+        raise InputError(f"{str(folder)!r} is compared with itself: name another folder")
+    joined, inputs = FolderEvidence(), []
+    for part, path in paths.items():
+        evidence, of_folder = _read_images(path, part)
+        joined.images += evidence.images
+        joined.unreadable |= evidence.unreadable
+        inputs += of_folder
+    joined.features = None if model is None else features_of_inputs(model, inputs)
+    return joined
+
+
+def _existing(folder: str | Path) -> Path:
     path = Path(folder).expanduser()
     if not path.is_dir():
         raise InputError(f"there is no folder {str(path)!r}: name a folder of images")
-    source, evidence = FolderSource(path), FolderEvidence()
+    return path
+
+
+def _read_images(path: Path, part: str) -> tuple[FolderEvidence, list[Path]]:
+    """The images of a folder, and the paths of those that can be read; all of one part, if that is given."""
+    source, evidence, inputs = FolderSource(path), FolderEvidence(), []
     for index in range(len(source)):
         name = source.title(index)
         try:
-            evidence.images.append(_read(name, source.open(index).input))
+            image = _read(name, source.open(index).input)
         except (ConvScopeError, OSError) as error:
             evidence.unreadable[name] = str(error)
-    return evidence
+            continue
+        evidence.images.append(replace(image, name=f"{path.name}/{name}", part=part) if part else image)
+        inputs.append(source.paths[index])
+    return evidence, inputs
 
 
 def _read(name: str, picture: Image.Image) -> ImageFile:

@@ -5,6 +5,7 @@ import numpy as np
 from convscope.training.checks.declaration import check
 from convscope.training.checks.quarters import first_and_last_quarter
 from convscope.training.checks.run_evidence import RunEvidence, median_of_later_half
+from convscope.training.checks.run_pictures import gradient_norms
 from convscope.training.store import tags
 from convscope.values.facts import Fact
 
@@ -21,6 +22,7 @@ FACTOR = 1e3
     remedy="nn.LeakyReLU(0.1)  # in place of nn.Sigmoid or nn.Tanh\n"
     "nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')\n"
     "nn.BatchNorm2d(channels)  # after each convolution; or x + block(x)",
+    draw=gradient_norms,
 )
 def gradient_depth(run: RunEvidence) -> list[tuple[str, Fact]]:
     """Compare layers at the input with layers at the output."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from convscope.training.checks.declaration import check
 from convscope.training.checks.run_evidence import RunEvidence
+from convscope.training.checks.run_pictures import losses
 from convscope.values.facts import Fact
 
 RATIO, JUMPS, LEVEL = 0.03, 0.2, 0.5
@@ -18,6 +19,7 @@ RATIO, JUMPS, LEVEL = 0.03, 0.2, 0.5
     cause="the steps are too large for the loss to follow",
     remedy="for group in optimizer.param_groups: group['lr'] /= 3\n"
     "torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=steps)",
+    draw=losses,
 )
 def high_learning_rate(run: RunEvidence) -> list[tuple[str, Fact]]:
     """Look at the update ratios, and at the jumps of the training loss."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from convscope.training.checks.declaration import check
 from convscope.training.checks.run_evidence import RunEvidence, median_of_later_half
+from convscope.training.checks.run_pictures import update_ratios
 from convscope.training.store import tags
 from convscope.values.facts import Fact
 
@@ -18,6 +19,7 @@ SHARE = 1e-3
     "branch that is not used",
     remedy="[n for n, p in model.named_parameters() if not p.requires_grad]  # frozen on purpose?\n"
     "optimizer = torch.optim.AdamW(model.parameters())  # after the model was changed",
+    draw=update_ratios,
 )
 def idle_layer(run: RunEvidence) -> list[tuple[str, Fact]]:
     """Compare the update ratio of each layer with the median of all."""

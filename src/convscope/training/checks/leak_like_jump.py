@@ -4,6 +4,7 @@ import numpy as np
 
 from convscope.training.checks.declaration import check
 from convscope.training.checks.run_evidence import RunEvidence
+from convscope.training.checks.run_pictures import losses
 from convscope.values.facts import Fact
 
 FALL, ELSEWHERE, FEWEST = 0.4, 0.15, 6
@@ -18,6 +19,7 @@ FALL, ELSEWHERE, FEWEST = 0.4, 0.15, 6
     "validation set or its measure has changed",
     remedy="set(training_files) & set(validation_files)  # empty?\n"
     "train_test_split(files, random_state=0)  # the same split whenever the training is resumed",
+    draw=losses,
 )
 def leak_like_jump(run: RunEvidence) -> list[tuple[str, Fact]]:
     """Compare the levels of both losses before and after every validation."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from convscope.training.checks.declaration import check
 from convscope.training.checks.run_evidence import RunEvidence
+from convscope.training.checks.run_pictures import losses
 from convscope.values.facts import Fact
 
 RATIO, DROP, STEADY, RISING = 1e-5, 0.3, 0.6, -0.9
@@ -16,6 +17,7 @@ RATIO, DROP, STEADY, RISING = 1e-5, 0.3, 0.6, -0.9
     "less than 30 % in all, in the second half nearly as fast as in the first.",
     cause="the steps are so small that the training would need many times as many",
     remedy="for group in optimizer.param_groups: group['lr'] *= 10",
+    draw=losses,
 )
 def low_learning_rate(run: RunEvidence) -> list[tuple[str, Fact]]:
     """Look at the update ratios, and at whether the training loss falls along a line."""

@@ -15,6 +15,7 @@ from convscope.engine.layers.kernels import has_kernels, is_convolution
 from convscope.engine.network.hooks import first_tensor
 from convscope.engine.network.model import Model, as_model
 from convscope.training.checks.answer_maps import AnswerMaps, maps_of_answers
+from convscope.training.checks.features import features_within
 from convscope.training.checks.object_masks import given_masks, masks_of
 from convscope.values import Distribution
 
@@ -73,29 +74,12 @@ class NetworkEvidence:
     def masks(self) -> Tensor | None:
         """The pixels (N, height, width) of the objects: those that were given, or of samples; None if unknown."""
         shape = self.tensor.shape
-        return masks_of(self.names, shape) if self._masks is None else given_masks(self._masks, shape)
+        return masks_of(self.names, shape) if self._masks is None else given_masks(self._masks, shape, self.names)
 
     @cached_property
     def features(self) -> Tensor | None:
         """What the last linear layer receives (N, features); None if there is none that gets one vector per image."""
-        layers = [module for module in self.model.module.modules() if isinstance(module, nn.Linear)]
-        if not layers:
-            return None
-        parts: list[Tensor] = []
-
-        def keep(module: nn.Module, inputs: Any, output: Any) -> None:
-            tensor = first_tensor(inputs)
-            if tensor is not None:
-                parts.append(tensor.detach().float().cpu())
-
-        handle = layers[-1].register_forward_hook(keep)
-        try:
-            self.scores(self.tensor)
-        finally:
-            handle.remove()
-        are_vectors = bool(parts) and all(part.ndim == 2 for part in parts)
-        features = torch.cat(parts) if are_vectors else None
-        return features if features is not None and len(features) == len(self.tensor) else None
+        return features_within(self.model, lambda: self.scores(self.tensor), len(self.tensor))
 
     def class_name(self, index: int) -> str:
         """The label of a class, or its number."""

@@ -1,6 +1,7 @@
 """The pixels of the objects on the images of a network: those of samples, or given ones."""
 
 from collections.abc import Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from convscope.engine.inputs.image_io import open_image
 from convscope.errors import InputError, UnknownName
 from convscope.samples import sample
 
@@ -26,12 +28,18 @@ def masks_of(names: Sequence[str], shape: torch.Size) -> Tensor | None:
     return torch.stack(masks) if masks else None
 
 
-def given_masks(masks: Any, shape: torch.Size) -> Tensor:
+def given_masks(masks: Any, shape: torch.Size, names: Sequence[str] = ()) -> Tensor:
     """Masks of one's own in the size of the prepared images (N, C, height, width).
+
+    Args:
+        masks: one array for each image, or a folder that has a picture of the same name for each.
+        names: of the images.
 
     Raises:
         InputError: there is not one mask (height, width) for each image.
     """
+    if isinstance(masks, (str, Path)):
+        masks = _masks_in(Path(masks).expanduser(), names)
     arrays = [np.asarray(mask) for mask in masks]
     if len(shape) != 4 or len(arrays) < shape[0] or any(array.ndim != 2 for array in arrays):
         raise InputError(
@@ -39,6 +47,22 @@ def given_masks(masks: Any, shape: torch.Size) -> Tensor:
             f"{shape[0]} images of shape {tuple(shape[1:])}"
         )
     return torch.stack([_resized(array, shape) for array in arrays[: shape[0]]])
+
+
+def _masks_in(folder: Path, names: Sequence[str]) -> list[np.ndarray[Any, Any]]:
+    """Of each image the picture of the same name in a folder, whatever its ending; black is the background."""
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {str(folder)!r}: name the folder of the masks of the images")
+    by_path = {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.*"))}
+    by_name = {path.stem: path for path in by_path.values()}
+    masks = []
+    for name in names:
+        image = PurePath(name).with_suffix("")
+        path = by_path.get(image.as_posix()) or by_name.get(image.name)
+        if path is None:
+            raise InputError(f"there is no mask of {name!r} in {str(folder)!r}: give each image one of the same name")
+        masks.append(np.asarray(open_image(path).convert("L")))
+    return masks
 
 
 def _resized(mask: np.ndarray[Any, Any], shape: torch.Size) -> Tensor:

@@ -4,6 +4,7 @@ import numpy as np
 
 from convscope.training.checks.declaration import check
 from convscope.training.checks.run_evidence import RunEvidence
+from convscope.training.checks.run_pictures import losses
 from convscope.values.facts import Fact
 
 RISE, FALL, FEWEST = 0.15, 0.1, 4
@@ -19,6 +20,7 @@ RISE, FALL, FEWEST = 0.15, 0.1, 4
     "transforms.RandomResizedCrop(size); transforms.RandomHorizontalFlip()\n"
     "torch.optim.AdamW(model.parameters(), weight_decay=0.05)\n"
     "nn.Dropout(0.3)  # before the last linear layer",
+    draw=losses,
 )
 def overfitting(run: RunEvidence) -> list[tuple[str, Fact]]:
     """Compare the end of both losses with the step of the smallest validation loss."""

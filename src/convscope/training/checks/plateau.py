@@ -2,6 +2,7 @@
 
 from convscope.training.checks.declaration import check
 from convscope.training.checks.run_evidence import RunEvidence
+from convscope.training.checks.run_pictures import losses
 from convscope.values.facts import Fact
 
 FELL, FLAT, LEVEL = 0.15, 0.03, 0.25
@@ -16,6 +17,7 @@ FELL, FLAT, LEVEL = 0.15, 0.03, 0.25
     remedy="torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.3, patience=3)\n"
     "torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr, total_steps=steps)",
     severity="note",
+    draw=losses,
 )
 def plateau(run: RunEvidence) -> list[tuple[str, Fact]]:
     """Compare both halves of the training loss."""

@@ -4,6 +4,7 @@ import numpy as np
 
 from convscope.training.checks.declaration import check
 from convscope.training.checks.run_evidence import RunEvidence
+from convscope.training.checks.run_pictures import losses
 from convscope.values.facts import Fact
 
 LEVEL, APART, FLAT = 0.5, 0.15, 0.05
@@ -18,6 +19,7 @@ LEVEL, APART, FLAT = 0.5, 0.15, 0.05
     remedy="# more capacity, less regularisation:\n"
     "cs.train(data, folder, arch='resnet')\n"
     "torch.optim.AdamW(model.parameters(), weight_decay=0.0)  # and a smaller nn.Dropout",
+    draw=losses,
 )
 def underfitting(run: RunEvidence) -> list[tuple[str, Fact]]:
     """Compare the end of the training loss with its beginning, and with the validation loss."""

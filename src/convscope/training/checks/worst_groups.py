@@ -16,9 +16,10 @@ FEWEST, FEWEST_OF_GROUP, DIFFERENCE, SIGNIFICANCE = 40, 8, 0.2, 0.005
 @check(
     "network",
     title="errors gather in a group of images",
-    looks_for="In a class, or among the darkest, brightest, flattest or least sharp quarter of the images (of samples "
-    "with masks also those with the smallest objects), the share of errors is 20 percentage points above that of the "
-    "others, which chance explains less often than once in 200 times (over all groups).",
+    looks_for="In a class, or among the darkest, brightest, flattest or least sharp quarter of the images (of images "
+    "with masks also those with the smallest objects, and with those furthest to one side), the share of errors is 20 "
+    "percentage points above that of the others, which chance explains less often than once in 200 times (over all "
+    "groups).",
     cause="the group is rare in the training images, or is harder",
     remedy="WeightedRandomSampler(weights, len(weights))  # more of the group in training\n"
     "transforms.ColorJitter(brightness=0.5, contrast=0.5)  # or augmentation that makes such images",
@@ -68,7 +69,20 @@ def _groups(network: NetworkEvidence, rows: list[int], classes: Tensor) -> Itera
     yield Fact("the quarter with the lowest contrast"), _lowest_quarter(contrast)
     yield Fact("the least sharp quarter"), _lowest_quarter(sharpness)
     if network.masks is not None:
-        yield Fact("the quarter with the smallest objects"), _lowest_quarter(network.masks[rows].float().mean((1, 2)))
+        yield from _groups_by_object(network.masks[rows].double())
+
+
+def _groups_by_object(masks: Tensor) -> Iterator[tuple[Fact, Tensor]]:
+    """Quarters of the images by the size and the place of their objects (N, height, width)."""
+    size = masks.mean((1, 2))
+    yield Fact("the quarter with the smallest objects"), _lowest_quarter(size)
+    height, width = (torch.arange(length, dtype=torch.float64, device="cpu") for length in masks.shape[1:])
+    pixels = masks.sum((1, 2)).clamp_min(1)
+    top, left = (masks.sum(2) * height).sum(1) / pixels, (masks.sum(1) * width).sum(1) / pixels
+    yield Fact("the quarter with the highest objects in the image"), _lowest_quarter(top)
+    yield Fact("the quarter with the lowest objects in the image"), _lowest_quarter(-top)
+    yield Fact("the quarter with the objects furthest left"), _lowest_quarter(left)
+    yield Fact("the quarter with the objects furthest right"), _lowest_quarter(-left)
 
 
 def _lowest_quarter(values: Tensor) -> Tensor:

@@ -64,7 +64,8 @@ class ProbePictures:
         ]
         writer.text(f"{tags.PROBES}/predictions", "\n\n".join(lines))
         writer.write(step, time.time())
-        save_arrays(folder, tags.PROBES, step, _arrays(self.images.names, predictions, maps))
+        arrays = _arrays(self.images.names, predictions, maps)
+        save_arrays(folder, tags.PROBES, step, arrays, writer=writer.name)
 
 
 def _arrays(

@@ -186,10 +186,10 @@ class Recorder:
         if number % self._validation_spacing == 0 or last:
             names = np.array(self._model.labels or ()) if isinstance(self._model, Model) else np.array(())
             stored = {**answers.arrays(), "classes": np.array(answers.classes), "names": names.astype(str)}
-            self._written(lambda _: save_arrays(self.folder, tags.PREDICTIONS, step, stored))
+            self._written(lambda w: save_arrays(self.folder, tags.PREDICTIONS, step, stored, writer=w.name))
         if with_pictures and answers.mistakes:
             pictures = mistake_arrays(self._model, answers.mistakes)
-            self._written(lambda _: save_arrays(self.folder, tags.MISTAKES, step, pictures))
+            self._written(lambda w: save_arrays(self.folder, tags.MISTAKES, step, pictures, writer=w.name))
 
     def _arm(self) -> None:
         """Decide whether the next step is measured."""

@@ -4,7 +4,7 @@ The index is only appended to, so that a process that is killed loses at most it
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,29 +39,45 @@ class StoredArrays:
             raise InputError(f"{str(self.path)!r} is no file of arrays ({type(error).__name__}: {error})") from error
 
 
-def save_arrays(run: Path, name: str, step: int, arrays: "Mapping[str, np.ndarray[Any, Any]]") -> None:
-    """Write arrays of a step, and their line of the index."""
+def save_arrays(
+    run: Path, name: str, step: int, arrays: "Mapping[str, np.ndarray[Any, Any]]", *, writer: str = ""
+) -> None:
+    """Write arrays of a step, and their line of the index.
+
+    Args:
+        writer: the name of the `EventWriter` that they belong to, of which one folder can have several at a time.
+    """
     folder = run / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{step:09d}-{name}.npz"
+    path = folder / f"{step:09d}-{name}{writer and '.'}{writer}.npz"
     with atomic_write(path) as draft, draft.open("wb") as file:
         np.savez_compressed(file, **dict(arrays))  # type: ignore[arg-type]
-    line = {"name": name, "step": step, "file": path.name, "arrays": {k: list(a.shape) for k, a in arrays.items()}}
+    shapes = {key: list(values.shape) for key, values in arrays.items()}
+    line = {"name": name, "step": step, "file": path.name, "arrays": shapes, "writer": writer}
     with (folder / INDEX).open("a", encoding="utf-8") as index:
         index.write(json.dumps(line) + "\n")
 
 
-def stored_arrays(run: Path, name: str) -> list[StoredArrays]:
-    """The files of a name by their steps; of a step that was written twice, the last."""
+def stored_arrays(run: Path, name: str, event_files: Collection[str]) -> list[StoredArrays]:
+    """The files of a name by their steps; of a step that was written twice, the last.
+
+    Args:
+        event_files: the names of the event files of a run; what belongs to those of other runs is left out.
+    """
     path = run / FOLDER / INDEX
     if not path.is_file():
         return []
     by_step = {}
     for line in path.read_text("utf-8", "replace").splitlines():
         entry = _parsed(line)
-        if entry is not None and entry["name"] == name:
+        if entry is not None and entry["name"] == name and _belongs(entry.get("writer"), event_files):
             by_step[entry["step"]] = StoredArrays(name, entry["step"], path.parent / Path(entry["file"]).name)
     return [by_step[step] for step in sorted(by_step)]
+
+
+def _belongs(writer: Any, event_files: Collection[str]) -> bool:
+    """Whether a writer wrote one of some event files; arrays that name no writer belong to all runs of a folder."""
+    return not writer or any(name.endswith(f".{writer}") for name in event_files)
 
 
 def damaged_arrays(run: Path) -> list[str]:

@@ -5,6 +5,7 @@ Tags are written as they are, with Unicode and spaces; tensorboardX's own ``Summ
 
 import itertools
 import os
+import secrets
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -25,6 +26,9 @@ _numbers = itertools.count(1)
 class EventWriter:
     """One new event file in a folder.
 
+    Attributes:
+        name: the end of the name of the file, which no other writer has.
+
     Raises:
         CannotWrite: the folder cannot be made or written to.
         MissingExtra: tensorboardX is not installed.
@@ -35,12 +39,12 @@ class EventWriter:
             from tensorboardX.event_file_writer import EventsWriter
         except ModuleNotFoundError as error:
             raise MissingExtra(error.name or "tensorboardX", "training") from error
-        self.folder = folder
+        self.folder, self.name = folder, secrets.token_hex(4)
         self._messages = messages()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             # Its own suffix is the second of the start, which two writers of one folder may share.
-            self._file = EventsWriter(str(folder / "events"), f".{os.getpid()}.{next(_numbers)}")
+            self._file = EventsWriter(str(folder / "events"), f".{os.getpid()}.{next(_numbers)}.{self.name}")
         except OSError as error:
             raise CannotWrite(f"cannot write to the folder {str(folder)!r}: {error.strerror or error}") from error
         self._values: list[Any] = []

@@ -137,6 +137,7 @@ class _Block:
             for start, end in _places(record.layout):
                 flags[HEADER.size + start : HEADER.size + end] = b"\1" * (end - start)
             varies += flags
+        self._checks = [_check_of(record, start) for record, start in zip(records, self.starts, strict=True)]
         self.size = len(content)
         self.pattern: Bytes = np.frombuffer(bytes(content), np.uint8)
         self.may_differ = np.frombuffer(bytes(varies), np.bool_)
@@ -145,8 +146,8 @@ class _Block:
         """The numbers of the blocks that repeat this one, and how many blocks these are."""
         rows: Bytes = np.frombuffer(content, np.uint8, len(content) // self.size * self.size).reshape(-1, self.size)
         rows = rows[: _leading((rows == self.pattern) | self.may_differ)]
-        for record, start in zip(self.records, self.starts, strict=True):
-            rows = rows[: _leading(self._fits(rows, record, start))]
+        for check in self._checks:
+            rows = rows[: _leading(self._fits(rows, check))]
         by_tag: dict[str, list[Numbers]] = {}
         for record, start in zip(self.records, self.starts, strict=True):
             steps, times = _steps(rows, record.layout.step, start), _times(rows, record.layout.time, start)
@@ -155,19 +156,40 @@ class _Block:
                 by_tag.setdefault(tag, []).append((steps, times, values.astype(np.float64)))
         return {tag: _interleaved(parts) for tag, parts in by_tag.items()}, len(rows)
 
-    def _fits(self, rows: Bytes, record: _Record, start: int) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+    def _fits(self, rows: Bytes, check: "_Check") -> "np.ndarray[Any, np.dtype[np.bool_]]":
         """Whether the step of each row has as many bytes as that of the record, and its checksum is right."""
-        end = start + len(record.data)
-        places = [index for place in _places(record.layout) for index in range(*place)]
-        columns = start + np.array(places)
-        differences = rows[:, columns] ^ self.pattern[columns]
-        effects = np.stack([_effects(len(record.data) - 1 - index) for index in places])
-        changes = np.bitwise_xor.reduce(effects[np.arange(len(places)), differences], axis=1)
-        stored = _view(rows[:, end : end + CHECKSUM.size], "<u4")
-        fits = masked_array(np.uint32(_checksum(record.data)) ^ changes) == stored
-        first, last = record.layout.step or (0, 0)
-        steps = rows[:, start + first : start + last] ^ self.pattern[start + first : start + last]
+        differences = rows[:, check.columns] ^ self.pattern[check.columns]
+        changes = np.bitwise_xor.reduce(check.effects[np.arange(len(check.columns)), differences], axis=1)
+        stored = _view(rows[:, check.end : check.end + CHECKSUM.size], "<u4")
+        fits = masked_array(np.uint32(check.checksum) ^ changes) == stored
+        steps = rows[:, check.steps] ^ self.pattern[check.steps]
         return np.asarray(fits & (steps < 0x80).all(1))
+
+
+class _Check(NamedTuple):
+    """How the checksum of a record follows from its bytes, all places within a block.
+
+    Attributes:
+        columns: the bytes that may differ.
+        effects: how the checksum changes with each difference in one of them (columns, 256).
+        checksum: that of the record of the pattern.
+        end: where the record ends.
+        steps: the bytes of its step.
+    """
+
+    columns: "np.ndarray[Any, np.dtype[np.int64]]"
+    effects: "np.ndarray[Any, np.dtype[np.uint32]]"
+    checksum: int
+    end: int
+    steps: slice
+
+
+def _check_of(record: _Record, start: int) -> _Check:
+    places = np.array([index for place in _places(record.layout) for index in range(*place)])
+    effects = np.stack([_effects(len(record.data) - 1 - place) for place in places.tolist()])
+    first, last = record.layout.step or (0, 0)
+    end = start + len(record.data)
+    return _Check(start + places, effects, _checksum(record.data), end, slice(start + first, start + last))
 
 
 def _places(layout: ScalarLayout) -> list[tuple[int, int]]:

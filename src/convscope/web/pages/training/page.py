@@ -114,8 +114,11 @@ class TrainingPage:
             ui.html(escape(tr("Findings")), tag="h2", sanitize=False)
             if not drawing.findings:
                 ui.label(tr("None of the checks of a run found anything wrong."))
-            for finding in drawing.findings:
+            for finding, picture in drawing.findings:
                 ui.label(f"{tr(finding.title)}{tr(': ')}{tr(finding.evidence)}").classes("warning")
+                if picture is not None:
+                    image = f'<img class="whole" alt="{escape(picture[1])}" src="{picture[0]}">'
+                    ui.html(image, sanitize=False).classes("plots")
                 ui.label(f"{tr('Likely cause')}{tr(': ')}{tr(finding.cause)}").classes("small")
                 ui.html(f"<pre><code>{escape(finding.remedy)}</code></pre>", sanitize=False)
 

@@ -31,12 +31,13 @@ class Drawing:
 
     Attributes:
         steps: the last step of each run.
+        findings: what is wrong, each with the address and the text alternative of its picture.
         error: why there is nothing to show.
     """
 
     steps: dict[str, int] = field(default_factory=dict)
     problems: Sequence[Fact] = ()
-    findings: Sequence[Finding] = ()
+    findings: Sequence[tuple[Finding, tuple[str, str] | None]] = ()
     sections: Sequence[Section] = ()
     films: Sequence[Film] = ()
     error: str = ""
@@ -55,12 +56,19 @@ def draw(log: TrainingLog, *, slow: bool) -> Drawing:
         return Drawing(
             steps={run.name: max((int(run.series(tag).steps[-1]) for tag in run.tags), default=0) for run in log},
             problems=log.problems(),
-            findings=diagnose(log=log).findings,
+            findings=[(finding, _picture(finding)) for finding in diagnose(log=log).findings],
             sections=[section for view in VIEWS if (slow or view.name != SLOW) and (section := _section(view, log))],
             films=films(log),
         )
     except ConvScopeError as error:
         return Drawing(error=str(error))
+
+
+def _picture(finding: Finding) -> tuple[str, str] | None:
+    if finding.picture is None:
+        return None
+    picture = finding.picture()
+    return data_uri(picture.png()), picture.alt
 
 
 def _section(view: View, log: TrainingLog) -> Section | None:
