@@ -19,6 +19,9 @@ demo: $(VENV)/.installed  ## explain bundled images with every lens: convscope-d
 serve: $(VENV)/.web  ## open the workbench on bundled networks and images
 	$(BIN)/convscope serve
 
+# Two workers share the machine: threads of the processes that tests start would wait for each other, spinning.
+test test-by-hand test-fast coverage: export OMP_NUM_THREADS = 1
+
 # Each worker takes one file after another, in the order of tests/marks.py.
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 SLOW    := browser or server or process or peers or architectures or fuzz or trained or sweep or by_hand

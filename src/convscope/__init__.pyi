@@ -6310,7 +6310,7 @@ def vit_cx(
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
-    """Turn the features of the tokens into masks, and average these, each weighted by the score that the image keeps."""
+    """Turn the features of a layer into masks, and average these, each weighted by the score that the image keeps."""
 
 @overload
 def vit_cx(
@@ -6326,7 +6326,7 @@ def vit_cx(
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
-    """Turn the features of the tokens into masks, and average these, each weighted by the score that the image keeps."""
+    """Turn the features of a layer into masks, and average these, each weighted by the score that the image keeps."""
 
 @overload
 def vit_cx(
@@ -6342,7 +6342,7 @@ def vit_cx(
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
-    """Turn the features of the tokens into masks, and average these, each weighted by the score that the image keeps."""
+    """Turn the features of a layer into masks, and average these, each weighted by the score that the image keeps."""
 
 @overload
 def vit_cx(
@@ -6358,7 +6358,7 @@ def vit_cx(
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
-    """Turn the features of the tokens into masks, and average these, each weighted by the score that the image keeps."""
+    """Turn the features of a layer into masks, and average these, each weighted by the score that the image keeps."""
 
 @overload
 def vit_cx(
@@ -6375,7 +6375,7 @@ def vit_cx(
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
     explain: str | Sequence[str] | None = None,
 ) -> Any:
-    """Turn the features of the tokens into masks, and average these, each weighted by the score that the image keeps."""
+    """Turn the features of a layer into masks, and average these, each weighted by the score that the image keeps."""
 
 @overload
 def vit_cx(
@@ -6391,7 +6391,7 @@ def vit_cx(
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Any]:
-    """Turn the features of the tokens into masks, and average these, each weighted by the score that the image keeps."""
+    """Turn the features of a layer into masks, and average these, each weighted by the score that the image keeps."""
 
 @overload
 def xrai(

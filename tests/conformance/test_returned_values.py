@@ -40,7 +40,7 @@ def test_a_map_has_the_extent_of_the_input_along_one_two_or_three_axes(
     assert not value.blank
     assert all(layer.dtype == torch.float32 and layer.ndim == axes for layer in value.layer_values.values())
     assert value.layers == tuple(value.layer_values)
-    of_layers = (spec.takes_layer or "attention" in spec.needs) and spec.name != "vit_cx"  # it joins channels of all
+    of_layers = (spec.takes_layer and spec.name != "vit_cx") or "attention" in spec.needs  # it joins channels of all
     assert of_layers == bool(value.layers)
     if value.channels is not None:
         assert value.channels.dtype == torch.float32

@@ -105,7 +105,7 @@ def test_kernel_and_distribution_tabs(inside: Any) -> None:
 
 
 def test_drawing_is_shown_and_cancelled_while_the_page_responds(inside: Any) -> None:
-    page = inside("model=bundled:shapes&image=sample:shapes/7&layer=layer3.1.conv2&unit=layer3.1.conv2%5B7%5D")
+    page = inside("model=bundled:shapes&image=sample:shapes/7&layer=layer1.0.conv1&unit=layer1.0.conv1%5B7%5D")
     page.wait_for_selector(".unit .crops figure")
     page.click(".unit .part-drawn .q-select")
     page.get_by_role("option", name="1024").click()
@@ -122,12 +122,12 @@ def test_drawing_is_shown_and_cancelled_while_the_page_responds(inside: Any) -> 
 
 
 def test_drawing_stops_when_another_unit_is_selected(inside: Any) -> None:
-    page = inside("model=bundled:shapes&image=sample:shapes/7&layer=layer3.1.conv2&unit=layer3.1.conv2%5B8%5D")
+    page = inside("model=bundled:shapes&image=sample:shapes/7&layer=layer1.0.conv1&unit=layer1.0.conv1%5B8%5D")
     page.wait_for_selector(".unit .crops figure")
     page.click(".unit button.draw")
     page.wait_for_selector(".unit .drawing .picture img")
     page.get_by_role("button", name="Next unit").click()
-    page.wait_for_selector('.unit h2:text-is("layer3.1.conv2[9]")')
+    page.wait_for_selector('.unit h2:text-is("layer1.0.conv1[9]")')
     page.wait_for_selector(".unit button.draw")
     assert not page.is_visible(".unit button.cancel")
     page.click(".unit .part-drawn .q-select")

@@ -20,6 +20,7 @@ from convscope.web.pages.inside.page import LENS_TABS
 from convscope.web.pages.learned import page as learned
 from convscope.web.pages.look import page as look
 from convscope.web.requests.url_state import View
+from tests.marks import one_in
 from tests.waiting import TIMEOUT
 
 pytest.importorskip("nicegui")
@@ -55,7 +56,7 @@ def sent(address: str, link: str) -> str:
         return unescape(page.read().decode())
 
 
-@pytest.mark.parametrize("lens", [spec.command for spec in lenses()])
+@pytest.mark.parametrize("lens", one_in(3, (spec.command for spec in lenses())))
 def test_link_of_every_lens_opens_a_page_that_shows_it(address: str, lens: str) -> None:
     view, spec = view_of(request_for(lens)), find(lens)
     link = page_link(view)

@@ -132,13 +132,11 @@ OF_RANDOM_WEIGHTS = {
 """Links to pages about the network of random weights, and a selector that exists once the page is complete."""
 
 
-@pytest.mark.parametrize("lang", ["en", "zh"])
-def test_random_weights_warning_names_the_network(visit: Any, address: str, lang: str) -> None:
-    page = visit("/look", lang=lang)
+def test_random_weights_warning_names_the_network(visit: Any) -> None:
     for link, ready in OF_RANDOM_WEIGHTS.items():
-        page.goto(f"{address}{link}")
+        page = visit(link, lang="zh")
         page.wait_for_selector(ready)
-        page.get_by_text(f"{RANDOM} · {translate(RANDOM_SAID, lang)}", exact=True).wait_for()
+        page.get_by_text(f"{RANDOM} · {translate(RANDOM_SAID, 'zh')}", exact=True).wait_for()
         assert page.get_by_text(f"{TRAINED} · ").count() == 0, link
 
 
@@ -284,7 +282,7 @@ def measured(unit: str) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(
-    ("unit", "sentence", "lang"), [("layer1[0]", LESS, "en"), ("layer1[1]", MORE, "en"), ("layer1[0]", LESS, "zh")]
+    ("unit", "sentence", "lang"), [("layer1[1]", MORE, "en"), ("layer1[0]", LESS, "zh")]
 )
 def test_drawing_is_compared_with_the_strongest_image(visit: Any, unit: str, sentence: str, lang: str) -> None:
     reached, best = measured(unit)

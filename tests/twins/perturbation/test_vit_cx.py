@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
-from convscope.errors import CapabilityError
-from tests.nets import AttendingNet, PlainNet, seeded
+from tests.nets import AttendingNet, seeded
 from tests.twins.attention import by_hand
 from tests.twins.binding import twin_of
 from tests.twins.channel_masks import enlarged
@@ -125,6 +124,21 @@ def test_channels_that_are_all_alike_or_constant_give_a_blank_map_that_says_why(
     assert constant.notes["blank"].startswith("every channel of this layer is constant")
 
 
-def test_a_network_without_tokens_is_refused_with_lenses_that_explain_it() -> None:
-    with pytest.raises(CapabilityError, match=r"^vit-cx needs attention between tokens, .*occlusion work without it"):
-        cs.vit_cx(cs.Model(seeded(PlainNet)), torch.rand(1, 3, 16, 16))
+def test_the_channels_of_a_convolution_give_masks_too() -> None:
+    """Two channels that mark opposite halves: the score is a multiple of what the left half shows."""
+
+    class Halves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Conv2d(1, 2, 1, bias=False)
+            nn.init.constant_(self.features.weight[0], 1.0)
+            nn.init.constant_(self.features.weight[1], -1.0)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.features(x).mean((2, 3))
+
+    image = torch.zeros(1, 1, 8, 8)
+    image[..., :4] = 1.0
+    value: Any = cs.vit_cx(cs.Model(Halves()), image, target=0, layer="features", sigma=0.0)
+    assert value.notes["masks"] == 2
+    assert value.values[:, :3].mean() > 0 > value.values[:, 5:].mean()

@@ -33,10 +33,10 @@ ONE_MASK = Fact("all channels of this layer are alike and give a single mask: ch
     family="perturbation",
     title="ViT-CX",
     cite="xie2023vitcx",
-    asks="Which regions that the features of the tokens mark keep the score up when the rest is hidden?",
+    asks="Which regions that the features of a layer mark keep the score up when the rest is hidden?",
     reads="Warm regions lie in masks that keep the score higher than masks do on average, cool ones in masks that keep "
     "it lower; only regions that the features of the layer tell apart can differ.",
-    needs={"scores", "attention"},
+    needs={"scores"},
     claims={"class-sensitive", "deterministic", "contrasting"},
 )
 def vit_cx(
@@ -56,12 +56,13 @@ def vit_cx(
     centred: Annotated[bool, Param(help="subtract the mean score over the masks")] = True,
     seed: Seed = 0,
 ) -> list[Attribution]:
-    """Turn the features of the tokens into masks, and average these, each weighted by the score that the image keeps.
+    """Turn the features of a layer into masks, and average these, each weighted by the score that the image keeps.
 
         s_i = f_c(x ⊙ M_i + ε_i ⊙ (1 - M_i)) - f_c(x + ε_i ⊙ (1 - M_i)) + f_c(x)
         S(λ) = Σ_i (s_i - s̄) · M_i(λ) / Σ_i M_i(λ)
 
-    Every channel of the tokens is a map; enlarged to the image and scaled to 0 … 1 it shows what the channel marks.
+    Every channel of the layer, of tokens or of a convolution, is a map; enlarged to the image and scaled to 0 … 1 it
+    shows what the channel marks.
     Channels whose maps are alike are joined, by agglomerative clustering with complete linkage of the cosine distances,
     and the sum of their maps, scaled to 0 … 1, is the mask M_i. The noise ε_i ~ N(0, sigma²) replaces what is hidden;
     the second term takes away what the noise alone does to the score. The division by how much the masks show of
@@ -71,7 +72,7 @@ def vit_cx(
         model: the network.
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
-        layer: the layer whose tokens are used, or several, whose channels are clustered together; by default the last
+        layer: the layer whose channels are used, or several, whose channels are clustered together; by default the last
             layer with spatial extent.
         distance: channels are joined while no two of them are further apart than this; larger gives fewer masks.
         sigma: the standard deviation of the noise, in units of the prepared input.
@@ -84,7 +85,6 @@ def vit_cx(
     Raises:
         UnknownName: no such layer, class or label.
         LayerError: the layer is never reached or has no spatial extent.
-        CapabilityError: the network has no attention.
         OutputError: the features of the layer are not finite.
         TooLittleMemory: the layers have so many channels that the distances between them do not fit into memory.
 
