@@ -47,6 +47,7 @@ def draw_gate_maps(value: GateMaps, *, theme: str = "light", bare: bool = False)
     text = "Left how far each is open, on one scale; right gate × gradient, each layer up to its own largest: what the "
     text += f"score of {value.target} owes to that gate being open, to first order. Red speaks for it, blue against it."
     canvas.paragraph(text, size=SMALL, colour=canvas.theme.faint)
+    canvas.y += 8
     header_footer.draw_footer(canvas, value)
     return canvas.to_picture(alt(value))
 

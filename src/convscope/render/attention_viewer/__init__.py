@@ -65,9 +65,9 @@ def viewer_html(
     return (
         f'<div class="attention-viewer unsigned" data-state="{escape(json.dumps(state))}" '
         f'data-colours="{_packed(opaque_colours(signed=False))}" data-inks="{_packed(ink_colours(signed=False))}">'
-        '<div class="attention-chosen">'
+        f'<div class="attention-chosen">{_layer_slider(list(planes), layer, words)}'
         f"{_enlarged(value, planes[layer][head], scale, _caption(value, layer, head, words), words)}"
-        f"{_layer_slider(list(planes), layer, words)}{_scale_bar(scale, translate)}</div>"
+        f"{_scale_bar(scale, translate)}</div>"
         f"{_tiles(planes, scale, layer, head, words)}</div>"
     )
 
