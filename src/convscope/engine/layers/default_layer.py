@@ -115,7 +115,7 @@ def layer_at_depth(model: "Model", tensor: Tensor, share: float) -> str:
 def layers_to_default(model: "Model", tensor: Tensor, most: int) -> tuple[str, ...]:
     """The layers with positions through which every path leads, up to the default one; at most ``most``, spread evenly.
 
-    Of layers that return the same output the outermost is taken.
+    Of layers that return the same output the outermost is taken, and of those that run several times none.
     """
     trace, last = trace_layers(model, tensor), default_layer(model, tensor)
     if trace.output is None:
@@ -127,6 +127,7 @@ def layers_to_default(model: "Model", tensor: Tensor, most: int) -> tuple[str, .
         address
         for address in outermost.values()
         if trace.layers[address].has_positions
+        and trace.order.count(address) == 1
         and address not in scores
         and trace.is_on_every_path(address, trace.output)
     ]
