@@ -1,6 +1,7 @@
-"""Cost of explanations of a vision transformer, compared with hooks on its unfused attention and pytorch-grad-cam."""
+"""Cost of explanations of a vision transformer, compared with hooks, pytorch-grad-cam and transformers."""
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,7 @@ def _peers(module: nn.Module, x: Tensor) -> dict[str, dict[str, Work]]:
     library()
     import timm
     from pytorch_grad_cam import GradCAM
+    from transformers import ViTConfig, ViTForImageClassification
 
     def to_map(tokens: Tensor) -> Tensor:
         return tokens[:, 1:].reshape(len(tokens), _SIDE, _SIDE, -1).permute(0, 3, 1, 2)
@@ -46,11 +48,18 @@ def _peers(module: nn.Module, x: Tensor) -> dict[str, dict[str, Work]]:
     for block in unfused.blocks:
         block.attn.fused_attn = False
     grad_cam = GradCAM(model=module, target_layers=[module.get_submodule("blocks.11.norm1")], reshape_transform=to_map)
+    vit = ViTForImageClassification(ViTConfig(attn_implementation="eager", num_labels=1000)).eval()
+
+    def returned() -> None:
+        with torch.no_grad():
+            vit(x, output_attentions=True)
+
     return {
         "grad_cam": {"pytorch-grad-cam": lambda: grad_cam(x, None)},
-        "attention": {"hooks, unfused": lambda: _weights(unfused, x)},
+        "attention": {"hooks, unfused": lambda: _weights(unfused, x), "transformers": returned},
         "attention_rollout": {"hooks, unfused": lambda: _rollout(_weights(unfused, x))},
         "transformer_attribution": {"hooks, unfused": lambda: _relevance(unfused, x)},
+        "legrad": {"hooks, unfused": lambda: _legrad(unfused, x)},
     }
 
 
@@ -92,3 +101,22 @@ def _relevance(unfused: nn.Module, x: Tensor) -> Tensor:
     for weights, gradient in zip(layers, gradients, strict=True):
         product = product + torch.relu(weights * gradient).mean(1).detach() @ product
     return product[:, 0, 1:]
+
+
+def _legrad(unfused: Any, x: Tensor) -> Tensor:
+    """The mean over layers of the positive gradients of each layer's own score to its weights, a layer at a time."""
+    outputs: list[Tensor] = []
+    hooks = [
+        block.register_forward_hook(lambda _module, _args, output: outputs.append(output)) for block in unfused.blocks
+    ]
+    layers, scores = _run(unfused, x, graph=True)
+    for hook in hooks:
+        hook.remove()
+    top = int(scores.argmax())
+    total = torch.zeros(layers[0].shape[-1])
+    for weights, tokens in zip(layers, outputs, strict=True):
+        with torch.enable_grad():
+            own = unfused.forward_head(unfused.norm(tokens))[0, top]
+        (gradient,) = torch.autograd.grad(own, weights, retain_graph=True)
+        total = total + torch.relu(gradient).mean((0, 1, 2))
+    return total[1:] / len(layers)

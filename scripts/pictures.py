@@ -6,11 +6,13 @@ published.
 
 import gzip
 import tempfile
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor, nn
 
@@ -19,6 +21,7 @@ from convscope.errors import ConvScopeError
 from convscope.render import raster
 from convscope.render.canvas import GAP, MARGIN, SMALL, Canvas
 from convscope.render.scale import map_values, scale_of
+from convscope.samples.shapes import FIRST_TRAINING_SEED, scene
 from convscope.spec import LensSpec
 from convscope.training.film import training_film
 from convscope.training.views.confusion_matrix import confusion_matrix
@@ -148,8 +151,62 @@ def attending() -> dict[str, cs.Value]:
         "attention": cs.attention(pairs, pair, patch="2x5"),
         "transformer-attribution": cs.transformer_attribution(pairs, pair, target="same shape"),
         "similarity": cs.similarity(pairs, pair, place="20x44"),
+        "gate-maps": cs.gates(gated(), SCENES[0]),
         "matched": cs.similarity(pairs, pair, guide="sample:pairs/3", place="18x53"),
     }
+
+
+def gated() -> cs.Model:
+    """The bundled network of scenes with a gate of channels and one of places before its last layer, trained here.
+
+    How far they are open is a part of the loss, so that what the answer does not need is closed.
+    """
+    shapes = cs.load("bundled:shapes")
+
+    class ChannelGate(nn.Module):
+        """Squeeze-excite: how far each channel is open depends on the means of all."""
+
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.reduce, self.expand = nn.Linear(channels, channels // 8), nn.Linear(channels // 8, channels)
+
+        def openness(self, x: Tensor) -> Tensor:
+            return self.expand(self.reduce(x.mean((2, 3))).relu()).sigmoid()[:, :, None, None]
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.openness(x)
+
+    class PlaceGate(nn.Module):
+        """How far each place is open depends on the features around it."""
+
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            self.weigh = nn.Conv2d(channels, 1, 3, padding=1)
+
+        def openness(self, x: Tensor) -> Tensor:
+            return self.weigh(x).sigmoid()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.openness(x)
+
+    torch.manual_seed(0)
+    channel_gate, place_gate = ChannelGate(96), PlaceGate(96)
+    body = nn.Sequential(*list(shapes.module.children())[:-2]).eval()
+    gates_and_head = nn.Sequential(channel_gate, place_gate, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(96, 10))
+    seeds = range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + 300)
+    scenes = [scene(seed) for seed in seeds]
+    with torch.no_grad():
+        features = body(torch.cat([shapes.prepare(Image.fromarray(drawn.image)).tensor for drawn in scenes]))
+    labels = torch.tensor([drawn.label for drawn in scenes])
+    optimizer = torch.optim.Adam(gates_and_head.parameters(), 1e-2)
+    for _ in range(100):
+        optimizer.zero_grad()
+        opened = channel_gate.openness(features).mean() + place_gate.openness(channel_gate(features)).mean()
+        (nn.functional.cross_entropy(gates_and_head(features), labels) + 0.3 * opened).backward()
+        optimizer.step()
+    names = ("channel_gate", "place_gate", "pool", "flatten", "head")
+    layers = {"body": body, **dict(zip(names, gates_and_head, strict=True))}
+    return cs.Model(nn.Sequential(OrderedDict(layers)).eval(), input=shapes.input, labels=shapes.labels, name="gated")
 
 
 def other_inputs() -> dict[str, cs.Value]:

@@ -4,12 +4,15 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.context import free_memory
+from convscope.engine.context import chunking, free_memory
 from convscope.engine.context.free_memory import TooLittleMemory
+from convscope.lens.perturbation import _channel_clusters
+from convscope.runtime import layer_maps
 from tests.nets import PlainNet, seeded
+from tests.twins.attention import by_hand
 
 
 def free(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,3 +56,32 @@ def test_occlusion_at_more_places_than_fit_into_memory_is_refused(monkeypatch: p
         cs.occlusion(model, volume, patch=2, stride=1)
     value: Any = cs.occlusion(model, volume, patch=20, stride=20)
     assert value.values.abs().max() > 0
+
+
+def test_vit_cx_enlarges_a_few_channels_and_masks_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, layers, together = by_hand.model(), ["blocks.0", "blocks.2:input"], list[int]()
+    options: Any = {"image": "sample:pairs/1", "target": 1, "layer": layers}
+    whole: Any = cs.vit_cx(model, **options)
+
+    def resize(maps: Tensor, extent: tuple[int, ...]) -> Tensor:
+        together.append(len(maps))
+        return resized(maps, extent)
+
+    resized = layer_maps.resize
+    monkeypatch.setattr(layer_maps, "resize", resize)
+    monkeypatch.setattr(_channel_clusters, "ENLARGED_BYTES", 7 * 4 * 64 * 64)
+    monkeypatch.setattr(chunking, "MAX_CHUNK", 4)  # inputs in a forward pass, each with its mask
+    value: Any = cs.vit_cx(model, **options)
+    assert max(together) == 7 < value.notes["masks"] == whole.notes["masks"] < 2 * 48
+    torch.testing.assert_close(value.values, whole.values, rtol=1e-4, atol=1e-5)
+
+
+def test_vit_cx_refuses_more_channels_than_can_be_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, layers = by_hand.model(), ["blocks.0", "blocks.1"]
+    free(20 * 96**2 - 1, monkeypatch)
+    with pytest.raises(
+        TooLittleMemory, match=r"^comparing 96 channels .* at least 0\.0 GiB, .* fewer layers with layer="
+    ):
+        cs.vit_cx(model, "sample:pairs/1", layer=layers)
+    free(20 * 96**2, monkeypatch)
+    assert cs.vit_cx(model, "sample:pairs/1", layer=layers)

@@ -2895,6 +2895,7 @@ def attention_rollout(
     heads: Literal["mean", "max", "min"] = "mean",
     discard: float = 0.0,
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
@@ -2908,6 +2909,7 @@ def attention_rollout(
     heads: Literal["mean", "max", "min"] = "mean",
     discard: float = 0.0,
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
@@ -2921,6 +2923,7 @@ def attention_rollout(
     heads: Literal["mean", "max", "min"] = "mean",
     discard: float = 0.0,
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
@@ -2934,6 +2937,7 @@ def attention_rollout(
     heads: Literal["mean", "max", "min"] = "mean",
     discard: float = 0.0,
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
@@ -2947,6 +2951,7 @@ def attention_rollout(
     heads: Literal["mean", "max", "min"] = "mean",
     discard: float = 0.0,
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
     explain: str | Sequence[str] | None = None,
@@ -3073,6 +3078,7 @@ def gradient_rollout(
     target: TargetLike = "top-1",
     discard: float = 0.9,
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
@@ -3086,6 +3092,7 @@ def gradient_rollout(
     target: TargetLike = "top-1",
     discard: float = 0.9,
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
@@ -3099,6 +3106,7 @@ def gradient_rollout(
     target: TargetLike = "top-1",
     discard: float = 0.9,
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
@@ -3112,6 +3120,7 @@ def gradient_rollout(
     target: TargetLike = "top-1",
     discard: float = 0.9,
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
@@ -3125,6 +3134,7 @@ def gradient_rollout(
     target: TargetLike = "top-1",
     discard: float = 0.9,
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
     explain: str | Sequence[str] | None = None,
@@ -3139,6 +3149,7 @@ def gradient_rollout(
     targets: Sequence[TargetLike],
     discard: float = 0.9,
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Any]:
@@ -3224,6 +3235,7 @@ def transformer_attribution(
     *,
     target: TargetLike = "top-1",
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution:
@@ -3236,6 +3248,7 @@ def transformer_attribution(
     *,
     target: TargetLike = "top-1",
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Attribution]:
@@ -3248,6 +3261,7 @@ def transformer_attribution(
     *,
     target: TargetLike = "top-1",
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> Attribution | list[Attribution]:
@@ -3260,6 +3274,7 @@ def transformer_attribution(
     *,
     target: TargetLike = "top-1",
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> ValueStream[Attribution]:
@@ -3272,6 +3287,7 @@ def transformer_attribution(
     *,
     target: TargetLike = "top-1",
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
     explain: str | Sequence[str] | None = None,
@@ -3285,6 +3301,7 @@ def transformer_attribution(
     *,
     targets: Sequence[TargetLike],
     token: Literal["auto", "class", "mean"] = "auto",
+    each_layer: bool = False,
     smooth: int | Smooth | None = None,
     smooth_of: Literal["mean", "mean-square", "variance"] | None = None,
 ) -> list[Any]:

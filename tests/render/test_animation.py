@@ -10,7 +10,7 @@ from PIL import Image
 import convscope as cs
 from convscope.errors import CannotWrite
 from convscope.render.animation import layer_maps
-from convscope.values import Attribution, Record
+from convscope.values import AttentionMaps, Attribution, Record
 
 
 def map_of_clip(kind: str = "video") -> Attribution:
@@ -82,6 +82,23 @@ def test_a_film_through_layers_comes_from_one_pass(tmp_path: Path) -> None:
     assert (value.record.cost.forwards, value.record.cost.backwards) == (1, 1)
     with Image.open(value.save(tmp_path / "film.gif")) as film:
         assert film.n_frames == len(layers)  # type: ignore[attr-defined]
+
+
+def test_attention_maps_are_a_film_of_the_mean_over_heads(tmp_path: Path) -> None:
+    first, second = torch.zeros(2, 4, 4), torch.zeros(2, 2, 2)
+    first[:, 0, 0] = 0.1  # of the strongest mean
+    second[0, 1, 1], second[1, 1, 1] = 0.6, 1.4
+    weights = AttentionMaps(maps={"a": first, "b": second}, photo=np.zeros((32, 32, 3), np.uint8))
+    with Image.open(weights.save(tmp_path / "film.gif")) as film:
+        assert film.n_frames == 2  # type: ignore[attr-defined]
+        frames = []
+        for number in range(2):
+            film.seek(number)
+            frames.append(np.asarray(film.convert("RGB"), int)[:256, -256:])
+    weak, strong = frames[0][:8, :8].mean(), frames[1][-8:, -8:].mean()
+    assert strong > 2 * weak, "all layers are on one scale, whose end is the mean over the heads of the strongest"
+    with pytest.raises(CannotWrite, match=r"several layers .* write a \.png"):
+        AttentionMaps(maps={"a": first}).save(tmp_path / "still.gif")
 
 
 def test_other_maps_have_no_animation(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import convscope as cs
+from convscope.engine.layers.default_layer import layers_to_default
 from convscope.values import FeatureMaps
+from convscope.web.pages.inside.evidence_tab import MOST_LAYERS
 
 
 @pytest.fixture
@@ -161,6 +163,12 @@ def test_a_patch_shows_what_it_attends_to(inside: Any) -> None:
     assert page.locator(".attention-layer").count() == 3
     page.locator(".attention-layer").nth(2).get_by_role("button").nth(3).click()
     page.get_by_text("blocks.2.attn, head 3: what the class token attends to").wait_for()
+    slider = page.get_by_role("slider", name="Layer", exact=True)
+    slider.focus()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_text("blocks.1.attn, head 3: what the class token attends to").wait_for()
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("blocks.2.attn, head 3: what the class token attends to").wait_for()
     photo.scroll_into_view_if_needed()  # the click on the tile has scrolled the column
     box = photo.bounding_box()
     page.mouse.move(box["x"] + box["width"] * 5.5 / 8, box["y"] + box["height"] * 3.5 / 8)
@@ -188,6 +196,22 @@ ALPHA_OF_THE_ENLARGED_PICTURE = """async () => {
   context.drawImage(picture, 0, 0);
   return [...context.getImageData(0, 0, 8, 8).data].filter((_, index) => index % 4 === 3);
 }"""
+
+
+def test_a_slider_shows_how_the_evidence_builds_up(inside: Any) -> None:
+    page = inside("model=bundled:shapes&image=sample:shapes/7&layer=layer2&tab=evidence&lens=grad-cam")
+    page.wait_for_selector(".layer-slider")
+    model = cs.load("bundled:shapes")
+    layers = layers_to_default(model, model.prepare("sample:shapes/7").tensor, MOST_LAYERS)
+    shown = page.locator(".layer-map").evaluate_all("all => all.map(one => one.dataset.layer)")
+    assert shown == list(layers)
+    page.get_by_role("slider", name="Layer", exact=True).focus()
+    page.keyboard.press("Home")
+    assert page.locator(".layer-heat:visible").get_attribute("alt").startswith(f"{layers[0]}: Grad-CAM")
+    page.locator(".module .q-select").click()
+    page.get_by_role("option", name="LayerCAM", exact=True).click()
+    page.wait_for_url("**lens=layer-cam**")
+    page.wait_for_selector('.layer-heat[alt*="LayerCAM"]', state="attached")
 
 
 def test_a_network_without_attention_has_no_tab_for_it(inside: Any) -> None:

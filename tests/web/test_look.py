@@ -182,6 +182,16 @@ def test_a_map_of_several_layers_has_a_slider(visit: Visit) -> None:
     assert page.locator(".layer-photo:visible").evaluate("e => getComputedStyle(e).backgroundImage") != "none"
 
 
+def test_several_layers_are_chosen_in_the_field(visit: Visit) -> None:
+    page = settled(visit("/look?image=sample:shapes/7&lens=grad-cam&layer=layer3"), 1)
+    field = page.get_by_role("combobox", name="Layer")
+    field.fill("layer1")
+    page.get_by_role("option", name="layer1", exact=True).click()
+    page.wait_for_url("**layer=layer1&layer=layer3**")
+    page.wait_for_selector(".layer-slider")
+    assert page.locator(".layer-map").evaluate_all("all => all.map(one => one.dataset.layer)") == ["layer1", "layer3"]
+
+
 def test_unknown_class_is_refused_once_and_the_target_stays(visit: Visit) -> None:
     page = settled(visit("/look?lens=grad-cam,saliency"), 2)
     before, question, link = heats(page), page.locator("h1").inner_text(), page.url

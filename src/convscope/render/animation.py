@@ -15,7 +15,7 @@ from convscope.render.font_metrics import load_font
 from convscope.render.raster import enlarge, map_pixels, overlay_pixels, photo_at_map_size, side_by_side
 from convscope.render.scale import map_values, scale_of
 from convscope.render.video_panels import frame_over_input
-from convscope.values import Attribution, Pictures
+from convscope.values import AttentionMaps, Attribution, Pictures
 
 SIDE, GAP = 256, 4
 _BIT_RATE = 4_000_000
@@ -24,8 +24,10 @@ FRAME_MS, LAST_FRAME_MS, MIN_FRAME_MS, LAYER_MS = 120, 1500, 20, 700
 """The duration of a frame, of the last, of the shortest that browsers show, and of a layer, in milliseconds."""
 
 
-def animated_gif(value: Pictures | Attribution) -> bytes:
+def animated_gif(value: Pictures | Attribution | AttentionMaps) -> bytes:
     """A GIF file that loops: optimized pictures side by side, the map over a clip, or over each of several layers."""
+    if isinstance(value, AttentionMaps):
+        return _layers_gif(_mean_over_heads(value))
     if not isinstance(value, Attribution):
         return _optimization_gif(value)
     return _clip_gif(value) if value.record.kind == "video" else _layers_gif(value)
@@ -56,6 +58,25 @@ def layer_maps(attribution: Attribution) -> list[Attribution]:
             )
         )
     return maps
+
+
+def _mean_over_heads(value: AttentionMaps) -> Attribution:
+    """The maps of all layers with an image's axes, the heads of each averaged."""
+    import torch
+
+    means = {}
+    for layer, maps in value.maps.items():
+        if maps.ndim == 3:
+            means[f"{layer}, mean over {len(maps)} heads" if len(maps) > 1 else layer] = maps.float().mean(0)
+    photo = None if value.photo is None or np.ndim(value.photo) != 3 else np.asarray(value.photo)
+    extent = max(means.values(), key=torch.Tensor.numel).shape if photo is None else photo.shape[:2]
+    return Attribution(
+        values=torch.zeros(*extent, device="cpu"),
+        layer_values=means,
+        photo=photo,
+        signed=False,
+        record=value.record,
+    )
 
 
 def _layers_gif(attribution: Attribution) -> bytes:

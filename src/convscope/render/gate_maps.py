@@ -6,7 +6,7 @@ from convscope.render import captions, header_footer, tile_grid
 from convscope.render.canvas import MARGIN, SMALL, Canvas
 from convscope.render.panels import input_panel
 from convscope.render.rendered_picture import Picture
-from convscope.render.scale import Numbers, Scale
+from convscope.render.scale import Numbers, Scale, format_number
 from convscope.values import GateMaps
 
 _PHOTO_SIDE, _TILE_SIDE = 180, 220
@@ -34,13 +34,20 @@ def draw_gate_maps(value: GateMaps, *, theme: str = "light", bare: bool = False)
         own = tile_grid.scale_for(effect, ("against", "for"), signed=True)
         tile_grid.draw_heading(canvas, layer, _describe(value, layer))
         _draw_pair(canvas, [(np.asarray(gate, np.float32), opened), (effect, own)], value.over[layer])
+        end = format_number(own.limit)
+        text = f"gate × gradient for {value.target}, from −{end} to {end}"
+        canvas.text(_right_column(canvas), canvas.y, text, size=SMALL, colour=canvas.theme.faint)
+        canvas.y += 1.4 * SMALL + 8
     if len(value.gates) > _MAX_LAYERS:
         text = "Later layers are not drawn; the .npz file contains all, and within= keeps to some."
         canvas.paragraph(text, size=SMALL, colour=canvas.theme.faint)
     canvas.y += 8
     tile_grid.draw_scale_bar(canvas, opened, each=False)
-    text = "Left how far each is open, on one scale; right gate × gradient, each layer up to its own largest: red for "
-    canvas.paragraph(f"{text}the target, blue against it.", size=SMALL, colour=canvas.theme.faint)
+    tile_grid.draw_scale_bar(canvas, Scale(1.0, True, 1.0, ends=("against", "for")), each=True)
+    text = "Left how far each is open, on one scale; right gate × gradient, each layer up to its own largest: what the "
+    text += f"score of {value.target} owes to that gate being open, to first order. Red speaks for it, blue against it."
+    canvas.paragraph(text, size=SMALL, colour=canvas.theme.faint)
+    canvas.y += 8
     header_footer.draw_footer(canvas, value)
     return canvas.to_picture(alt(value))
 
@@ -51,9 +58,9 @@ def alt(value: GateMaps) -> str:
 
 
 def _draw_pair(canvas: Canvas, pair: list[tuple[Numbers, Scale]], over: str) -> None:
-    width, height = int(canvas.width - 2 * MARGIN - _GAP) // 2, 0.0
-    for column, (numbers, scale) in enumerate(pair):
-        x, y = MARGIN + column * (width + _GAP), canvas.y
+    width, height = int(_right_column(canvas) - MARGIN - _GAP), 0.0
+    for (numbers, scale), x in zip(pair, (MARGIN, _right_column(canvas)), strict=True):
+        y = canvas.y
         if over == "channels":
             columns = min(len(numbers), _COLUMNS)
             cell = min(width // columns, _CELL)
@@ -66,7 +73,12 @@ def _draw_pair(canvas: Canvas, pair: list[tuple[Numbers, Scale]], over: str) -> 
             canvas.image(x, y, pixels)
             y += pixels.shape[0]
         height = max(height, y - canvas.y)
-    canvas.y += height + 12
+    canvas.y += height + 6
+
+
+def _right_column(canvas: Canvas) -> float:
+    """The left edge of the right one of the two pictures of a layer."""
+    return float(MARGIN + int(canvas.width - 2 * MARGIN - _GAP) // 2 + _GAP)
 
 
 def _plane(numbers: Numbers) -> Numbers:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from convscope.errors import CannotWrite
+from convscope.values.backends import get_renderer
 from convscope.values.base import Value
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ class AttentionMaps(Value):
     """
 
     is_batched = True
+    writers: ClassVar[Mapping[str, str]] = {**Value.writers, ".gif": "_save_gif"}
     arrays: ClassVar[tuple[str, ...]] = ("maps", "beside", "matrices", "photo")
 
     maps: Mapping[str, Tensor]
@@ -40,6 +44,11 @@ class AttentionMaps(Value):
     heads: str = "each"
     place: tuple[float, ...] = ()
     photo: np.ndarray[Any, Any] | None = None
+
+    @property
+    def has_film(self) -> bool:
+        """Whether it holds maps over an image at several layers, which a .gif shows one after the other."""
+        return sum(layer.ndim == 3 for layer in self.maps.values()) > 1
 
     def lines(self) -> list[str]:
         """Each layer with its grid and the largest weight in it."""
@@ -53,6 +62,11 @@ class AttentionMaps(Value):
             )
             lines.append(f"{layer}: {len(maps)} heads of {grid}, peak {float(peaks[head]):.3g} in head {head}{share}")
         return lines
+
+    def _save_gif(self, path: Path) -> None:
+        if not self.has_film:
+            raise CannotWrite("a .gif shows the maps of several layers over an image, and this has one: write a .png")
+        path.write_bytes(get_renderer().animated_gif(self))
 
     def __repr__(self) -> str:
         shapes = (f"{layer} {'×'.join(str(n) for n in maps.shape)}" for layer, maps in self.maps.items())

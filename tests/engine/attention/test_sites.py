@@ -142,6 +142,39 @@ def test_an_exported_file_is_read(tmp_path: Path) -> None:
     torch.testing.assert_close(maps, maps_of(network(fused)), rtol=1e-4, atol=1e-6)
 
 
+PATHS: dict[str, Callable[[nn.Module, Path], Any]] = {
+    "compiled": lambda net, _folder: cs.Model(compiled(net)),
+    "fx": lambda net, _folder: cs.Model(torch.fx.symbolic_trace(net)),
+    "exported": lambda net, folder: program_file(net, folder, decomposed=False),
+    "decomposed": lambda net, folder: program_file(net, folder, decomposed=True),
+    "traced file": lambda net, folder: traced_file(net, folder),
+}
+"""Ways in which a network comes: by name, from the network and a folder to the model."""
+WITHOUT_BLOCKS = "no module returns the tokens of 'forward', .*: choose attention-x-gradient or transformer-attribution"
+
+
+def program_file(net: nn.Module, folder: Path, *, decomposed: bool) -> cs.Model:
+    program = torch.export.export(net, (PICTURES,), dynamic_shapes=({0: torch.export.Dim("many", max=64)},))
+    torch.export.save(program.run_decompositions() if decomposed else program, folder / "net.pt2")
+    return cs.load(folder / "net.pt2")
+
+
+def traced_file(net: nn.Module, folder: Path) -> cs.Model:
+    torch.jit.save(torch.jit.trace(net, PICTURES), folder / "net.pt")  # type: ignore[no-untyped-call]
+    return cs.load(folder / "net.pt")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_lens_of_attention_reads_a_packaged_network_as_the_network_itself(path: str, tmp_path: Path) -> None:
+    net = network(fused)
+    plain, packaged = cs.Model(net), PATHS[path](net, tmp_path)
+    for lens in (*MAPS[1:], cs.attention_norms):
+        expected, value = (lens(model, PICTURES[:1]) for model in (plain, packaged))
+        torch.testing.assert_close(value.values, expected.values, rtol=1e-3, atol=1e-6)  # type: ignore[union-attr]
+    with pytest.raises(LayerError, match=WITHOUT_BLOCKS):
+        cs.legrad(packaged, PICTURES)
+
+
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_traced_network_is_refused_with_the_way_out(*, inside: bool) -> None:
     traced: Any = torch.jit.trace(network(fused), PICTURES)

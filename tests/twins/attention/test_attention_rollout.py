@@ -29,6 +29,17 @@ def test_rollout_is_that_of_its_twin(heads: str, discard: float) -> None:
         by_hand.assert_on_grid(value, rollout(layers, heads, discard))
 
 
+def test_the_map_after_each_layer_is_the_product_so_far() -> None:
+    (value,) = cs.attention_rollout(by_hand.model(), by_hand.names()[:1], each_layer=True)
+    layers = [weights.detach() for weights in by_hand.weights_and_scores(0)[0]]
+    assert list(value.layer_values) == by_hand.LAYERS
+    for count, after in enumerate(value.layer_values.values(), start=1):
+        expected = rollout(layers[:count], "mean", 0.0).reshape(8, 8)
+        torch.testing.assert_close(after.double(), expected, rtol=1e-4, atol=1e-7)
+    (plain,) = cs.attention_rollout(by_hand.model(), by_hand.names()[:1])
+    assert torch.equal(value.values, plain.values)
+
+
 def test_the_shares_of_a_rollout_add_up_to_one() -> None:
     (value,) = cs.attention_rollout(by_hand.model(), by_hand.names()[:1])
     (on_grid,) = value.layer_values.values()

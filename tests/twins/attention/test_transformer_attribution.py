@@ -25,6 +25,16 @@ def test_transformer_attribution_is_that_of_its_twin(target: int) -> None:
         by_hand.assert_on_grid(value, relevance[0, 1:])
 
 
+def test_the_map_after_each_layer_is_the_relevance_so_far() -> None:
+    (value,) = cs.transformer_attribution(by_hand.model(), by_hand.names()[:1], target=1, token="mean", each_layer=True)
+    layers = by_hand.with_gradients(0, 1)
+    assert list(value.layer_values) == by_hand.LAYERS
+    for count, after in enumerate(value.layer_values.values(), start=1):
+        relevance = transformer_attribution(layers[:count])
+        expected = (relevance - torch.eye(len(relevance)))[1:, 1:].mean(0).reshape(8, 8)
+        torch.testing.assert_close(after.double(), expected, rtol=1e-3, atol=1e-7)
+
+
 def test_the_mean_over_tokens_leaves_out_the_identity() -> None:
     (value,) = cs.transformer_attribution(by_hand.model(), by_hand.names()[:1], target=0, token="mean")
     relevance = transformer_attribution(by_hand.with_gradients(0, 0))

@@ -140,7 +140,8 @@ class _ChannelFollower(TorchFunctionMode):
     def _go_on(self, call: Call, result: Any) -> None:
         name, followed = call.name, self._output
         if name in _MOVES and isinstance(result, Tensor):
-            self._numbers = call.replaced(lambda t: self._numbers if t is followed else t).run()
+            numbers = self._numbers.contiguous()  # the network may have copied its tensor before it views it
+            self._numbers = call.replaced(lambda t: numbers if t is followed else t).run()
             self._output = result
         elif name in _SAME_NUMBERS and isinstance(result, Tensor):
             self._output = result

@@ -112,6 +112,31 @@ def layer_at_depth(model: "Model", tensor: Tensor, share: float) -> str:
     return min(containers, key=len, default=at_depth)
 
 
+def layers_to_default(model: "Model", tensor: Tensor, most: int) -> tuple[str, ...]:
+    """The layers with positions through which every path leads, up to the default one; at most ``most``, spread evenly.
+
+    Of layers that return the same output the outermost is taken, and of those that run several times none.
+    """
+    trace, last = trace_layers(model, tensor), default_layer(model, tensor)
+    if trace.output is None:
+        return (last,)
+    order = list(dict.fromkeys(trace.order))
+    outermost = {trace.layers[address].steps: address for address in order[: order.index(last) + 1]}
+    scores = score_maps(model, trace)
+    on_path = [
+        address
+        for address in outermost.values()
+        if trace.layers[address].has_positions
+        and trace.order.count(address) == 1
+        and address not in scores
+        and trace.is_on_every_path(address, trace.output)
+    ]
+    if not on_path or on_path[-1] != last:
+        on_path = [*(address for address in on_path if address != last), last]
+    step = (len(on_path) - 1) / max(1, min(most, len(on_path)) - 1)
+    return tuple(dict.fromkeys(on_path[round(number * step)] for number in range(min(most, len(on_path)))))
+
+
 def _choose(model: "Model", trace: LayerTrace, tensor: Tensor, below: str | None, end: int | None) -> str:
     candidates, on_all_paths = _candidates(model, trace, tensor, below, end)
     if below is not None:

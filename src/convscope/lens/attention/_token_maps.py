@@ -38,6 +38,8 @@ Discard = Annotated[
     float, Param(help="the share of the smallest weights of each layer that is set to zero", min=0, max=0.99)
 ]
 
+EachLayer = Annotated[bool, Param(help="keep the map after each layer too, for a film through the layers")]
+
 NO_WEIGHT = Fact("no weight that is kept leads to a patch")
 NO_WEIGHT_RAISES = Fact("no attention that is kept leads to a patch and raises the score")
 
@@ -54,6 +56,7 @@ def token_maps_to_values(
     *,
     site: AttentionSite,
     noted: Mapping[str, Any] = MappingProxyType({}),
+    earlier: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> list[Attribution]:
     """Values from one number per token (N, tokens): a map over the grid of tokens, resized to the input.
 
@@ -61,8 +64,10 @@ def token_maps_to_values(
 
     Args:
         noted: further notes of every value.
+        earlier: site → the numbers after it, of the sites before the last.
     """
     maps = tokens.to_map(numbers)
+    maps_before = {name: tokens.to_map(of_site) for name, of_site in earlier.items()}
     beside = numbers[:, : tokens.unplaced].sum(1)
     notes = [{**attention_notes(find_attention(model, images.tensor)), **noted} for _ in range(len(images))]
     if tokens.unplaced:
@@ -73,7 +78,7 @@ def token_maps_to_values(
         images,
         target,
         resize(maps, images.extent),
-        layer_values={site.name: maps},
+        layer_values={**maps_before, site.name: maps},
         signed=False,
         notes=notes,
         why_blank=NO_WEIGHT if target is None else NO_WEIGHT_RAISES,
@@ -103,15 +108,23 @@ def chosen_token(model: Model, images: Images, token: str) -> int | None:
 
 
 def product_of_layers(
-    model: Model, images: Images, target: Target, token: str, step: Step, *, through_attention: bool = False
+    model: Model,
+    images: Images,
+    target: Target,
+    token: str,
+    step: Step,
+    *,
+    through_attention: bool = False,
+    each_layer: bool = False,
 ) -> list[Attribution]:
     """The row of one token in a product over all layers, each of which updates it from weights and gradients.
 
     Args:
         through_attention: leave out the identity from which the product started.
+        each_layer: keep the row after each layer as well.
     """
     sites, number = find_attention(model, images.tensor).sites, chosen_token(model, images, token)
-    rows_of_images: list[Tensor] = []
+    rows_after: dict[str, list[Tensor]] = {site.name: [] for site in (sites if each_layer else sites[-1:])}
     first: list[Tokens] = []
 
     def visit(evidence: list[SiteEvidence], rows: Tensor) -> None:
@@ -119,11 +132,21 @@ def product_of_layers(
         for layer in evidence:
             flow.enter(layer.site)
             step(flow, layer)
-        rows_of_images.append(flow.answer(number) - (flow.identity(number) if through_attention else 0))
+            if layer.site.name in rows_after:
+                own = number_at(flow, number)
+                row = flow.answer(own) - (flow.identity(own) if through_attention else 0)
+                rows_after[layer.site.name].append(row)
         first[:] = [flow.first]
 
     read_gradients(model, images, target, sites, visit, flow=True)
-    return token_maps_to_values(model, images, target, first[0], torch.cat(rows_of_images), site=sites[-1])
+    numbers = {name: torch.cat(rows) for name, rows in rows_after.items()}
+    last = numbers.pop(sites[-1].name)
+    return token_maps_to_values(model, images, target, first[0], last, site=sites[-1], earlier=numbers)
+
+
+def number_at(flow: TokenFlow, number: int | None) -> int | None:
+    """The number of the token, or None for the mean over those with a place where the network has no such token yet."""
+    return number if number is not None and number < flow.tokens.unplaced else None
 
 
 def with_places(sites: Sequence[AttentionSite]) -> list[AttentionSite]:

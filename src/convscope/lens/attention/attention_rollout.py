@@ -6,7 +6,15 @@ from convscope.engine.attention.sites import AttentionSite, find_attention
 from convscope.engine.attention.token_flow import TokenFlow, add_rolled, fused_heads, keep_largest
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
-from convscope.lens.attention._token_maps import Discard, Fusion, Token, chosen_token, token_maps_to_values
+from convscope.lens.attention._token_maps import (
+    Discard,
+    EachLayer,
+    Fusion,
+    Token,
+    chosen_token,
+    number_at,
+    token_maps_to_values,
+)
 from convscope.runtime.declaration import lens
 from convscope.values import Attribution
 
@@ -23,7 +31,13 @@ from convscope.values import Attribution
     fails={"class-sensitive": "uses no gradient and no score"},
 )
 def attention_rollout(
-    model: Model, image: Images, *, heads: Fusion = "mean", discard: Discard = 0.0, token: Token = "auto"
+    model: Model,
+    image: Images,
+    *,
+    heads: Fusion = "mean",
+    discard: Discard = 0.0,
+    token: Token = "auto",
+    each_layer: EachLayer = False,
 ) -> list[Attribution]:
     """Multiply the attention of all layers, each mixed in equal parts with the identity of the residual connection.
 
@@ -37,6 +51,8 @@ def attention_rollout(
         heads: how the heads of a layer become one matrix.
         discard: the share of the smallest weights of each layer and image that is set to zero before.
         token: whose row of the product is shown.
+        each_layer: whether ``layer_values`` has the map after each layer, that of the product so far; before a class
+            token appears, the mean over all tokens.
 
     Returns:
         A map of shares, which add up to 1 together with those of class tokens and registers (where no weights are
@@ -60,13 +76,16 @@ def attention_rollout(
     """
     sites, number = find_attention(model, image.tensor).sites, chosen_token(model, image, token)
     flows: list[TokenFlow] = []
+    kept = sites if each_layer else sites[-1:]
 
     def visit(site: AttentionSite, weights: Tensor, rows: Tensor) -> Tensor | None:
         if site is sites[0]:
             flows[:] = [TokenFlow(site, len(rows), weights)]
         flows[0].enter(site)
         add_rolled(flows[0], site, keep_largest(fused_heads(weights, heads), discard))
-        return flows[0].answer(number) if site is sites[-1] else None
+        return flows[0].answer(number_at(flows[0], number)) if site in kept else None
 
-    shares = torch.cat(read_weights(model, image, sites, visit, copies=2, flow=True)[sites[-1]])
-    return token_maps_to_values(model, image, None, flows[0].first, shares, site=sites[-1])
+    read = read_weights(model, image, sites, visit, copies=2, flow=True)
+    shares = {site.name: torch.cat(read[site]) for site in kept}
+    last = shares.pop(sites[-1].name)
+    return token_maps_to_values(model, image, None, flows[0].first, last, site=sites[-1], earlier=shares)

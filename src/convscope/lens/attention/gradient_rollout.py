@@ -5,7 +5,7 @@ from convscope.engine.attention.token_flow import TokenFlow, add_rolled, keep_la
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.targets.target import TOP1, Target
-from convscope.lens.attention._token_maps import Discard, Token, product_of_layers
+from convscope.lens.attention._token_maps import Discard, EachLayer, Token, product_of_layers
 from convscope.runtime.declaration import lens
 from convscope.values import Attribution
 
@@ -21,7 +21,13 @@ from convscope.values import Attribution
     claims={"class-sensitive", "deterministic", "contrasting", "non-negative"},
 )
 def gradient_rollout(
-    model: Model, image: Images, *, target: Target = TOP1, discard: Discard = 0.9, token: Token = "auto"
+    model: Model,
+    image: Images,
+    *,
+    target: Target = TOP1,
+    discard: Discard = 0.9,
+    token: Token = "auto",
+    each_layer: EachLayer = False,
 ) -> list[Attribution]:
     """Attention rollout of weights that are multiplied by their gradients.
 
@@ -34,6 +40,8 @@ def gradient_rollout(
         target: the score f_c, before softmax; the top class by default.
         discard: the share of the smallest weights of each layer and image that is set to zero before.
         token: whose row of the product is shown.
+        each_layer: whether ``layer_values`` has the map after each layer, that of the product so far; before a class
+            token appears, the mean over all tokens.
 
     Returns:
         A map that is never negative, enlarged bilinearly from the grid of tokens.
@@ -60,4 +68,4 @@ def gradient_rollout(
         weights = torch.relu((layer.weights * layer.gradient).mean(1))
         add_rolled(flow, layer.site, keep_largest(weights, discard))
 
-    return product_of_layers(model, image, target, token, step)
+    return product_of_layers(model, image, target, token, step, each_layer=each_layer)

@@ -5,7 +5,7 @@ from convscope.engine.attention.token_flow import TokenFlow
 from convscope.engine.inputs.specs import Images
 from convscope.engine.network.model import Model
 from convscope.engine.targets.target import TOP1, Target
-from convscope.lens.attention._token_maps import Token, product_of_layers
+from convscope.lens.attention._token_maps import EachLayer, Token, product_of_layers
 from convscope.runtime.declaration import lens
 from convscope.values import Attribution
 
@@ -21,7 +21,7 @@ from convscope.values import Attribution
     claims={"class-sensitive", "deterministic", "contrasting", "non-negative"},
 )
 def transformer_attribution(
-    model: Model, image: Images, *, target: Target = TOP1, token: Token = "auto"
+    model: Model, image: Images, *, target: Target = TOP1, token: Token = "auto", each_layer: EachLayer = False
 ) -> list[Attribution]:
     """Add up over layers what attention that raises the score brings from each patch to the class token.
 
@@ -32,6 +32,8 @@ def transformer_attribution(
         image: one image or several.
         target: the score f_c, before softmax; the top class by default.
         token: whose row of R is shown.
+        each_layer: whether ``layer_values`` has the map after each layer, that of R so far; before a class
+            token appears, the mean over all tokens.
 
     Returns:
         A map that is never negative, enlarged bilinearly from the grid of tokens; the map on the grid is in
@@ -60,4 +62,4 @@ def transformer_attribution(
         numbers, attended = flow.attended(layer.site, torch.relu(layer.gradient * layer.weights).mean(1))
         flow.update(numbers, attended if flow.is_new(layer.site) else flow.rows(numbers) + attended)
 
-    return product_of_layers(model, image, target, token, step, through_attention=True)
+    return product_of_layers(model, image, target, token, step, through_attention=True, each_layer=each_layer)

@@ -1,20 +1,23 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from convscope.engine.inputs import noise
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.addresses import LAST_SPATIAL, Layers
 from convscope.engine.masking.masks import SAME_SCORE, image_scores, score_perturbations
 from convscope.engine.network.model import Model
-from convscope.engine.run.gradients import Evidence, layer_evidence
+from convscope.engine.run.gradients import layer_evidence
 from convscope.engine.run.perturbed_samples import Seed
 from convscope.engine.targets.target import TOP1, Target
-from convscope.errors import OutputError
+from convscope.lens.perturbation._channel_clusters import (
+    cluster_sums,
+    maps_at_a_time,
+    require_memory_of_clusters,
+    scaled_channels,
+)
 from convscope.lens.perturbation._channel_weights import min_max_masks
 from convscope.runtime.declaration import attributions, lens
 from convscope.runtime.layer_maps import over_input
@@ -83,6 +86,7 @@ def vit_cx(
         UnknownName: no such layer, class or label.
         LayerError: the layer is never reached or has no spatial extent.
         OutputError: the features of the layer are not finite.
+        TooLittleMemory: the layers have so many channels that the distances between them do not fit into memory.
 
     Differs from the paper: the mean score is subtracted, which subtracts a constant from the map; scores are taken
     before softmax instead of probabilities; each channel is scaled to 0 … 1 on its grid and then enlarged, not the
@@ -101,7 +105,11 @@ def vit_cx(
     """
     evidence = layer_evidence(model, image, None, layer)
     of_images, notes = image_scores(model, image, target)
-    sums = [_cluster_sums(model, image, evidence, row, distance) for row in range(len(image))]
+    require_memory_of_clusters(sum(of_layer.activation.shape[1] for of_layer in evidence.values()))
+    sums = []
+    for row in range(len(image)):
+        scaled = {address: scaled_channels(of_layer.activation[row]) for address, of_layer in evidence.items()}
+        sums.append(cluster_sums(model, image, scaled, distance))
     counts = [len(next(iter(of_layers.values()))) for of_layers in sums]
     pairs = [torch.zeros(count, 2, dtype=torch.float64, device="cpu") for count in counts]
 
@@ -121,50 +129,10 @@ def vit_cx(
     for row, (count, scores) in enumerate(zip(counts, pairs, strict=True)):
         kept = scores[:, 0] - scores[:, 1] + of_images[row]
         mean = kept.mean() if count else of_images[row]
-        masks = _masks(model, image, sums[row], torch.arange(count, device="cpu"))[:, 0]
-        maps.append(_mean_by_coverage(masks, kept - mean if centred else kept))
+        maps.append(_mean_by_coverage(model, image, sums[row], kept - mean if centred else kept))
         all_notes.append({"masks": count, "mean score": float(mean), **notes[row]})
     reasons = [NO_MASK if count == 0 else ONE_MASK if count == 1 else SAME_SCORE for count in counts]
     return attributions(model, image, target, torch.stack(maps), notes=all_notes, why_blank=reasons)
-
-
-def _cluster_sums(
-    model: Model, images: Images, evidence: Mapping[str, Evidence], row: int, distance: float
-) -> dict[str, Tensor]:
-    """Per layer, on its own grid, the sums (clusters, …) of the scaled channels of each cluster for one image."""
-    scaled = {address: _scaled_channels(of_layer.activation[row]) for address, of_layer in evidence.items()}
-    enlarged = [over_input(model, images, address, maps).flatten(1) for address, maps in scaled.items()]
-    labels = _clusters(torch.cat(enlarged), distance)
-    count = int(labels.max()) + 1 if len(labels) else 0
-    sums = {}
-    for (address, maps), of_layer in zip(scaled.items(), torch.split(labels, [len(m) for m in enlarged]), strict=True):
-        empty = maps.new_zeros(count, *maps.shape[1:])
-        sums[address] = empty.index_add(0, of_layer.to(maps.device), maps)
-    return sums
-
-
-def _scaled_channels(activation: Tensor) -> Tensor:
-    """The channels (C, …) that are not constant, each scaled to 0 … 1."""
-    if not bool(torch.isfinite(activation).all()):
-        raise OutputError("the layer's output contains NaN or infinite numbers: the network overflows on this input")
-    flat = activation.float().flatten(1)
-    low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
-    varying = (high > low)[:, 0]
-    return ((flat - low) / (high - low))[varying].view(-1, *activation.shape[1:])
-
-
-def _clusters(maps: Tensor, distance: float) -> Tensor:
-    """The cluster of each map (C, pixels), by complete linkage of cosine distances; numbered by their first maps."""
-    if len(maps) < 2:
-        return torch.zeros(len(maps), dtype=torch.long, device="cpu")
-    from scipy.cluster.hierarchy import fcluster, linkage
-
-    directions = F.normalize(maps, dim=1)
-    between = (1 - directions @ directions.T).clamp_min(0).double().cpu().numpy()
-    tree = linkage(between[np.triu_indices(len(between), 1)], "complete")
-    labels = fcluster(tree, distance, "distance")
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return torch.from_numpy(first.argsort().argsort()[inverse])
 
 
 def _masks(model: Model, images: Images, sums: Mapping[str, Tensor], numbers: Tensor) -> Tensor:
@@ -174,8 +142,11 @@ def _masks(model: Model, images: Images, sums: Mapping[str, Tensor], numbers: Te
     return min_max_masks(total)
 
 
-def _mean_by_coverage(masks: Tensor, numbers: Tensor) -> Tensor:
-    """At each pixel the mean of ``numbers`` (K,), weighted by the masks (K, …); zero where no mask shows it."""
-    coverage = masks.sum(0)
-    total = torch.tensordot(numbers.to(masks), masks, 1)
-    return torch.where(coverage > 0, total / coverage.clamp_min(torch.finfo(masks.dtype).tiny), 0.0)
+def _mean_by_coverage(model: Model, images: Images, sums: Mapping[str, Tensor], numbers: Tensor) -> Tensor:
+    """At each pixel the mean of ``numbers`` (K,), weighted by the K masks; zero where no mask shows it."""
+    total, coverage = torch.zeros(2, *images.extent, dtype=torch.float32, device=images.tensor.device)
+    for some in torch.split(torch.arange(len(numbers), device="cpu"), maps_at_a_time(images)):
+        masks = _masks(model, images, sums, some)[:, 0]
+        coverage += masks.sum(0)
+        total += torch.tensordot(numbers[some].to(masks), masks, 1)
+    return torch.where(coverage > 0, total / coverage.clamp_min(torch.finfo(total.dtype).tiny), 0.0)

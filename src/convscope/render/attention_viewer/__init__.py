@@ -40,6 +40,7 @@ SENTENCES = {
     "mean": "mean",
     "attended": "what it attends to",
     "attending": "what attends to it",
+    "layer": "Layer",
 }
 """The texts of the viewer."""
 
@@ -64,9 +65,10 @@ def viewer_html(
     return (
         f'<div class="attention-viewer unsigned" data-state="{escape(json.dumps(state))}" '
         f'data-colours="{_packed(opaque_colours(signed=False))}" data-inks="{_packed(ink_colours(signed=False))}">'
-        '<div class="attention-chosen">'
+        f'<div class="attention-chosen">{_layer_slider(list(planes), layer, words)}'
         f"{_enlarged(value, planes[layer][head], scale, _caption(value, layer, head, words), words)}"
-        f"{_scale_bar(scale, translate)}</div>{_tiles(planes, scale, layer, head, words)}</div>"
+        f"{_scale_bar(scale, translate)}</div>"
+        f"{_tiles(planes, scale, layer, head, words)}</div>"
     )
 
 
@@ -209,6 +211,17 @@ def _scale_bar(scale: Scale, translate: Translate) -> str:
     return (
         f'<div class="attention-scale"><span>{escape(low)} 0</span><i class="bar"></i>'
         f"<span><b>{format_number(scale.limit)}</b> {escape(high)}</span></div>"
+    )
+
+
+def _layer_slider(layers: list[str], layer: str, words: dict[str, str]) -> str:
+    """A slider through the layers, which enlarges the same head of each."""
+    if len(layers) < 2:
+        return ""
+    return (
+        f'<label class="attention-through"><span>{escape(words["layer"])}</span> '
+        f'<input type="range" min="0" max="{len(layers) - 1}" step="1" value="{layers.index(layer)}" '
+        f'aria-valuetext="{escape(layer)}"></label>'
     )
 
 

@@ -111,6 +111,19 @@
     viewer.dispatchEvent(new CustomEvent("attention", { bubbles: true, detail }));
   };
 
+  // Enlarge a head; a layer that has fewer shows its last.
+  const enlarge = (viewer, state, layer, head) => {
+    [state.layer, state.head] = [layer, Math.min(head, state.layers[layer].heads - 1)];
+    viewer.querySelectorAll(".attention-layer button").forEach((tile) => tile.setAttribute("aria-pressed",
+      Number(tile.dataset.layer) === state.layer && Number(tile.dataset.head) === state.head));
+    const slider = viewer.querySelector(".attention-through input");
+    if (slider) {
+      slider.value = layer;
+      slider.setAttribute("aria-valuetext", state.layers[layer].name);
+    }
+    draw(viewer, state);
+  };
+
   const placeOf = (photo, state, event) => {
     const box = photo.getBoundingClientRect();
     const shares = [(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width];
@@ -157,11 +170,12 @@
     }
     const tile = event.target.closest?.(".attention-layer button"), viewer = tile?.closest(".attention-viewer");
     if (!viewer) return;
-    const state = stateOf(viewer);
-    viewer.querySelectorAll(".attention-layer button").forEach((other) => other.setAttribute("aria-pressed", other === tile));
-    [state.layer, state.head] = [Number(tile.dataset.layer), Number(tile.dataset.head)];
-    draw(viewer, state);
-    tell(viewer, state);
+    enlarge(viewer, stateOf(viewer), Number(tile.dataset.layer), Number(tile.dataset.head));
+    tell(viewer, stateOf(viewer));
+  });
+  document.addEventListener("input", (event) => {
+    const viewer = event.target.closest?.(".attention-through")?.closest(".attention-viewer");
+    if (viewer) enlarge(viewer, stateOf(viewer), Number(event.target.value), stateOf(viewer).head);
   });
   document.addEventListener("keydown", (event) => {
     const on = photoOf(event);

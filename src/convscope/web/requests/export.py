@@ -7,7 +7,7 @@ from typing import Any
 
 from convscope.render.slice_viewer import has_slices
 from convscope.reporting import Section, write_report
-from convscope.values import Attribution, Value
+from convscope.values import AttentionMaps, Attribution, Value
 from convscope.web.requests.temporary_files import in_temporary_folder
 
 OFFERED = (".png", ".npz", ".json", ".gif", ".nii.gz")
@@ -46,7 +46,7 @@ def file_name(value: Value, suffix: str) -> str:
 
 def file_suffixes(value: Value) -> list[str]:
     """The formats in which a value can be downloaded; an animation only if it has frames."""
-    film = isinstance(value, Attribution) and (value.record.kind == "video" or value.has_film)
+    film = isinstance(value, Attribution | AttentionMaps) and (value.record.kind == "video" or value.has_film)
     animated = getattr(value, "frames", None) is not None or film
     fits = {".gif": animated, ".nii.gz": isinstance(value, Attribution) and has_slices(value)}
     return [suffix for suffix in OFFERED if suffix in value.writers and fits.get(suffix, True)]

@@ -9,10 +9,11 @@ from convscope import render
 from convscope.render.distribution import explain_histograms, layer_histogram
 from convscope.render.kernels import VIEW_DESCRIPTIONS
 from convscope.render.layer_images import filter_tiles, kernel_legend, layer_maps
-from convscope.values import AttentionMaps, Distribution, FeatureMaps, Kernels, Value
+from convscope.values import AttentionMaps, Attribution, Distribution, FeatureMaps, Kernels, Value
 from convscope.web.page_parts.download_buttons import download_buttons
 from convscope.web.page_parts.outdated import mark_current, mark_outdated
 from convscope.web.pages.inside.attention_tab import AttentionTab, attends
+from convscope.web.pages.inside.evidence_tab import EvidenceTab
 from convscope.web.pages.inside.network_graph import layer_facts
 from convscope.web.pages.inside.paging import Pager
 from convscope.web.pages.inside.selection import Navigator, Selection, UnitName
@@ -34,7 +35,13 @@ FOCUS_PAGE_BUTTON = (
 INITIAL_MAPS = 32
 """Maps that are shown at first; a button shows all of them in pages."""
 
-TABS = {"maps": "Feature maps", "kernels": "Kernels", "distribution": "Distribution", "attention": "Attention"}
+TABS = {
+    "maps": "Feature maps",
+    "kernels": "Kernels",
+    "distribution": "Distribution",
+    "attention": "Attention",
+    "evidence": "Evidence",
+}
 """The tabs of a layer: their names in links, and their titles."""
 
 
@@ -45,6 +52,7 @@ class LayerColumn:
         self.selection, self.navigator = selection, navigator
         self.images = selection.view.images if selection.view.lens == "activations" else ""
         self.attention = AttentionTab(selection, self._show_tab)
+        self.evidence = EvidenceTab(selection, self._show_tab)
         self._turn = 0
 
     @property
@@ -167,12 +175,15 @@ class LayerColumn:
             "distribution": ("activations", {"images": self.images, **({"image": ""} if self.images else {})}),
         }
         requests["attention"] = ("attention", {})
-        lens, parameters = requests[self.tab]
-        if not selection.view.page:  # pages need all channels, whatever the link's parameters are
-            parameters |= selection.link_parameters(lens)
         mark_outdated(self.body)
-        names = {} if lens == "attention" else {"layer": (layer,)}
-        value = await selection.run(lens, **names, **parameters)
+        if self.tab == "evidence":
+            value = await self.evidence.compute()
+        else:
+            lens, parameters = requests[self.tab]
+            if not selection.view.page:  # pages need all channels, whatever the link's parameters are
+                parameters |= selection.link_parameters(lens)
+            names = {} if lens == "attention" else {"layer": (layer,)}
+            value = await selection.run(lens, **names, **parameters)
         if isinstance(value, AttentionMaps):
             value = await self.attention.complete(value)
         if turn != self._turn or selection.is_closed:
@@ -188,6 +199,8 @@ class LayerColumn:
                 self._show_distribution(value, layer)
             elif isinstance(value, AttentionMaps):
                 self.attention.show(value)
+            elif isinstance(value, Attribution):
+                self.evidence.show(value)
             else:
                 error_label(str(value))
             if isinstance(value, Value):

@@ -23,6 +23,7 @@ from convscope.web.page_parts.link_checks import lookup_error, name_problems, sh
 from convscope.web.page_parts.model_caveats import Caveats
 from convscope.web.page_parts.outdated import mark_current, mark_outdated
 from convscope.web.page_parts.thumbnails import thumbnail_uri
+from convscope.web.pages.inside.evidence_tab import evidence_lenses
 from convscope.web.pages.inside.layer_column import TABS, LayerColumn
 from convscope.web.pages.inside.network_graph import FoldState, GraphView, initial_depth, max_depth
 from convscope.web.pages.inside.selection import Selection, UnitName
@@ -339,7 +340,8 @@ def _initial_view(view: View, library: Library) -> View:
     """The selection of a link, with defaults for model and image, and without what this page does not use."""
     layer = view.layer[:1] or tuple(_layer_of(name) for name in view.unit[:1])
     lens = view.lens.replace("_", "-")
-    parameters: Mapping[str, Any] = view.parameters if lens in LENS_TABS else {}
+    is_shown = lens in LENS_TABS or (view.tab == "evidence" and lens in evidence_lenses())
+    parameters: Mapping[str, Any] = view.parameters if is_shown else {}
     model = view.model or library.addresses[0]
     return View(
         model=model,
@@ -349,7 +351,7 @@ def _initial_view(view: View, library: Library) -> View:
         unit=view.unit[:1],
         tab=view.tab if view.tab in TABS else "",
         page=view.page,
-        lens=lens if lens in LENS_TABS else "",
+        lens=lens if is_shown else "",
         parameters=parameters,
     )
 

@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 
 class AnswerPanel:
-    """Class bars, target and layer; ``pick_target`` and ``pick_layer`` are called when the user changes them."""
+    """Class bars, target and layers; ``pick_target`` and ``pick_layers`` are called when the user changes them."""
 
     def __init__(
-        self, context: PageContext, view: View, pick_target: Callable[[str], None], pick_layer: Callable[[str], None]
+        self,
+        context: PageContext,
+        view: View,
+        pick_target: Callable[[str], None],
+        pick_layers: Callable[[tuple[str, ...]], None],
     ) -> None:
-        self.context, self.pick_target = context, pick_target
+        self.context, self.pick_target, self._pick_layers = context, pick_target, pick_layers
         self.prediction: render.Answer | None = None
         self._shown_prediction: render.Answer | str | None = None
         self._target_index: int | None = None
@@ -42,10 +46,12 @@ class AnswerPanel:
             self._target.on("keydown.enter", lambda: pick_target(str(self._target.value or "").strip()))
             self._target.on("clear", lambda: pick_target(""))
             self._layer = ui.select(
-                self._layers([], view), value=_layer(view), label=tr("Layer"), with_input=True,
-                on_change=lambda event: pick_layer(event.value or ""),
+                list(view.layer), value=list(view.layer), label=tr("Layer"), with_input=True, multiple=True,
+                on_change=lambda event: self._on_layers_chosen(event.value or []),
             )  # fmt: skip
-            self._layer.props("outlined dense options-dense stack-label").mark("layer")
+            self._layer.props("outlined dense options-dense stack-label use-chips clearable").mark("layer")
+            self._layer.tooltip(tr("Several layers: their maps one after the other, with a slider."))
+            self._mark_automatic(view)
 
     def show(
         self, prediction: render.Answer | str, view: View, target_index: int | None, with_target: render.Answer | str
@@ -74,6 +80,7 @@ class AnswerPanel:
         """Update the fields to a view; a prediction of another network or image is marked as outdated."""
         self._target.value = _typed(view)
         self._target.error = None
+        self._mark_automatic(view)
         if self._shown_for not in (None, (view.model, view.image)):
             mark_outdated(self.box)
 
@@ -81,7 +88,7 @@ class AnswerPanel:
         """Offer the layers and class labels of a model."""
         if model is not self._model:
             self._model = model
-            self._layer.set_options(self._layers(model.layers(), view), value=_layer(view))
+            self._layer.set_options(list(dict.fromkeys([*model.layers(), *view.layer])), value=list(view.layer))
             self._target.set_autocomplete([str(label) for label in model.labels or ()][:MAX_SUGGESTIONS])
             mention_more(self._target, len(model.labels or ()), self.context)
             task_label = None if model.task is None else self.context.tr(model.task.target_label)
@@ -137,9 +144,14 @@ class AnswerPanel:
         target = labels[index] if target in labels else target  # labels take precedence over numbers
         self.pick_target("" if default is not None and index == default.key else target)
 
-    def _layers(self, names: list[str], view: View) -> dict[str, str]:
-        chosen = {name: name for name in view.layer[:1]}
-        return {"": self.context.tr("Automatic (last spatial)"), **{name: name for name in names}, **chosen}
+    def _on_layers_chosen(self, names: list[str]) -> None:
+        order = {name: number for number, name in enumerate(self._model.layers() if self._model else ())}
+        self._pick_layers(tuple(sorted(names, key=lambda name: order.get(name, len(order)))))
+
+    def _mark_automatic(self, view: View) -> None:
+        """Where no layer is chosen, the field says which one is used."""
+        text = "" if view.layer else escape(self.context.tr("Automatic (last spatial)"))
+        self._layer.props(f'placeholder="{text}"')
 
 
 def _reading_of_rows(prediction: render.Answer) -> str:
@@ -152,7 +164,3 @@ def _reading_of_rows(prediction: render.Answer) -> str:
 def _typed(view: View) -> str:
     """The text of the target field; empty for a class that was picked by its bar."""
     return "" if view.target.isdecimal() else view.target
-
-
-def _layer(view: View) -> str:
-    return view.layer[0] if view.layer else ""

@@ -69,7 +69,7 @@ class LookPage:
         with ui.element("div").classes("look"):
             with ui.element("aside").classes("side").props(f'aria-label="{context.tr("Model and image")}"'):
                 self.inputs = InputPicker(context, self.view, self.pick_model, self.pick_image, self._on_upload)
-                self.answer = AnswerPanel(context, self.view, self.pick_target, self.pick_layer)
+                self.answer = AnswerPanel(context, self.view, self.pick_target, self.pick_layers)
             with ui.element("div").classes("main-part"):
                 choices = gallery_lenses()
                 self._draw_head(choices)
@@ -132,10 +132,10 @@ class LookPage:
         self._change(model=address, image=image, target="", layer=())
         background_tasks.create(self.inputs.show_images_for(address))
 
-    def pick_layer(self, layer: str) -> None:
-        """Use another layer."""
-        if (layer,) != (self.view.layer or ("",)):
-            self._change(layer=(layer,) if layer else ())
+    def pick_layers(self, layers: tuple[str, ...]) -> None:
+        """Use other layers."""
+        if set(layers) != set(self.view.layer):
+            self._change(layer=layers)
 
     def pick_target(self, target: str) -> None:
         """Explain another target; if the network lacks it, an error is shown and the target stays."""
