@@ -199,7 +199,7 @@ ALPHA_OF_THE_ENLARGED_PICTURE = """async () => {
 
 
 def test_a_slider_shows_how_the_evidence_builds_up(inside: Any) -> None:
-    page = inside("model=bundled:shapes&image=sample:shapes/7&layer=layer2&tab=evidence&lens=grad-cam")
+    page = inside("model=bundled:shapes&image=sample:shapes/7&layer=layer2.0.conv1&tab=evidence&lens=grad-cam")
     page.wait_for_selector(".layer-slider")
     model = cs.load("bundled:shapes")
     layers = layers_to_default(model, model.prepare("sample:shapes/7").tensor, MOST_LAYERS)

@@ -143,19 +143,17 @@ def test_an_exported_file_is_read(tmp_path: Path) -> None:
 
 
 PATHS: dict[str, Callable[[nn.Module, Path], Any]] = {
-    "compiled": lambda net, _folder: cs.Model(compiled(net)),
     "fx": lambda net, _folder: cs.Model(torch.fx.symbolic_trace(net)),
-    "exported": lambda net, folder: program_file(net, folder, decomposed=False),
-    "decomposed": lambda net, folder: program_file(net, folder, decomposed=True),
+    "decomposed": lambda net, folder: decomposed_file(net, folder),
     "traced file": lambda net, folder: traced_file(net, folder),
 }
 """Ways in which a network comes: by name, from the network and a folder to the model."""
 WITHOUT_BLOCKS = "no module returns the tokens of 'forward', .*: choose attention-x-gradient or transformer-attribution"
 
 
-def program_file(net: nn.Module, folder: Path, *, decomposed: bool) -> cs.Model:
+def decomposed_file(net: nn.Module, folder: Path) -> cs.Model:
     program = torch.export.export(net, (PICTURES,), dynamic_shapes=({0: torch.export.Dim("many", max=64)},))
-    torch.export.save(program.run_decompositions() if decomposed else program, folder / "net.pt2")
+    torch.export.save(program.run_decompositions(), folder / "net.pt2")
     return cs.load(folder / "net.pt2")
 
 
@@ -164,6 +162,7 @@ def traced_file(net: nn.Module, folder: Path) -> cs.Model:
     return cs.load(folder / "net.pt")
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
 @pytest.mark.parametrize("path", PATHS)
 def test_every_lens_of_attention_reads_a_packaged_network_as_the_network_itself(path: str, tmp_path: Path) -> None:
     net = network(fused)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import convscope as cs
-from convscope.engine.layers.default_layer import default_layer
+from convscope.engine.layers.default_layer import default_layer, layers_to_default
 from convscope.errors import LayerError
 from tests.engine.networks import SIDE, Dense, Stages, axes_net, pictured, seeded, small_network, tensor
 
@@ -214,3 +214,13 @@ def test_a_container_that_pools_its_own_output_is_not_the_default() -> None:
     attribution = cs.grad_cam(model, tensor(), target=1)
     assert attribution.layers == ("backbone.last",)
     assert attribution.values.abs().max() > 0
+
+
+def test_the_layers_that_lead_to_the_default_are_on_every_path() -> None:
+    model = cs.Model(seeded(Stages))
+    with model.preserve_state():
+        assert layers_to_default(model, tensor(), most=12) == ("first", "act", "second")
+    deep = cs.Model(nn.Sequential(*(nn.Conv2d(3, 3, 3, padding=1) for _ in range(9)), nn.Flatten(), nn.LazyLinear(2)))
+    deep.module(tensor())
+    with deep.preserve_state():
+        assert layers_to_default(deep, tensor(), most=3) == ("0", "4", "8")
