@@ -48,6 +48,15 @@ def test_a_loss_that_is_nan_diverges() -> None:
     assert (finding.evidence, finding.severity) == ("the training loss is nan at step 1", "error")
 
 
+@pytest.mark.parametrize("values", [[np.nan] * 60, [np.inf, -np.inf] * 30, [1.0] + [np.nan] * 59])
+def test_losses_without_finite_numbers_diverge_and_stop_no_check(values: list[float]) -> None:
+    run = run_cases.evidence(np.array(values), np.array(values))
+    findings = [f for check in CHECK.values() if check.subject == "run" for f in check.run(run)]
+    assert [finding.check for finding in findings] == ["divergence"]
+    assert findings[0].picture is not None
+    assert findings[0].picture().alt.startswith("loss")
+
+
 def test_losses_below_zero_are_judged_by_how_far_they_fell() -> None:
     """Such as the logarithm of a likelihood: multiples of them say nothing."""
     t, rng = np.linspace(0, 1, 200), np.random.default_rng(0)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convscope.engine.inputs.specs import ImageInput
 from convscope.engine.network.model import as_model
 from convscope.errors import ConvScopeError, InputError, UnknownName, did_you_mean
 from convscope.training.checks.catalogue import CHECKS
@@ -13,6 +14,7 @@ from convscope.training.checks.explanation_evidence import ExplanationEvidence
 from convscope.training.checks.folder_evidence import read_folder, read_folders
 from convscope.training.checks.network_evidence import NetworkEvidence
 from convscope.training.checks.run_evidence import evidence_of
+from convscope.training.checks.shortcut import FEWEST as FEWEST_OF_SHORTCUT
 from convscope.training.remedy_trials import with_trials
 from convscope.training.run import TrainingLog, open_log
 
@@ -119,18 +121,18 @@ def diagnose(
     return _run(evidence, checks, trials=trials)
 
 
-SHORTCUTS = ("shortcut", "background_answers")
-"""The checks that say in words what a network looks at in place of the objects."""
-
-
 def shortcut_statements(model: Any, images: Any) -> list[str]:
     """What a network looks at in place of the objects, in sentences; none where nothing speaks for that.
 
     Args:
-        images: some images of each of several classes; of fewer than three nothing is said.
+        images: at least five of a class, and others.
     """
+    if not isinstance(as_model(model).input, ImageInput):
+        return []
     evidence = NetworkEvidence(model, images)
-    findings = _run([("network", evidence)], SHORTCUTS, trials=False).findings if len(evidence.tensor) > 2 else ()
+    if len(evidence.tensor) <= FEWEST_OF_SHORTCUT:
+        return []
+    findings = _run([("network", evidence)], ["shortcut"], trials=False).findings
     return [
         f"{finding.title[0].upper()}{finding.title[1:]} ({finding.place}): {finding.evidence}. "
         f"Likely cause: {finding.cause}."

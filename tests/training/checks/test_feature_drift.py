@@ -12,15 +12,17 @@ from convscope.training.checks.folder_evidence import read_folders
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Scenes of shapes: training images, others of the same kind, and others upside down in other colors."""
+    """Scenes of shapes: training images, others of the same kind, and others with their pixels in another order."""
     root = tmp_path_factory.mktemp("folders")
-    for folder in ("photos", "use", "negatives"):
+    for folder in ("photos", "use", "shuffled"):
         (root / folder).mkdir()
+    order = np.random.default_rng(0).permutation(96 * 96)
     for number in range(36):
         pixels = np.asarray(cs.sample(f"shapes/{number}").image)
         Image.fromarray(pixels).save(root / ("photos" if number < 18 else "use") / f"{number}.png")
         if number >= 18:
-            Image.fromarray(255 - pixels).save(root / "negatives" / f"{number}.png")
+            shuffled = pixels.reshape(-1, 3)[order].reshape(pixels.shape)
+            Image.fromarray(shuffled).save(root / "shuffled" / f"{number}.png")
     return root
 
 
@@ -28,7 +30,7 @@ def test_images_of_another_kind_are_told_by_the_features_of_a_network(folders: P
     model, checks = cs.load("bundled:shapes"), ["feature_drift", "split_leak"]
     same = cs.diagnose(model, data=folders / "use", reference=folders / "photos", checks=checks)
     assert (same.findings, same.checked) == ((), ("split_leak", "feature_drift"))
-    (drift,) = cs.diagnose(model, data=folders / "negatives", reference=folders / "photos", checks=checks).findings
+    (drift,) = cs.diagnose(model, data=folders / "shuffled", reference=folders / "photos", checks=checks).findings
     assert drift.check == "feature_drift"
     assert drift.evidence.parameters["count"] == 18
 

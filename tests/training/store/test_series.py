@@ -33,3 +33,10 @@ def test_steps_that_were_repeated_have_the_later_numbers() -> None:
     assert replaced == 2
     assert resumed.steps.tolist() == [1, 2, 3]
     assert resumed.values.tolist() == [0.9, 0.6, 0.5]
+
+
+def test_a_file_of_earlier_steps_comes_first_whatever_the_clock_says() -> None:
+    resumed = series([(3, 1.0, 0.3), (4, 2.0, 0.2)])
+    whole, replaced = joined([resumed, series([(1, 10.0, 0.9), (2, 11.0, 0.8)])])
+    assert (whole.steps.tolist(), whole.values.tolist()) == ([1, 2, 3, 4], [0.9, 0.8, 0.3, 0.2])
+    assert replaced == 0

@@ -49,11 +49,12 @@ class RunEvidence:
 
     def course(self) -> Floats | None:
         """The training loss in `WINDOWS` windows of equal length, each by its mean; None if too little is known."""
-        if self.training is None or len(self.training) < FEWEST_NUMBERS:
+        values = np.zeros(0) if self.training is None else self.training.values
+        values = values[np.isfinite(values)]
+        if len(values) < FEWEST_NUMBERS:
             return None
-        values = self.training.values
-        parts = np.array_split(values[np.isfinite(values)], min(WINDOWS, len(values) // 2))
-        return np.array([part.mean() for part in parts if len(part)])
+        parts = np.array_split(values, min(WINDOWS, len(values) // 2))
+        return np.array([part.mean() for part in parts])
 
 
 def evidence_of(log: TrainingLog) -> Iterator[RunEvidence]:

@@ -86,13 +86,19 @@ class Series:
 def joined(parts: list[Series]) -> tuple[Series, int]:
     """The series of one tag over several files, and how many numbers a restart replaced.
 
-    A training that was resumed repeats the steps since its last checkpoint: what a later file says of them counts.
+    A training that was resumed repeats the steps since its last checkpoint: what a later file says of them counts. A
+    file whose steps all come before those of an earlier one, as after a clock was set back, is put before it.
     """
     if len(parts) == 1:
         return parts[0], 0
     steps, times, values = parts[0].steps, parts[0].times, parts[0].values
     replaced = 0
     for part in parts[1:]:
+        if len(part) and len(steps) and part.steps.max() < steps.min():
+            steps, times, values = (
+                np.concatenate([b, a]) for a, b in ((steps, part.steps), (times, part.times), (values, part.values))
+            )
+            continue
         kept = steps < part.steps.min() if len(part) else np.ones(len(steps), bool)
         replaced += int((~kept).sum())
         steps, times, values = (
