@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def overhead(title: str, make: Callable[[], nn.Module], shape: tuple[int, ...], 
             folder = tempfile.mkdtemp()
             with cs.record(module, folder, every=every) as recorder:
                 recorder.step(loss=step())  # measures in any case, and writes the graph
-                seconds[name] += _seconds_of_steps(step, lambda loss, recorder=recorder: recorder.step(loss=loss))
+                seconds[name] += _seconds_of_steps(step, partial(_record, recorder))
             shutil.rmtree(folder)
     measured, between = (min(seconds[name]) / min(seconds["plain"]) for name in ("measured", "between"))
     of_interval = (measured + (EVERY - 1) * between) / EVERY
@@ -78,6 +79,10 @@ def overhead(title: str, make: Callable[[], nn.Module], shape: tuple[int, ...], 
             (f"The same, of one step, {title}", "between", f"{between:.3f}", ""),
         ]
     )
+
+
+def _record(recorder: Any, loss: torch.Tensor) -> None:
+    recorder.step(loss=loss)
 
 
 def _seconds_of_steps(step: Callable[[], torch.Tensor], end: Callable[[torch.Tensor], None]) -> list[float]:

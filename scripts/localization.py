@@ -121,7 +121,7 @@ def messages(count: int) -> Iterator[Row]:
     """The map of a message peaks at the two words that count."""
     model = cs.load("bundled:sequence")
     drawn = [sequence.message(seed) for seed in range(count)]
-    tokens = [each.tokens for each in drawn]
+    tokens: list[Any] = [each.tokens for each in drawn]
     predictions: Any = cs.predict(model, tokens)
     right = [p.indices[0] == each.label for p, each in zip(predictions, drawn, strict=True)]
     for name, lens in (
@@ -147,7 +147,7 @@ def right_ones(model: cs.Model, batch: torch.Tensor, drawn: list[Any]) -> list[i
     return [i for i, p in enumerate(predictions) if drawn[i].label and p.indices[0] == drawn[i].label]
 
 
-def boxes_of_objects(model: cs.Model, seed: int) -> list[tuple[int, tuple[float, ...]]]:
+def boxes_of_objects(model: cs.Model, seed: int) -> list[tuple[int, tuple[float, float, float, float]]]:
     """The number of each box that overlaps an object of its class by half or more, and the box of that object."""
     objects = scenes.scene(seed).objects
     detections: Any = cs.predict(model, f"sample:scenes/{seed}", top=20)
@@ -172,7 +172,7 @@ def distance_to(mask: Marked, peak: int, spacing: tuple[float, ...]) -> float:
     return float(np.linalg.norm(offsets, axis=1).min())
 
 
-def peak_of(value: cs.Attribution) -> int:
+def peak_of(value: Any) -> int:
     """The index of the largest value in the flattened map."""
     return int(value.values.argmax())
 

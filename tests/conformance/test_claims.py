@@ -62,7 +62,7 @@ def test_class_sensitive_two_classes_have_different_maps(
 CONTRAST_REPETITIONS = {"samples": 48, "steps": 40, "stride": 6, "segments": 24}
 GRADIENT_REPETITIONS = {"samples": 6, "steps": 10}
 """For the lenses with gradients, which need fewer repetitions, each of which costs more."""
-COSTLY_REPETITIONS = {
+COSTLY_REPETITIONS: dict[str, dict[str, Any]] = {
     "sobol": {"samples": 4, "cells": 5},
     "occlusion": {"stride": 12},
     "vit_cx": {"distance": 0.4},

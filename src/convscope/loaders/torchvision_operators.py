@@ -135,7 +135,8 @@ def _in_chunks(roi_align: Any) -> Any:
     def of_regions(
         input: Tensor, rois: Tensor, scale: float, height: int, width: int, sampling_ratio: int, aligned: bool
     ) -> Tensor:
-        result: Tensor = _OfRegions.apply(chunked, input, rois, scale, height, width, sampling_ratio, aligned)
+        settings = (scale, height, width, sampling_ratio, aligned)
+        result: Tensor = _OfRegions.apply(chunked, input, rois, *settings)  # type: ignore[no-untyped-call]
         return result
 
     return of_regions

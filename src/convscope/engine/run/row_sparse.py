@@ -23,7 +23,7 @@ class RowSparseLinears(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if func is F.linear and not kwargs and _has_many_rows(*args):
-            return _Linear.apply(*args)
+            return _Linear.apply(*args)  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 

@@ -72,10 +72,11 @@ def _last_upsampling(total: Tensor, to: Sequence[Tensor]) -> _Upsampling | None:
     ends = {tensor.grad_fn for tensor in to}
     node: Node | None = total.grad_fn
     while node is not None and node not in ends:
-        following = [edge for edge in node.next_functions if edge[0] is not None]
+        following = [(behind, number) for behind, number in node.next_functions if behind is not None]
         if len(following) != 1:
             return None
+        ((behind, number),) = following
         if node.name() in _BACKWARDS:
-            return _Upsampling(node, GradientEdge(*following[0]))
-        node = following[0][0]
+            return _Upsampling(node, GradientEdge(behind, number))
+        node = behind
     return None

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar, overload
 
 from convscope.render.rendered_picture import Picture
 from convscope.values.facts import Fact
@@ -81,6 +81,19 @@ class Check(Generic[Evidence]):
         return findings
 
 
+class _OfAnyEvidence(Protocol):
+    """A decorator that keeps the kind of evidence of the function."""
+
+    def __call__(self, find: Callable[[Evidence], Sequence[Evidenced]], /) -> Check[Evidence]: ...
+
+
+@overload
+def check(
+    subject: Subject, *, title: str, looks_for: str, cause: str, remedy: str, severity: Severity = "warning"
+) -> _OfAnyEvidence: ...
+
+
+@overload
 def check(
     subject: Subject,
     *,
@@ -89,11 +102,23 @@ def check(
     cause: str,
     remedy: str,
     severity: Severity = "warning",
-    draw: Callable[[Evidence, str], Picture] | None = None,
-) -> Callable[[Callable[[Evidence], Sequence[Evidenced]]], Check[Evidence]]:
+    draw: Callable[[Evidence, str], Picture],
+) -> Callable[[Callable[[Evidence], Sequence[Evidenced]]], Check[Evidence]]: ...
+
+
+def check(
+    subject: Subject,
+    *,
+    title: str,
+    looks_for: str,
+    cause: str,
+    remedy: str,
+    severity: Severity = "warning",
+    draw: Callable[[Any, str], Picture] | None = None,
+) -> Any:
     """Declare a check: the decorated function gives places and their evidence."""
 
-    def declare(find: Callable[[Evidence], Sequence[Evidenced]]) -> Check[Evidence]:
+    def declare(find: Callable[[Any], Sequence[Evidenced]]) -> Check[Any]:
         return Check(find.__name__, subject, title, looks_for, severity, cause, remedy, find, draw)
 
     return declare

@@ -47,7 +47,8 @@ def feature_drift(folder: FolderEvidence) -> list[tuple[str, Fact]]:
 
 
 def _evenly(rows: Rows, count: int) -> Rows:
-    return rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
+    chosen: Rows = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
+    return chosen
 
 
 def _same_part(of_training: "np.ndarray[Any, np.dtype[np.bool_]]", nearest: Rows) -> float:

@@ -77,4 +77,5 @@ def distances(features: Floats) -> Floats:
     product = features.astype(np.float64) @ features.T
     result = np.sqrt((squares[:, None] + squares - 2 * product).clip(0))
     np.fill_diagonal(result, np.inf)
-    return result.astype(np.float32)
+    single: Floats = result.astype(np.float32)
+    return single

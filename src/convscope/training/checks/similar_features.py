@@ -51,7 +51,7 @@ def similar_features(folder: FolderEvidence) -> list[tuple[str, Fact]]:
 def _reported(first: ImageFile, second: ImageFile) -> bool:
     """Whether `exact_duplicates`, `split_leak` or `near_duplicates` name the pair."""
     same = first.digest == second.digest
-    return same or (first.thumbnail.any() and bool(first.thumbnail @ second.thumbnail > ALIKE))
+    return same or bool(first.thumbnail.any() and first.thumbnail @ second.thumbnail > ALIKE)
 
 
 def _directions(features: Floats) -> float:
