@@ -24,7 +24,7 @@ test test-by-hand test-fast coverage: export OMP_NUM_THREADS = 1
 
 # Each worker takes one file after another, in the order of tests/marks.py.
 WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
-SLOW    := browser or server or process or peers or architectures or fuzz or trained or sweep or by_hand
+SLOW    := browser or server or process or peers or architectures or fuzz or trained or sweep or slow or by_hand
 
 test: $(VENV)/.dev  ## run the test suite, all but make test-by-hand
 	$(BIN)/python scripts/browser.py

@@ -30,6 +30,15 @@ FOLDERS = {
 }
 """The mark of the tests in a folder of this name."""
 
+SLOW_FILES = (
+    "engine/test_memory.py",
+    "test_one_vocabulary.py",
+    "training/loop/test_fit.py",
+    "web/test_translations.py",
+    "web/test_translations_of_notes.py",
+)
+"""Files whose tests have the mark ``slow``."""
+
 CASES_IN_FAST = 2
 """So many cases of one test function stay without the mark ``sweep``."""
 
@@ -52,6 +61,7 @@ def mark_by_use(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", ())
         names = {mark for fixture, mark in FIXTURES.items() if fixture in fixtures}
         names |= {mark for folder, mark in FOLDERS.items() if f"/{folder}/" in item.nodeid}
+        names |= {"slow"} if item.nodeid.partition("::")[0].endswith(SLOW_FILES) else set()
         for name in sorted(names):
             item.add_marker(name)
     for function, of_function in cases.items():

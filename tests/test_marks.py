@@ -54,7 +54,7 @@ def test_files_of_slow_tests_come_first_then_those_of_many_tests() -> None:
 
 
 def test_make_test_fast_leaves_out_every_mark_that_is_declared(pytestconfig: pytest.Config) -> None:
-    given = {*FIXTURES.values(), *FOLDERS.values(), "sweep", "by_hand"}
+    given = {*FIXTURES.values(), *FOLDERS.values(), "slow", "sweep", "by_hand"}
     line = re.search(r"^SLOW *:= *(.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert line is not None
     assert set(line[1].split(" or ")) == given

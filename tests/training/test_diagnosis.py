@@ -85,6 +85,7 @@ def test_a_network_whose_images_are_prepared_wrongly() -> None:
     assert "accuracy" in finding.evidence
 
 
+@pytest.mark.process
 def test_the_command_reports_a_log_and_refuses_nothing_to_check(tmp_path: Path) -> None:
     write_scalars(tmp_path / "log", [(s, 1.0 + s) for s in range(40)], tag="train/loss")
     ended = run_command(["doctor", "log", "--json"], tmp_path)
