@@ -12,8 +12,8 @@ from tests.engine.networks import SIDE, small_network, tensor
 CAMS = [spec for spec in cs.lenses() if spec.takes_layer and spec.gives_map and "attention" not in spec.needs]
 
 
-OTHER_LENSES = ("cam", "concept_relevance")
-"""Lenses that read the channels of a single layer."""
+OTHER_LENSES = ("cam", "concept_relevance", "vit_cx")
+"""Lenses that read the channels of a single layer, or join those of all layers to one map."""
 
 
 @pytest.mark.parametrize("spec", [s for s in CAMS if s.name not in OTHER_LENSES], ids=lambda spec: spec.name)
