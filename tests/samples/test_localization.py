@@ -32,7 +32,7 @@ def test_a_peak_elsewhere_is_a_miss(monkeypatch: pytest.MonkeyPatch) -> None:
             for seed, value in enumerate(maps)
         ]
 
-    monkeypatch.setattr(localization.cs, "occlusion", elsewhere, raising=False)
+    monkeypatch.setattr(cs, "occlusion", elsewhere, raising=False)
     assert list(localization.messages(MESSAGES))[-1].hits == 0
 
 

@@ -1,6 +1,7 @@
 """The gradient through a final upsampling: that of autograd, with a backward of the read channels alone."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ MODES = {
 class Segmenter(nn.Module):
     """Five classes at half the resolution, enlarged to the input's."""
 
-    def __init__(self, **options: object) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.features, self.scores = nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.Conv2d(8, 5, 1)
@@ -42,7 +43,7 @@ def channels_of_backward(run: Callable[[], object]) -> list[int]:
 
 @pytest.mark.parametrize("options", MODES.values(), ids=list(MODES))
 @pytest.mark.parametrize("classes", [[2, 2], [0, 4]])
-def test_the_gradients_are_those_of_autograd(options: dict[str, object], classes: list[int]) -> None:
+def test_the_gradients_are_those_of_autograd(options: dict[str, Any], classes: list[int]) -> None:
     net, x = Segmenter(**options).double(), torch.randn(2, 3, 9, 12, dtype=torch.float64)
     features = net.features(x)
     total = F.interpolate(net.scores(features.relu()), size=x.shape[2:], **options)[[0, 1], classes].mean()
