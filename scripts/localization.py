@@ -121,7 +121,7 @@ def messages(count: int) -> Iterator[Row]:
     """The map of a message peaks at the two words that count."""
     model = cs.load("bundled:sequence")
     drawn = [sequence.message(seed) for seed in range(count)]
-    tokens: list[Any] = [each.tokens for each in drawn]
+    tokens: Any = [each.tokens for each in drawn]
     predictions: Any = cs.predict(model, tokens)
     right = [p.indices[0] == each.label for p, each in zip(predictions, drawn, strict=True)]
     for name, lens in (
@@ -147,11 +147,11 @@ def right_ones(model: cs.Model, batch: torch.Tensor, drawn: list[Any]) -> list[i
     return [i for i, p in enumerate(predictions) if drawn[i].label and p.indices[0] == drawn[i].label]
 
 
-def boxes_of_objects(model: cs.Model, seed: int) -> list[tuple[int, tuple[float, float, float, float]]]:
+def boxes_of_objects(model: cs.Model, seed: int) -> list[tuple[int, tuple[float, ...]]]:
     """The number of each box that overlaps an object of its class by half or more, and the box of that object."""
     objects = scenes.scene(seed).objects
     detections: Any = cs.predict(model, f"sample:scenes/{seed}", top=20)
-    pairs = []
+    pairs: list[tuple[int, tuple[float, ...]]] = []
     for number, (box, label) in enumerate(zip(detections.boxes, detections.indices, strict=True)):
         overlap, index = overlaps(torch.tensor([each.box for each in objects])[None], torch.tensor([box]))[0].max(0)
         if overlap >= 0.5 and objects[int(index)].label == label:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import convscope as cs
 from convscope.cli.image_arguments import parse_images
 from convscope.errors import InputError
 from tests.warm_processes import run_code, run_command
@@ -95,6 +96,20 @@ def test_comparisons_and_reports_skip_damaged_files(run, tmp_path: Path, command
     assert done.returncode == 1
     assert "1 of 2 images left out" in done.stderr
     assert set(files(tmp_path)) - {"good.png", "text.jpg"} == {"compare.png" if command == "compare" else "report.html"}
+
+
+def test_a_batch_of_arguments_keeps_sizes_places_and_remarks(tmp_path: Path) -> None:
+    """What `compare` and `report` are given is what Python prepares from the same addresses."""
+    picture(tmp_path / "cat.png")
+    images, _ = parse_images([str(tmp_path / "cat.png"), "sample:shapes/7"]).batch(cs.load("bundled:shapes"))
+    assert images.sizes == ((40, 50), (96, 96))
+    model = cs.load("bundled:beats")
+    recording, _ = parse_images(["sample:beats/1"]).batch(model)
+    assert recording.grids == model.prepare("sample:beats/1").grids
+    assert recording.grids[0].spacing == pytest.approx((1 / 180,))
+    np.save(tmp_path / "short.npy", np.ones((1, 300), np.float32))
+    short, _ = parse_images([str(tmp_path / "short.npy")]).batch(model)
+    assert short.remark == model.prepare(tmp_path / "short.npy").remark != ""
 
 
 def test_a_refused_request_leaves_no_files(refused, tmp_path: Path) -> None:

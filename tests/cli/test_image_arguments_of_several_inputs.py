@@ -101,3 +101,16 @@ def test_a_text_is_the_input_of_a_network_of_tokens(run: Run) -> None:
     assert "token 'fine' is not in the vocabulary" in run("saliency", "not fine", "--model", "net.py:words").stderr
     absent = run("saliency", "not good", "--model", "net.py:bare?input=tokens&vocabulary=absent.txt")
     assert "?vocabulary=absent.txt: No such file" in absent.stderr
+
+
+def test_named_inputs_are_compared_reported_and_advised_on(run: Run) -> None:
+    named = ("photo=a.png", "table=1,2,-1,0.5", "--model", "net.py:image_and_table")
+    refused = run("compare", *named, "--lenses", "saliency")
+    assert refused.returncode == 2
+    assert "say --explain one of photo, table" in refused.stderr
+    compared = run("compare", *named, "--lenses", "grad-cam,saliency", "--explain", "photo", "--json")
+    cells = json.loads(compared.stdout)["rows"][0]
+    assert [cell["record"]["lens"] for cell in cells] == ["grad-cam", "saliency"]
+    run("report", *named, "--lenses", "predict,saliency", "--out", "report.html")
+    assert "Saliency" in Path("report.html").read_text("utf-8")
+    assert "saliency" in run("recommend", *named).stdout

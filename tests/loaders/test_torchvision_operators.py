@@ -85,8 +85,8 @@ def test_regions_without_a_gradient_have_no_part_in_the_backward_pass(
     (second,) = torch.autograd.grad(gradient.square().sum(), features)
     assert second.abs().sum() > 0
     other = torchvision.ops.roi_align(features, regions, (2, 2), 1.0, 2, True)
-    (nothing,) = torch.autograd.grad((0 * other).sum(), features, allow_unused=True)
-    assert nothing is None or not nothing.any()  # compiled operators give zeros
+    (of_none,) = torch.autograd.grad((0 * other).sum(), features, allow_unused=True)
+    assert of_none is None or not of_none.any()  # compiled operators give zeros
 
 
 def test_a_detector_of_torchvision_finds_boxes_and_has_a_gradient(torchvision: ModuleType) -> None:

@@ -52,3 +52,10 @@ def test_the_agreement_has_a_scale_in_maps_and_a_line_on_how_to_read_it(
 def test_without_agreement_there_is_no_scale_of_it(drawn_texts: list[DrawnText]) -> None:
     Comparison(rows=((attribution(),),)).picture()
     assert not any("Agreement" in words for words in drawn_texts)
+
+
+def test_lenses_of_a_signal_go_below_each_other() -> None:
+    signal = attribution((720,))
+    two, four = (Comparison(rows=((signal,) * n,)).picture().pixels.shape for n in (2, 4))
+    assert four[1] == two[1] < 1700
+    assert four[0] > two[0] + 150

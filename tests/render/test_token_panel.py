@@ -32,3 +32,15 @@ def test_many_tokens_go_below_each_other_and_through_the_map_of_a_layer(drawn_te
     states.picture()
     assert list(map(str, drawn_texts)).count("film") == 1 + 2 * 4, "below the output and below each series"
     assert np.asarray(states.photo).tolist() == ["not", "very", "good", "film"]
+
+
+def test_a_prediction_shows_the_tokens_that_it_is_about(drawn_texts: list[DrawnText]) -> None:
+    cs.predict(word_scorer(), "not very good").picture()  # type: ignore[union-attr]
+    assert {"not", "very", "good"} <= set(drawn_texts)
+
+
+def test_a_comparison_shows_tokens_below_all_lenses_and_the_agreement(drawn_texts: list[DrawnText]) -> None:
+    comparison = cs.compare(word_scorer(), "not very good", ["saliency", "gradient-x-input"])
+    comparison.picture()
+    assert list(map(str, drawn_texts)).count("very") == 3
+    assert "samples" not in drawn_texts

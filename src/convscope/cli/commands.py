@@ -2,9 +2,9 @@
 
 import inspect
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -28,9 +28,6 @@ from convscope.cli.train_command import train
 from convscope.cli.training_command import training
 from convscope.errors import InputError, MissingExtra
 from convscope.values import Comparison
-
-if TYPE_CHECKING:
-    from convscope.engine.data.data_set import Dataset
 
 Command = Callable[..., None]
 Lenses = Annotated[
@@ -94,6 +91,7 @@ def compare(
     ] = None,
     layer: options.Layer = None,
     smooth: options.Smooth = None,
+    explain: options.ExplainOne = None,
     out: options.Out = None,
     as_json: options.Json = False,
     debug: options.Debug = False,
@@ -109,12 +107,12 @@ def compare(
 
     opened = open_model(model, opening)
     others = [open_model(address, opening, beside=True) for address in beside or []]
-    batch, data = images.batch(opened)
-    shared = _drop_unset(target=target, layer=layer, smooth=smooth)
+    batch, skipped = images.batch(opened)
+    shared = _drop_unset(target=target, layer=layer, smooth=smooth, explain=explain)
     with track_progress("comparing") as stopped:
         comparison = compare_(
             [opened, *others] if others else opened,
-            images.readable(data) if others else batch,
+            images.readable(skipped) if others else batch,
             _split_names(lenses),
             targets=_split_names(targets),
             **shared,
@@ -127,7 +125,7 @@ def compare(
         rows, columns = len(comparison.rows), len(comparison.rows[0])
         size = f"{rows} image{'s' * (rows != 1)} × {columns} column{'s' * (columns != 1)}"
         print_result(f"{size}, written to {path}")
-    _exit_on_problems(stopped.is_set(), data, images)
+    _exit_on_problems(stopped.is_set(), skipped, images)
 
 
 @with_opening_options
@@ -154,7 +152,7 @@ def report(
 
     path = output_path(out, default, place_for, [*images.files, *model_files(model, opening)])
     opened = open_model(model, opening)
-    batch, data = images.batch(opened)
+    batch, skipped = images.batch(opened)
     with track_progress("computing") as stopped:
         make_parent_folder(path)
         arguments = _drop_unset(target=target, layer=layer)
@@ -163,7 +161,7 @@ def report(
     for statement in statements:
         print_result(statement)
     print_result(f"written to {written}: open it in a browser, it needs no network")
-    _exit_on_problems(stopped.is_set(), data, images)
+    _exit_on_problems(stopped.is_set(), skipped, images)
 
 
 @with_opening_options
@@ -291,10 +289,9 @@ def _split_names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _exit_on_problems(stopped: bool, data: "Dataset", images: ImageArguments) -> None:
-    """Exit with a nonzero status if the command was interrupted or images were skipped."""
-    skipped = report_skipped(data.skipped, len(images.members))
-    if stopped or skipped:
+def _exit_on_problems(stopped: bool, skipped: Mapping[str, str], images: ImageArguments) -> None:
+    """Exit with a nonzero status if the command was interrupted or images were left out."""
+    if report_skipped(skipped, len(images.members)) or stopped:
         raise typer.Exit(EXIT_INTERRUPTED if stopped else 1)
 
 

@@ -59,8 +59,10 @@ class ImageArguments:
 
         return named_images(self.members, self.names, model)
 
-    def batch(self, model: "Model") -> tuple["Images", "Dataset"]:
-        """All images as one batch, and the data set that records which ones were skipped."""
+    def batch(self, model: "Model") -> tuple["Images | str", Mapping[str, str]]:
+        """All images as one batch, or the sample of several inputs as it is written; and why images were left out."""
+        if self.inputs_by_name:
+            return str(self.members[0]), {}
         import torch
 
         from convscope.engine.inputs.specs import Images
@@ -68,13 +70,17 @@ class ImageArguments:
         data = self.dataset(model)
         chunks = list(data.chunks())
         names = tuple(name for chunk in chunks for name in chunk.names)
+        grids = tuple(grid for chunk in chunks for grid in chunk.grids)
         sizes = tuple(size for chunk in chunks for size in chunk.sizes)
         tensor = torch.cat([chunk.tensor for chunk in chunks])
-        return Images(tensor, names, self.single, chunks[0].spec, sizes=sizes), data
+        facts: dict[str, Any] = {"remark": data.remark, "grids": grids, "sizes": sizes}
+        return Images(tensor, names, self.single, chunks[0].spec, **facts), data.skipped
 
-    def readable(self, data: "Dataset") -> list[Any]:
-        """The images that could be read, unprepared, for several networks with different preprocessing."""
-        return [image for image, name in zip(self.members, self.names, strict=True) if name not in data.skipped]
+    def readable(self, skipped: Mapping[str, str]) -> Any:
+        """What could be read, unprepared, for several networks with different preprocessing."""
+        if self.inputs_by_name:
+            return self.members[0]
+        return [image for image, name in zip(self.members, self.names, strict=True) if name not in skipped]
 
     def as_data(self) -> list[Any]:
         """The arguments for a lens that takes a data set, with pipes replaced by the pictures read from them."""

@@ -140,6 +140,14 @@ Explain = Annotated[
         metavar="NAME",
     ),
 ]
+ExplainOne = Annotated[
+    str | None,
+    typer.Option(
+        "--explain",
+        help="of a network that takes several inputs, the one to explain; the others are held",
+        metavar="NAME",
+    ),
+]
 Out = Annotated[
     str | None,
     typer.Option(

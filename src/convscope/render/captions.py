@@ -164,7 +164,9 @@ def _peaks(attribution: Attribution, scale: Scale) -> list[Fact]:
 
 
 def class_name(label: str, index: int) -> str:
-    """The name of a class with its index, unless the label is the index."""
+    """The name of a class, or of a number of an output without classes, with its index unless that is the name."""
+    if label == f"number {index}":
+        return Fact("number {index}", index=index)
     return Fact("class {index}", index=index) if label in (str(index), f"class {index}") else f"{label} ({index})"
 
 

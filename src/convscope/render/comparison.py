@@ -17,8 +17,9 @@ from convscope.render.panels import band_panel, panels_of
 from convscope.render.raster import enlarge, map_pixels, photo_pixels
 from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Numbers, Scale, format_number, legend_of, scale_of
+from convscope.render.token_panel import coloured_tokens, tokens_of
 from convscope.render.volume_panels import enlarge_slice, input_slice, peak_position, slice_over_input
-from convscope.values import Attribution, Comparison, Record
+from convscope.values import Attribution, Comparison
 
 CELL, MAX_COLUMNS = 224, 6
 MAX_SIMILARITY_COLUMNS = 16
@@ -82,8 +83,12 @@ def draw_comparison(comparison: Comparison, *, theme: str = "light") -> Picture:
         _lens_column(title, cells, scale, slice_positions)
         for title, cells, scale in zip(titles, columns, scales, strict=True)
     ]
-    column_groups = [[inputs, *lenses[i : i + MAX_COLUMNS]] for i in range(0, len(lenses), MAX_COLUMNS)]
+    widest = max(CELL, *(column.width for column in lenses))
+    per_group = max(1, MAX_COLUMNS * CELL // widest)  # signals and sequences are wider than pictures
+    column_groups = [[inputs, *lenses[i : i + per_group]] for i in range(0, len(lenses), per_group)]
     if comparison.agreement:
+        if per_group < MAX_COLUMNS and len(column_groups[-1]) > per_group:
+            column_groups.append([])
         column_groups[-1].append(_agreement_column(comparison, slice_positions))
     canvas = Canvas(theme)
     canvas.width = max(
@@ -153,13 +158,16 @@ def _agreement_column(comparison: Comparison, slice_positions: Sequence[float | 
     for shares, row, position in zip(comparison.agreement, comparison.rows, slice_positions, strict=True):
         values = np.asarray(shares, np.float32)
         panels.append(
-            _agreement_panel(row[0].record, values, scale, None if position is None else _slice_index(position, row[0]))
+            _agreement_panel(row[0], values, scale, None if position is None else _slice_index(position, row[0]))
         )
     return Column("Agreement", f"0 … {len(comparison.rows[0])} maps", tuple(panels))
 
 
-def _agreement_panel(record: Record, values: Numbers, scale: Scale, slice_index: int | None) -> Panel | None:
-    """The agreement on one input: a map, a band along a signal, or a slice of a volume."""
+def _agreement_panel(cell: Attribution, values: Numbers, scale: Scale, slice_index: int | None) -> Panel | None:
+    """The agreement on the input of ``cell``: a map, a band along a signal, tokens, or a slice of a volume."""
+    record = cell.record
+    if record.kind == "tokens" and values.ndim == 1:
+        return coloured_tokens(tokens_of(cell, len(values)), values, scale, CELL, "")
     if values.ndim == 1:
         return band_panel(values, record, scale, CELL)
     if values.ndim == 3 and slice_index is not None:

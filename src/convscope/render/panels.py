@@ -17,7 +17,7 @@ from convscope.render.place_marks import mark_places
 from convscope.render.raster import enlarge, map_pixels, overlay_pixels, photo_at_map_size, photo_pixels
 from convscope.render.scale import Numbers, Scale, format_number, map_values
 from convscope.render.signal_axis import signal_axis
-from convscope.render.token_panel import token_panels
+from convscope.render.token_panel import plain_tokens, token_panels, tokens_of
 from convscope.render.video_panels import frame_curve, frame_strip
 from convscope.render.volume_panels import projections, slice_panels, slice_strip
 from convscope.values import Attribution, Record, Value
@@ -132,11 +132,14 @@ def signal_panel(signal: Numbers, record: Record, side: int, caption: str = "the
 
 
 def input_panel(value: Value, side: int) -> Panel | None:
-    """The input of a value as an image, or as lines if it is a signal; None for other inputs."""
+    """The input of a value as an image, as lines if it is a signal, or as tokens; None for other inputs."""
     photo = photo_pixels(value)
     if photo is not None:
         pixel_height, pixel_width = voxel_size(value.record, photo.shape[:2])
         return Panel("input", enlarge(photo, side, cell=(pixel_height, pixel_width)))
+    words = tokens_of(value)
+    if words:
+        return plain_tokens(words, side)
     raw = getattr(value, "photo", None)
     raw = None if raw is None else np.asarray(raw)
     if raw is None or raw.ndim != 2 or raw.shape[1] < 2 or raw.dtype == np.uint8:

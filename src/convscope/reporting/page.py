@@ -174,9 +174,7 @@ def _subject(section: Section, anchor: str, eyebrow: str) -> Subject:
 def _answers_read(prediction: render.Answer) -> str:
     """How to read the predictions, and what their numbers are where these are not plain scores."""
     sentences = [note.text for note in render.notes(prediction) if note.text.startswith("Output:")]
-    plain_values = isinstance(prediction, Prediction) and not prediction.confidences
-    reads = [] if plain_values else [prediction.record.adapt_wording(prediction.record.reads)]
-    return " ".join([*sentences, *reads])
+    return " ".join([*sentences, prediction.record.adapt_wording(prediction.record.reads)])
 
 
 def _photo(values: Sequence[Value], name: str) -> Photo | None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from convscope.engine.context.chunking import one_at_a_time
 from convscope.engine.context.metering import metered
 from convscope.engine.context.progress_bar import shown
-from convscope.engine.context.run_context import observed
+from convscope.engine.context.run_context import changed, observed
 from convscope.engine.inputs.specs import Images
 from convscope.engine.layers.layer_notes import layer_notes
 from convscope.engine.layers.layer_trace import call_count, trace_layers
@@ -95,11 +95,12 @@ def _call_with_network(
     keep_graph: bool,
 ) -> Any:
     """The call itself, outside autocast and default devices, which are meant for the network alone."""
-    prepared = prepare_arguments(declaration, arguments, functools.partial(_default, declaration))
+    down_to_input = "gradients" in declaration.needs and not declaration.takes_layer
+    with changed(differentiates_to_input=down_to_input):
+        prepared = prepare_arguments(declaration, arguments, functools.partial(_default, declaration))
     model, input_facts = prepared.model, prepared.input_facts()
     with model.preserve_state(frozen=not keep_graph), metered() as meter, keeping_graph(keep_graph):
         if prepared.images is not None:
-            down_to_input = "gradients" in declaration.needs and not declaration.takes_layer
             require_memory_of_forward(model, prepared.images.tensor, gradients=down_to_input)
         if declaration.takes_layer:
             set_layers(declaration, prepared, arguments.get("layer", _default(declaration, "layer")))

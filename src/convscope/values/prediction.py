@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from convscope.values.base import Value
+from convscope.values.base import Record, Value
 from convscope.values.deprecated import deprecated_names
+from convscope.values.facts import Fact
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+_READS_OF_NUMBERS = Fact(
+    "The numbers are what the network gives, the largest first; they are no scores of classes and no confidences."
+)
 
 
 @deprecated_names(said="formatted_scores")
@@ -43,7 +49,8 @@ class Prediction(Value):
         """One line per top class."""
         width = max(len(label) for label in self.labels)
         rows = zip(self.labels, self.formatted_scores(), self.indices, strict=True)
-        return [f"{label:<{width}}  {score:>6}  class {index}" for label, score, index in rows]
+        noun = "class" if self.confidences else "number"
+        return [f"{label:<{width}}  {score:>6}  {noun} {index}" for label, score, index in rows]
 
     def formatted_scores(self) -> list[str]:
         """The confidence in each class in per cent, or its score if there are no confidences."""
@@ -51,6 +58,10 @@ class Prediction(Value):
             return [f"{share:.1%}" for share in self.confidences]
         units = self.units or ("",) * len(self.scores)
         return [f"{score:.5g} {unit}".rstrip() for score, unit in zip(self.scores, units, strict=True)]
+
+    def with_record(self, record: Record) -> Self:
+        """A copy of this value with ``record``; it says how plain numbers are read, where the output is no classes."""
+        return replace(self, record=record if self.confidences else replace(record, reads=_READS_OF_NUMBERS))
 
     @classmethod
     def _restore_fields(cls, stored: dict[str, Any]) -> dict[str, Any]:

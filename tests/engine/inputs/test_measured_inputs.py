@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import convscope as cs
 from convscope.engine.context import free_memory
 from convscope.engine.context.free_memory import TooLittleMemory
 from convscope.engine.inputs.input_files import read_input
+from convscope.engine.inputs.preparation import read_images
 from convscope.engine.inputs.raw_input import RawInput
 from convscope.engine.inputs.readers import arrays
 from convscope.errors import InputError
@@ -255,3 +256,50 @@ def test_a_volume_without_memory_for_its_forward_is_refused_before_it_is_read(
     model = cs.Model(scorer(nn.Conv3d, nn.AdaptiveAvgPool3d, 1), input=cs.VolumeInput())
     with pytest.raises(TooLittleMemory, match=r"1 × 200 × 200 × 200 .*needs at least .* GiB, and 0.2 GiB are free"):
         cs.saliency(model, tmp_path / "large.npy")
+
+
+def test_rows_of_several_lengths_are_named() -> None:
+    spec: Any = cs.SignalInput(shape=(2, 3))
+    on_cpu: Any = {"device": torch.device("cpu"), "dtype": torch.float32}
+    with pytest.raises(InputError, match=r"^an input is a path, an array or a tensor, got list of rows of 2 and 3 num"):
+        read_images([[[1, 2, 3], [1, 2]]], spec, **on_cpu)
+    with pytest.raises(InputError, match=r"got list$"):
+        read_images([[[1, 2, 3], [1, 2, 4]]], spec, **on_cpu)
+
+
+class NumbersWereRead(Exception):
+    pass
+
+
+class Scale(nn.Module):
+    """A product with a parameter, for whose gradient autograd would keep the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+def test_a_volume_without_memory_for_its_backward_pass_is_refused_before_it_is_read_for_lenses_of_the_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: Any) -> None:
+        raise NumbersWereRead
+
+    np.save(tmp_path / "large.npy", np.zeros((200, 200, 200), np.uint8))
+    layers = [layer for _ in range(12) for layer in (Scale(), Scale(), nn.Tanh())]
+    network = nn.Sequential(nn.Conv3d(1, 2, 1), *layers, nn.AdaptiveAvgPool3d(1), nn.Flatten())
+    model = cs.Model(network, input=cs.VolumeInput())
+    map_bytes = 4 * 2 * 200**3
+    monkeypatch.setattr(free_memory, "free_bytes", lambda device: 8 * map_bytes)  # autograd keeps those of twelve tanh
+    monkeypatch.setattr(arrays, "as_numbers", read)
+    with pytest.raises(TooLittleMemory, match=r"the backward pass of Sequential for inputs of 1 × 200 × 200 × 200"):
+        cs.saliency(model, tmp_path / "large.npy")
+    monkeypatch.setattr(
+        free_memory, "free_bytes", lambda device: 18 * map_bytes
+    )  # and no inputs of products: parameters are frozen
+    for lens in (cs.saliency, cs.grad_cam, cs.occlusion):
+        with pytest.raises(NumbersWereRead):
+            lens(model, tmp_path / "large.npy")

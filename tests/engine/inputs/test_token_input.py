@@ -55,6 +55,7 @@ def test_sequences_are_padded_and_cut_to_the_length_of_the_network() -> None:
         ([1.5, 2.0], {}, "tokens are whole numbers or words, got a list of float"),
         ("1,0,7", {}, "token 7 at position 2 is not in the vocabulary of 3 tokens, numbered 0 to 2"),
         ("zebra", {}, "'zebra' is not in the vocabulary of 3 tokens: its tokens are <pad>, good, bad"),
+        ("sample:shapes/7", {}, "^sample:shapes/7 has the axes height, width, this network takes tokens$"),
         ("words.txt", {}, "no such file, and no token of the vocabulary: 'words.txt'"),
         ("good", {"vocabulary": ("a", "a")}, "the vocabulary holds a token twice"),
         ("good", {"vocabulary": 0}, "vocabulary is a list of tokens"),
@@ -65,3 +66,11 @@ def test_sequences_are_padded_and_cut_to_the_length_of_the_network() -> None:
 def test_what_is_no_sequence_is_refused(given: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         prepared(given, **options)
+
+
+def test_a_file_holds_one_sequence(tmp_path: Path) -> None:
+    np.save(tmp_path / "row.npy", np.array([[1, 2, 1]]))
+    np.save(tmp_path / "two.npy", np.array([[1, 2, 1], [2, 2, 2]]))
+    assert prepared(str(tmp_path / "row.npy")).tensor.tolist() == [[[1.0, 2.0, 1.0]]]
+    with pytest.raises(InputError, match=r"two.npy' has the shape \(2, 3\), and a file of tokens holds one sequence"):
+        prepared(str(tmp_path / "two.npy"))

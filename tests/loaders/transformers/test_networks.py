@@ -1,6 +1,7 @@
 """Networks of transformers give what transformers gives, from a photograph on, and every lens treats them as others."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,31 @@ def test_the_output_is_that_of_transformers(build: Build, folder_of: FolderOf) -
     assert (output - expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max()))
     assert float(output.std()) > 1e-4
     assert model.caveats == ()
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "task", "meaning"),
+    [
+        ("multi_label_classification", "multilabel", "scores of labels that do not exclude each other"),
+        ("regression", "regression", "values, not scores of classes"),
+        ("single_label_classification", "classification", "plain scores"),
+        (None, "classification", "plain scores"),
+    ],
+)
+def test_the_problem_type_of_a_classifier_decides_its_task(
+    problem_type: str | None, task: str, meaning: str, folder_of: FolderOf, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(folder_of(networks.resnet), tmp_path / "network")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "problem_type": problem_type}), "utf-8")
+    model = cs.load(f"hf:{folder}")
+    prediction: Any = cs.predict(model, photograph())
+    assert model.task is not None
+    assert model.task.name == task
+    assert str(prediction.notes["output"]).startswith(meaning)
+    assert set(prediction.labels) == {"cat", "dog", "bird"}
+    sums_to_one = abs(sum(prediction.confidences) - 1) < 1e-4
+    assert sums_to_one == (task == "classification")
 
 
 @pytest.mark.parametrize("build", FOR_SOUNDS, ids=lambda build: build.__name__)

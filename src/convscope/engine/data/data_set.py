@@ -60,8 +60,8 @@ class Chunk(Images):
         """The consecutive images ``rows`` of this chunk."""
         span = slice(int(rows[0]), int(rows[-1]) + 1)
         names, labels, indices = self.names[span], self.labels[span], self.indices[span]
-        remark, grids = self.remark, self.grids[span]
-        return Chunk(self.tensor[span], names, False, self.spec, labels, indices, remark=remark, grids=grids)
+        facts: dict[str, Any] = {"remark": self.remark, "grids": self.grids[span], "sizes": self.sizes[span]}
+        return Chunk(self.tensor[span], names, False, self.spec, labels, indices, **facts)
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class _Member:
     label: Label = None
     reason: str = ""
     grid: Grid = field(default_factory=Grid)
+    size: tuple[int, ...] = ()
 
 
 class Dataset:
@@ -201,7 +202,8 @@ class Dataset:
             raise InputError(f"{name} holds {len(images)} images where a single one was expected")
         if not isinstance(source, BatchSource):  # whose remark is known already
             self.remark = self.remark or images.remark
-        return _Member(index, name, images.tensor[0], label, grid=images.grids[0] if images.grids else Grid())
+        grid, size = images.grids[0] if images.grids else Grid(), images.sizes[0] if images.sizes else ()
+        return _Member(index, name, images.tensor[0], label, grid=grid, size=size)
 
     def _streamed_chunks(self, stream: IterableSource) -> Iterator[Chunk]:
         """Chunks of a stream: batches are split, single inputs are collected."""
@@ -232,8 +234,9 @@ class Dataset:
         prepared = self._model.prepare(torch.stack([member.tensor for member in members if member.tensor is not None]))
         names, labels = tuple(member.name for member in members), tuple(member.label for member in members)
         indices = tuple(member.index for member in members)
-        grids = tuple(member.grid for member in members)
-        return Chunk(prepared.tensor, names, False, prepared.spec, labels, indices, remark=self.remark, grids=grids)
+        grids, sizes = tuple(member.grid for member in members), tuple(member.size for member in members)
+        facts: dict[str, Any] = {"remark": self.remark, "grids": grids, "sizes": sizes}
+        return Chunk(prepared.tensor, names, False, prepared.spec, labels, indices, **facts)
 
     def _chunk_size(self, image: Tensor) -> int:
         return chunk_size(

@@ -101,10 +101,21 @@ def _prepare_one(image: Any, spec: InputSpec) -> Sample:
     if isinstance(image, np.ndarray):
         return spec.prepare_array(image)
     if not isinstance(image, Pillow.Image):
-        raise InputError(f"an image is a path, a Pillow image, an array or a tensor, got {type(image).__name__}")
+        lengths = {len(row) for row in _rows(image)}
+        ragged = f" of rows of {' and '.join(map(str, sorted(lengths)))} numbers" if len(lengths) > 1 else ""
+        noun = "an image is a path, a Pillow image" if isinstance(spec, ImageInput) else "an input is a path"
+        raise InputError(f"{noun}, an array or a tensor, got {type(image).__name__}{ragged}")
     check_size(image.size, "the image")
     upright = apply_orientation(image)
     return Sample(spec.prepare(upright), size=(upright.height, upright.width))
+
+
+def _rows(nested: Any) -> list[Any]:
+    """The innermost lists of nested lists."""
+    if not isinstance(nested, (list, tuple)) or not nested:
+        return []
+    inner = [row for member in nested for row in _rows(member)]
+    return inner or [nested]
 
 
 def _with_batch_axis(tensor: Tensor, spec: InputSpec) -> tuple[Tensor, bool]:

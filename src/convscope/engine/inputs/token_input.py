@@ -163,6 +163,10 @@ class TokenInput(TensorInput):
 
     def prepare_raw(self, raw: RawInput) -> Sample:
         """Prepare the whole numbers in a file."""
+        if len(raw.axes) > 1:
+            raise InputError(f"{raw.title} has the axes {', '.join(raw.axes)}, this network takes tokens")
+        if sum(size > 1 for size in raw.values.shape) > 1:
+            raise InputError(f"{raw.title} has the shape {raw.values.shape}, and a file of tokens holds one sequence")
         numbers = raw.values.reshape(-1)
         if not np.array_equal(numbers, numbers.round()):
             raise InputError(f"{raw.title} holds numbers that are not whole, and tokens are whole numbers")

@@ -30,11 +30,12 @@ _BYTES_OF_COMPANION = 32
 _PLANNED: CacheEntry[set[tuple[Any, ...]]] = CacheEntry("planned", set)
 
 
-def require_memory_of_forward(model: "Model", tensor: Tensor, *, gradients: bool) -> None:
+def require_memory_of_forward(model: "Model", tensor: Tensor, *, gradients: bool, frozen: bool = False) -> None:
     """Refuse inputs like ``tensor`` (N, C, …) for which a forward pass needs more memory than is free.
 
     Args:
         gradients: whether the whole network is differentiated, down to its input.
+        frozen: count as if no parameter had a gradient, as in a lens: autograd keeps less then.
 
     Raises:
         TooLittleMemory: the message says how much is needed, and by which layer.
@@ -47,7 +48,7 @@ def require_memory_of_forward(model: "Model", tensor: Tensor, *, gradients: bool
     subject, remedy = f"a forward pass of {model.name} for inputs of {size}", "use smaller ones: crop them, or lower "
     remedy += "their size (?size=… or ?shape=… in the address of the network)"
     require_memory(_BYTES_OF_COMPANION * image.numel(), image.device, subject, remedy)
-    count = _count_bytes(model, image, gradients=gradients)
+    count = _count_bytes(model, image, gradients=gradients, frozen=frozen)
     if count is not None:
         largest = f" (at {count.where!r} with {count.shape})" if count.where else ""
         require_memory(_IMAGES * count.largest, image.device, f"{subject} and one to compare with{largest}", remedy)
@@ -95,11 +96,13 @@ class _ByteCount(DispatchMode):
         return tensor
 
 
-def _count_bytes(model: "Model", image: Tensor, *, gradients: bool) -> _ByteCount | None:
+def _count_bytes(model: "Model", image: Tensor, *, gradients: bool, frozen: bool = False) -> _ByteCount | None:
     """The bytes of a forward pass of one input; None where the network computes with numbers that are not there."""
     network = _without_numbers(model.module)
     if network is None:
         return None
+    if frozen:
+        network.requires_grad_(False)
     weights = [*network.parameters(), *network.buffers()]
     without_numbers = torch.empty_like(image, device="meta", requires_grad=gradients)
     count = _ByteCount(network, weights)

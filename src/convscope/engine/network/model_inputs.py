@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from convscope.engine.context.run_context import current
 from convscope.engine.inputs.measured_inputs import MeasuredInput
 from convscope.engine.inputs.named_inputs import NamedImages, NamedInputs, prepare_named
 from convscope.engine.inputs.preparation import read_images
@@ -39,14 +40,15 @@ def prepare_input(model: "Model", image: Any) -> Images:
 
 
 def _require_memory(model: "Model", shape: tuple[int, ...]) -> None:
-    """Refuse a file of this shape, of which only the header was read, for which a forward pass has no memory."""
+    """Refuse a file of this shape, of which only the header was read, for which a pass of the network has no memory."""
     spec = model.input
     if not isinstance(spec, MeasuredInput) or len(shape) not in (len(spec.axes), len(spec.axes) + 1):
         return
     with_channels = shape if len(shape) > len(spec.axes) else (spec.channels or 1, *shape)
     extent = spec.shape or with_channels
     without_memory = torch.empty(1, device=model.device, dtype=torch.float32).expand(1, *extent)
-    require_memory_of_forward(model, without_memory, gradients=False)
+    gradients = current().differentiates_to_input
+    require_memory_of_forward(model, without_memory, gradients=gradients, frozen=True)
 
 
 def prepare_samples(model: "Model", given: Any) -> NamedImages:

@@ -10,7 +10,7 @@ from convscope.loaders.transformers.architecture import call_library, find_archi
 from convscope.loaders.transformers.folders import check_code, check_sizes, check_weight_files, read_config
 from convscope.loaders.transformers.inputs import read_input, without_channel_axis
 from convscope.loaders.transformers.library import library, quiet
-from convscope.loaders.transformers.tasks import IMAGE_EMBEDDING
+from convscope.loaders.transformers.tasks import IMAGE_EMBEDDING, task_name
 from convscope.values.facts import Fact
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def open_folder(
         input=input,
         labels=_labels(module.config) if task.has_classes else None,
         output=task.output(module.config.num_labels),
-        task=task.task or None,
+        task=task_name(task, module.config),
         meaning=None if task.has_classes else "value",
         name=Path(address.removeprefix("hf:")).name or type(module).__name__,
         source=address + (f"?weights={chosen}" if chosen else "") + (f" with {weights}" if weights else ""),

@@ -81,6 +81,17 @@ IMAGE_EMBEDDING = Task(
 """The part for images of a network for images and texts, such as CLIP."""
 
 
+_PROBLEM_TYPES = {"multi_label_classification": "multilabel", "regression": "regression"}
+"""The task of a classifier's class by the ``problem_type`` of its configuration: by which loss it was trained."""
+
+
+def task_name(task: Task, config: Any) -> str | None:
+    """The name in ``cs.Model(task=…)`` of what a network is for; None where that follows from its output."""
+    if task.task or not task.has_classes:
+        return task.task or None
+    return _PROBLEM_TYPES.get(getattr(config, "problem_type", None) or "")
+
+
 def find_task(architectures: Sequence[str] | None, source: str) -> Task:
     """The task of the class that a configuration names.
 

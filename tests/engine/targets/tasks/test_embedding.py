@@ -1,6 +1,7 @@
 """Networks without a classifier: an embedding is explained by what it is similar to."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch.nn.functional import cosine_similarity, normalize
 
 import convscope as cs
 from convscope.errors import InputError, OutputError
+from convscope.render.captions import class_name
 from tests.dense_networks import INPUT, SIDE, scene
 from tests.nets import seeded
 
@@ -69,6 +71,9 @@ def test_without_a_target_the_length_along_its_own_direction_is_explained() -> N
     assert value.score == pytest.approx(float(embedding.detach().norm()))
     torch.testing.assert_close(value.channels, gradient[0])
     assert cs.grad_cam(cs.Model(network(), input=INPUT), scene()).layers == ("1",)
+    prediction: Any = cs.predict(cs.Model(network(), input=INPUT), scene())
+    largest = int(embedding[0].argmax())
+    assert prediction.labels[0] == class_name(prediction.labels[0], largest) == f"number {largest}"
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ def test_a_prediction_shows_numbers_with_their_units() -> None:
     ]
     assert cs.predict(model(units="mm"), scene()).units == ("mm",) * 3
     assert value.record.model["task"] == "regression"
+    assert value.record.reads.startswith("The numbers are what the network gives, the largest first; they are no sc")
+    assert [line.split()[-2] for line in value.lines()] == ["number"] * 3
 
 
 def test_a_number_is_explained_by_its_name() -> None:

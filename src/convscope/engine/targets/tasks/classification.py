@@ -84,7 +84,9 @@ def predict_classes(
         best = (scores[index] if confidence is None else confidence).topk(min(top, scores.shape[1])).indices
         predictions.append(
             Prediction(
-                labels=tuple(model.label(i) for i in best.tolist()),
+                labels=tuple(
+                    model.label(i) if model.labels or confidence is not None else f"number {i}" for i in best.tolist()
+                ),
                 indices=tuple(best.tolist()),
                 confidences=() if confidence is None else tuple(confidence[best].tolist()),
                 scores=tuple(scores[index][best].tolist()),

@@ -116,8 +116,11 @@ class ClassOverRegion(TaskScorer):
         for row_maps, row in zip(maps, rows.tolist(), strict=True):
             if row not in self._classes:
                 self._fix(row_maps.detach(), row)
-        classes = torch.tensor([self._classes[row] for row in rows.tolist()], device=maps.device)
-        chosen = maps[torch.arange(len(maps), device=maps.device), classes]
+        classes = [self._classes[row] for row in rows.tolist()]
+        if len(set(classes)) == 1:
+            chosen = maps[:, classes[0]]  # a view, where several classes are gathered
+        else:
+            chosen = maps[torch.arange(len(maps), device=maps.device), torch.tensor(classes, device=maps.device)]
         weights = references(self._weights, rows, maps.device).to(maps.dtype)
         return (chosen * weights).flatten(1).sum(1)
 
