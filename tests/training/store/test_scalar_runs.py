@@ -45,7 +45,6 @@ def read(path: Path, *, one_by_one: bool) -> tuple[dict[str, tuple[Any, ...]], l
     file = EventFile(RecordFile(path))
     if one_by_one:
         file._runs.runs_after = lambda data, records: iter(())  # type: ignore[method-assign, assignment]
-        file._repeated.read = lambda data: None  # type: ignore[method-assign]
     file.refresh()
     numbers = {
         tag: (s.steps.tobytes(), s.times.tobytes(), s.values.tobytes(), s.count, s.backwards)

@@ -17,7 +17,6 @@ from convscope.training.store.entries import (
 )
 from convscope.training.store.extra import messages
 from convscope.training.store.records import RecordFile, read_record
-from convscope.training.store.repeated_events import RepeatedEvents
 from convscope.training.store.scalar_runs import ScalarRuns
 from convscope.training.store.series import Series
 from convscope.values.facts import Fact
@@ -67,24 +66,18 @@ class EventFile:
     unreadable: int = 0
     _kinds: dict[str, Kind] = field(default_factory=dict)
     _runs: ScalarRuns = field(default_factory=ScalarRuns)
-    _repeated: RepeatedEvents = field(default_factory=RepeatedEvents)
 
     def refresh(self) -> bool:
         """Read what was written since the last call; whether there was anything."""
         before = self.records.position
         parse = messages().Event.FromString
         for position, data in self.records.new_records():
-            repeated = self._repeated.read(data)
-            if repeated is not None:
-                self._add(position, *repeated)
-                continue
             try:
                 event = parse(data)
             except Exception:  # DecodeError of whichever implementation of protobuf is installed
                 self.unreadable += 1
                 continue
             self._add(position, event.step, event.wall_time, entries_of(event, self._kinds))
-            self._repeated.remember(data)
             for run in self._runs.runs_after(data, self.records):
                 for tag, (steps, times, values) in run.items():
                     self.last = max(float(times.max()), -math.inf if self.last is None else self.last)
