@@ -168,5 +168,6 @@ FILES: Mapping[str, tuple[str, Callable[[Path], None]]] = {
     "chest.py": ("", _network_of(3, 1)),
     "runs/digits": ("tensorboardX", _training),
     "photos": ("", _class_folders),
+    "new-photos": ("", _class_folders),
 }
 """By the name in the lines: the package that it takes, and how it is made."""
