@@ -173,6 +173,8 @@ def _weight_columns(call: Call, followed: Tensor | None) -> tuple[Tensor, int] |
         return call.argument(1, "weight"), -1
     if call.name in ("matmul", "mm") and call.args[0] is followed and call.args[1].ndim == 2:
         return call.args[1].mT, -1
+    if call.name == "bmm" and call.args[0] is followed and 0 in (call.args[1].stride(0), len(call.args[1]) - 1):
+        return call.args[1][0].mT, -1  # one matrix, repeated for each image
     if call.name == "addmm" and call.args[1] is followed:
         return call.args[2].mT, -1
     if call.name.startswith("conv") and call.argument(0, "input") is followed:
