@@ -238,7 +238,7 @@ def compare(
 def _refuse_several_inputs(value: Any) -> None:
     if isinstance(value, JointAttribution):
         named = ", ".join(value)
-        raise ParameterError(f"compare puts maps of one input side by side: say explain= one of {named}")
+        raise ParameterError(f"compare puts maps of one input side by side: choose it with explain=…, one of {named}")
 
 
 def _declarations(lenses: str | Sequence[str] | None) -> list[LensSpec]:

@@ -107,7 +107,7 @@ def test_named_inputs_are_compared_reported_and_advised_on(run: Run) -> None:
     named = ("photo=a.png", "table=1,2,-1,0.5", "--model", "net.py:image_and_table")
     refused = run("compare", *named, "--lenses", "saliency")
     assert refused.returncode == 2
-    assert "say --explain one of photo, table" in refused.stderr
+    assert "choose it with --explain …, one of photo, table" in refused.stderr
     compared = run("compare", *named, "--lenses", "grad-cam,saliency", "--explain", "photo", "--json")
     cells = json.loads(compared.stdout)["rows"][0]
     assert [cell["record"]["lens"] for cell in cells] == ["grad-cam", "saliency"]

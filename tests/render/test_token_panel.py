@@ -30,7 +30,7 @@ def test_many_tokens_go_below_each_other_and_through_the_map_of_a_layer(drawn_te
     drawn_texts.clear()
     states: Any = cs.feature_maps(word_scorer(), "not very good film", layer="gru", gates=True)
     states.picture()
-    assert list(map(str, drawn_texts)).count("film") == 1 + 2 * 4, "below the output and below each series"
+    assert list(map(str, drawn_texts)).count("film") == 2 + 2 * 4, "the input, below the output and below each series"
     assert np.asarray(states.photo).tolist() == ["not", "very", "good", "film"]
 
 

@@ -71,7 +71,7 @@ def _mean_over_heads(value: AttentionMaps) -> Attribution:
     photo = None if value.photo is None or np.ndim(value.photo) != 3 else np.asarray(value.photo)
     extent = max(means.values(), key=torch.Tensor.numel).shape if photo is None else photo.shape[:2]
     return Attribution(
-        values=torch.zeros(*extent, device="cpu"),
+        values=torch.zeros(*extent, dtype=torch.float32, device="cpu"),
         layer_values=means,
         photo=photo,
         signed=False,

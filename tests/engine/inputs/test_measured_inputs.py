@@ -15,7 +15,7 @@ from convscope.engine.inputs.input_files import read_input
 from convscope.engine.inputs.preparation import read_images
 from convscope.engine.inputs.raw_input import RawInput
 from convscope.engine.inputs.readers import arrays
-from convscope.errors import InputError
+from convscope.errors import ConvScopeError, InputError
 
 
 def scorer(conv: type[nn.Module], pool: type[nn.Module], channels: int) -> nn.Module:
@@ -267,7 +267,7 @@ def test_rows_of_several_lengths_are_named() -> None:
         read_images([[[1, 2, 3], [1, 2, 4]]], spec, **on_cpu)
 
 
-class NumbersWereRead(Exception):
+class NumbersWereRead(ConvScopeError):
     pass
 
 
