@@ -242,7 +242,9 @@ def test_comparisons_and_recommendations_look_at_one_input() -> None:
     compared: Any = cs.compare(model, sample, lenses=["grad-cam", "saliency"], explain="photo")  # type: ignore[arg-type]
     assert [value.method for value in compared] == ["grad-cam", "saliency"]
     assert compared.picture().pixels.any()
-    with pytest.raises(ConvScopeError, match="compare puts maps of one input side by side: choose it with explain=…, one of photo"):
+    with pytest.raises(
+        ConvScopeError, match="compare puts maps of one input side by side: choose it with explain=…, one of photo"
+    ):
         cs.compare(model, sample, lenses=["saliency", "lrp"])  # type: ignore[arg-type]
     assert "integrated-gradients" in cs.recommend(model, sample, "shares").best  # type: ignore[arg-type]
     assert "grad-cam" in cs.recommend(word_scorer(), "not very good").best

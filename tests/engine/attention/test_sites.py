@@ -167,7 +167,7 @@ def traced_file(net: nn.Module, folder: Path) -> cs.Model:
 def test_every_lens_of_attention_reads_a_packaged_network_as_the_network_itself(path: str, tmp_path: Path) -> None:
     net = network(fused)
     plain, packaged = cs.Model(net), PATHS[path](net, tmp_path)
-    for lens in (*MAPS[1:], cs.attention_norms):
+    for lens in (*MAPS[1:], cs.attention_norms, cs.attn_lrp):
         expected, value = (lens(model, PICTURES[:1]) for model in (plain, packaged))
         torch.testing.assert_close(value.values, expected.values, rtol=1e-3, atol=1e-6)  # type: ignore[union-attr]
     with pytest.raises(LayerError, match=WITHOUT_BLOCKS):

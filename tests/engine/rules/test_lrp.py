@@ -1,8 +1,10 @@
 """Identities between LRP, excitation backprop and plain gradients."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import convscope as cs
 from tests.conftest import picture_model
@@ -64,3 +66,37 @@ def test_relevance_through_all_channels_is_lrp(pictures) -> None:
             assert _apart(chosen.values, full.values) < 1e-5
             assert _apart(largest.values, full.values) < 1e-5
             assert chosen.notes["share"] == pytest.approx(1)
+
+
+SPELLINGS: dict[str, Callable[[nn.Linear, Tensor], Tensor]] = {
+    "product and sum": lambda layer, x: x @ layer.weight.T + layer.bias,
+    "sum and product": lambda layer, x: layer.bias + x @ layer.weight.T,
+    "addmm": lambda layer, x: torch.addmm(layer.bias, x.flatten(0, 1), layer.weight.T).unflatten(0, x.shape[:2]),
+    "bmm": lambda layer, x: torch.bmm(x, layer.weight.T.expand(len(x), -1, -1)).view(*x.shape[:2], -1) + layer.bias,
+}
+"""A linear layer as networks and exported programs write it."""
+
+
+class Spelled(nn.Module):
+    """Two linear layers over the rows of an image, of which the first is spelled out."""
+
+    def __init__(self, spelling: Callable[[nn.Linear, Tensor], Tensor] | None) -> None:
+        super().__init__()
+        self.hidden, self.scores, self.spelling = nn.Linear(8, 6), nn.Linear(6, 3), spelling
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.mean(1)
+        hidden = self.hidden(rows) if self.spelling is None else self.spelling(self.hidden, rows)
+        return self.scores(hidden.relu()).mean(1)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+def test_a_product_with_a_matrix_and_its_bias_are_a_linear_layer(spelling: Callable[..., Tensor]) -> None:
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected, values = (
+        cs.lrp(seeded(Spelled, each), x, composite="epsilon", rules="linear: gamma 0.25", target=1)
+        for each in (None, spelling)
+    )
+    for value, of_layer in zip(values, expected, strict=True):
+        assert _apart(value.values, of_layer.values) < 1e-6
+        assert value.notes["rules"]["linear: gamma"] == of_layer.notes["rules"]["linear: gamma"] == 2

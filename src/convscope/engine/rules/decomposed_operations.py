@@ -129,9 +129,12 @@ def compound(call: Call) -> Any:
     """An operation that stands for several others, such as ``addmm``, computed by these."""
     if call.name in _PRODUCTS:
         added, first, second = (call.argument(i, n) for i, n in enumerate(("input", *_PRODUCTS[call.name])))
+        factors = call.kwargs.get("alpha", 1), call.kwargs.get("beta", 1)
+        if call.name == "addmm" and added.ndim == 1 and factors == (1, 1):  # what torch.export makes of a linear layer
+            return F.linear(first, second.t(), added)
         product: Tensor = first @ second
         product = product.sum(0) if call.name == "addbmm" else product
-        total: Tensor = _times(product, call.kwargs.get("alpha", 1)) + _times(added, call.kwargs.get("beta", 1))
+        total: Tensor = _times(product, factors[0]) + _times(added, factors[1])
         return total
     if call.name in ("addcmul", "addcdiv"):
         added, first, second = (call.argument(i, n) for i, n in enumerate(("input", "tensor1", "tensor2")))

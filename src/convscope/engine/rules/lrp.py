@@ -48,7 +48,7 @@ class Relevance:
         self.input_info = WeakTensorKeyDictionary()
         """The network's input and tensors preprocessed from it → their `InputInfo`."""
         self.affine_origin = WeakTensorKeyDictionary()
-        """Outputs of affine operations → (input, map, site), for the batch norm that may follow."""
+        """Outputs of affine operations → (input, map, site), for the batch norm or the bias that may follow."""
         self.gates = WeakTensorKeyDictionary()
         """Tensors that weight others and are treated as constants in a product."""
         self.depths = 0
@@ -88,6 +88,12 @@ class Relevance:
             out = self._absorb_constants(call, out)
             if all(t in self.gates for t in carrying):
                 self.gates[out] = True
+            if (
+                out.shape == carrying[0].shape
+                and call.name in ("view", "reshape")
+                and carrying[0] in self.affine_origin
+            ):
+                self.affine_origin[out] = self.affine_origin[carrying[0]]
         if all(t in self.input_info for t in carrying):
             self._move_input_info(call, out)
         return out
@@ -126,9 +132,14 @@ class Relevance:
             if call.name in _MEANS and call.argument(0, "input") in self.input_info:
                 self._move_input_info(call, out)
             return out
-        self.rule_log.count(call.name, "proportional")
         first, second = call.argument(0, "input"), call.argument(1, "other")
         weight = call.kwargs.get("alpha", 1)
+        product = self._product_before_bias(first, second) if call.name == "add" and weight == 1 else None
+        if product is not None:
+            source, op, site = self.affine_origin[product]
+            bias = second if product is first else first
+            return self._apply_rule(source, op.with_weight(op.weight, bias), call, site=site)
+        self.rule_log.count(call.name, "proportional")
         signs = {"add": (1, weight), "rsub": (-1, 1)}.get(call.name, (1, -weight))
         for term, sign in zip((first, second), signs, strict=True):
             if not (isinstance(term, Tensor) and term.requires_grad):
@@ -139,6 +150,17 @@ class Relevance:
                     self.gates[shifted] = True
                 return self._preprocessed(call, shifted, x) if x in self.input_info else shifted
         return out
+
+    def _product_before_bias(self, first: Any, second: Any) -> Tensor | None:
+        """The term of a sum that is a product with a matrix, if the other is its bias; None if it is another sum."""
+        for product, bias in ((first, second), (second, first)):
+            if not (isinstance(product, Tensor) and isinstance(bias, Tensor) and product in self.affine_origin):
+                continue
+            op = self.affine_origin[product][1]
+            is_vector = bias.ndim == 1 and len(bias) == product.shape[-1] and not bias.requires_grad
+            if is_vector and op.convolution is None and op.bias is None:
+                return product
+        return None
 
     def _preprocessed(self, call: Call, out: Tensor, x: Tensor) -> Tensor:
         """An elementwise preprocessing step of the input ``x``: the share stays, the bounds are transformed."""
@@ -162,21 +184,28 @@ class Relevance:
                 x = F.pad(x, padding)
         return self._apply_rule(x, op, call)
 
-    def _apply_rule(self, x: Tensor, op: Affine, call: Call, norm: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def _apply_rule(
+        self,
+        x: Tensor,
+        op: Affine,
+        call: Call,
+        norm: tuple[Tensor, Tensor] | None = None,
+        site: OperationSite | None = None,
+    ) -> Tensor:
         """Run an affine operation; its rule is chosen in the backward pass, when the depth of the network is known.
 
         Args:
             norm: scale and shift of the batch norm to merge into the operation. It is merged in the backward pass: the
                 merged kernel is as large as the operation's own and is needed only for a moment.
+            site: the place of the operation, where ``call`` only completes it.
         """
         info = self.input_info.get(x, None)  # type: ignore[no-untyped-call]
-        if norm is None:
+        name = {"batch_norm": "conv + batch_norm", "add": "linear"}.get(call.name, call.name)
+        if site is None:
             kind = "linear" if op.convolution is None else "conv"
             site = OperationSite(call.address, kind, self.depths, info is not None)
             self.depths += 1
-        else:
-            site = self.affine_origin[call.argument(0, "input")][2]
-        backward = AffineBackward(self, op, norm, site, call.name if norm is None else "conv + batch_norm", info)
+        backward = AffineBackward(self, op, norm, site, name, info)
         share = info.share if info is not None else None
         out: Tensor = ApplyAffineRule.apply(x, share, call.run, backward)  # type: ignore[no-untyped-call]
         if norm is None:
@@ -190,7 +219,7 @@ class Relevance:
             return mode.missing(call)
         if x in self.affine_origin:
             source, op, _ = self.affine_origin[x]
-            return self._apply_rule(source, op, call, scale_and_shift)
+            return self._apply_rule(source, op, call, scale_and_shift, self.affine_origin[x][2])
         self.rule_log.count("batch_norm", "proportional")
         out = call.run()
         out = record_absorption(out, scale_and_shift[1].view(-1, *[1] * (out.ndim - 2)), self.rule_log)
@@ -201,8 +230,9 @@ class Relevance:
         if len(carrying) > 1:
             return self._product(call, mode) if call.name in ("matmul", "bmm", "mm", "einsum") else mode.missing(call)
         x, other = call.argument(0, "input"), call.argument(1, "other")
-        if call.name in ("matmul", "mm") and x is carrying[0] and isinstance(other, Tensor) and other.ndim == 2:
-            return self._apply_rule(x, Affine(other.t(), None), call)
+        matrix = _one_matrix(other) if x is carrying[0] and call.name in ("matmul", "mm", "bmm") else None
+        if matrix is not None:
+            return self._apply_rule(x, Affine(matrix.t(), None), call)
         self.rule_log.count(call.name, "proportional")
         return call.run()
 
@@ -300,6 +330,15 @@ class Relevance:
         """A sign or a step function: in a product it is the gate, not the signal."""
         self.rule_log.count(call.name, "gate")
         return call.detached().run()
+
+
+def _one_matrix(factor: Any) -> Tensor | None:
+    """A matrix, also one that is repeated for each item of a batch; None for anything else."""
+    if not isinstance(factor, Tensor) or factor.ndim not in (2, 3):
+        return None
+    if factor.ndim == 2:
+        return factor
+    return factor[0] if factor.stride(0) == 0 or len(factor) == 1 else None
 
 
 def _is_power(call: Call) -> bool:
