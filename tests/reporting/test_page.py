@@ -329,7 +329,7 @@ def test_maps_of_several_layers_have_a_slider_over_the_input(digits: cs.Model, b
     assert style(page, ".layer-photo", "backgroundImage") == style(page, ".stack .photo", "backgroundImage") != "none"
     page.get_by_label("Layer", exact=True).fill("0")
     assert page.locator(".layer-heat:visible").get_attribute("alt").startswith(f"{layers[0]}: Grad-CAM")
-    page.get_by_label("Map", exact=True).first.check(force=True)
+    page.get_by_label("Map", exact=True).first.press("Space")  # a click may miss it while the page still scrolls
     assert style(page, ".layer-map[data-current] .layer-photo", "opacity") == "0"
     assert page.locator(".place-mark:visible").count() == 1
     context.close()

@@ -103,7 +103,7 @@ def test_mistakes_have_pictures_and_maps(tmp_path: Path) -> None:
 
 def test_a_damaged_file_is_named_and_the_others_are_drawn(tmp_path: Path) -> None:
     validate(tmp_path)
-    path = sorted((tmp_path / "arrays").glob("*predictions.npz"))[1]
+    path = sorted((tmp_path / "arrays").glob("*predictions*.npz"))[1]
     path.write_bytes(path.read_bytes()[:100])
     (run,) = open_log(tmp_path)
     assert [p.step for p in stored_predictions(run)] == [0, 2, 3]

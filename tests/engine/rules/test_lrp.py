@@ -10,6 +10,7 @@ import convscope as cs
 from tests.conftest import picture_model
 from tests.engine.rules.networks import _apart
 from tests.nets import FlattenNet, PlainNet, ResidualNet, seeded
+from tests.twins.results import list_of_values
 
 
 def bias_free(net: nn.Module) -> nn.Module:
@@ -94,7 +95,7 @@ class Spelled(nn.Module):
 def test_a_product_with_a_matrix_and_its_bias_are_a_linear_layer(spelling: Callable[..., Tensor]) -> None:
     x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     expected, values = (
-        cs.lrp(seeded(Spelled, each), x, composite="epsilon", rules="linear: gamma 0.25", target=1)
+        list_of_values(cs.lrp(seeded(Spelled, each), x, composite="epsilon", rules="linear: gamma 0.25", target=1))
         for each in (None, spelling)
     )
     for value, of_layer in zip(values, expected, strict=True):
