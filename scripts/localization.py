@@ -92,11 +92,11 @@ def heartbeats(count: int) -> Iterator[Row]:
         ("integrated-gradients, steps=16", partial(cs.integrated_gradients, steps=16), 0, "in the abnormal interval"),
         ("grad-cam", cs.grad_cam, CELL_OF_BEATS, "within 0.1 s of the abnormal interval, a cell of the map"),
     ):
-        peaks = [peak_of(lens(model, batch[i : i + 1])) for i in abnormal]
-        hits = [
-            bool(drawn[i].mask[max(0, peak - margin) : peak + margin + 1].any())
-            for i, peak in zip(abnormal, peaks, strict=True)
-        ]
+        maps: Any = lens(model, batch[abnormal])
+        hits = []
+        for i, value in zip(abnormal, maps, strict=True):
+            peak = peak_of(value)
+            hits.append(bool(drawn[i].mask[max(0, peak - margin) : peak + margin + 1].any()))
         yield Row("beats", name, place, sum(hits), len(hits))
 
 
@@ -110,9 +110,10 @@ def volumes(count: int) -> Iterator[Row]:
         ("integrated-gradients, steps=8", partial(cs.integrated_gradients, steps=8), 0.0, "in the nodule"),
         ("grad-cam", cs.grad_cam, CELL_OF_NODULES, "within 6 mm of the nodule, a cell of the map"),
     ):
+        maps: Any = lens(model, batch[with_nodule])
         hits = [
-            distance_to(drawn[i].mask, peak_of(lens(model, batch[i : i + 1])), nodules.SPACING) <= margin
-            for i in with_nodule
+            distance_to(drawn[i].mask, peak_of(value), nodules.SPACING) <= margin
+            for i, value in zip(with_nodule, maps, strict=True)
         ]
         yield Row("nodules", name, place, sum(hits), len(hits))
 

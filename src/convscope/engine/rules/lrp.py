@@ -218,8 +218,8 @@ class Relevance:
         if scale_and_shift is None:
             return mode.missing(call)
         if x in self.affine_origin:
-            source, op, _ = self.affine_origin[x]
-            return self._apply_rule(source, op, call, scale_and_shift, self.affine_origin[x][2])
+            source, op, site = self.affine_origin[x]
+            return self._apply_rule(source, op, call, scale_and_shift, site)
         self.rule_log.count("batch_norm", "proportional")
         out = call.run()
         out = record_absorption(out, scale_and_shift[1].view(-1, *[1] * (out.ndim - 2)), self.rule_log)

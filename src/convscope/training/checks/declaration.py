@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, Literal, Protocol, TypeVar, overload
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from convscope.render.rendered_picture import Picture
 from convscope.values.facts import Fact
@@ -87,25 +87,6 @@ class _OfAnyEvidence(Protocol):
     def __call__(self, find: Callable[[Evidence], Sequence[Evidenced]], /) -> Check[Evidence]: ...
 
 
-@overload
-def check(
-    subject: Subject, *, title: str, looks_for: str, cause: str, remedy: str, severity: Severity = "warning"
-) -> _OfAnyEvidence: ...
-
-
-@overload
-def check(
-    subject: Subject,
-    *,
-    title: str,
-    looks_for: str,
-    cause: str,
-    remedy: str,
-    severity: Severity = "warning",
-    draw: Callable[[Evidence, str], Picture],
-) -> Callable[[Callable[[Evidence], Sequence[Evidenced]]], Check[Evidence]]: ...
-
-
 def check(
     subject: Subject,
     *,
@@ -115,10 +96,10 @@ def check(
     remedy: str,
     severity: Severity = "warning",
     draw: Callable[[Any, str], Picture] | None = None,
-) -> Any:
+) -> _OfAnyEvidence:
     """Declare a check: the decorated function gives places and their evidence."""
 
-    def declare(find: Callable[[Any], Sequence[Evidenced]]) -> Check[Any]:
+    def declare(find: Callable[[Evidence], Sequence[Evidenced]]) -> Check[Evidence]:
         return Check(find.__name__, subject, title, looks_for, severity, cause, remedy, find, draw)
 
     return declare
