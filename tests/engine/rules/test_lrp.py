@@ -72,6 +72,7 @@ def test_relevance_through_all_channels_is_lrp(pictures) -> None:
 SPELLINGS: dict[str, Callable[[nn.Linear, Tensor], Tensor]] = {
     "product and sum": lambda layer, x: x @ layer.weight.T + layer.bias,
     "sum and product": lambda layer, x: layer.bias + x @ layer.weight.T,
+    "row of biases": lambda layer, x: x @ layer.weight.T + layer.bias[None],
     "addmm": lambda layer, x: torch.addmm(layer.bias, x.flatten(0, 1), layer.weight.T).unflatten(0, x.shape[:2]),
     "bmm": lambda layer, x: torch.bmm(x, layer.weight.T.expand(len(x), -1, -1)).view(*x.shape[:2], -1) + layer.bias,
 }

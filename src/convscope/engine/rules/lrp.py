@@ -138,7 +138,7 @@ class Relevance:
         if product is not None:
             source, op, site = self.affine_origin[product]
             bias = second if product is first else first
-            return self._apply_rule(source, op.with_weight(op.weight, bias), call, site=site)
+            return self._apply_rule(source, op.with_weight(op.weight, bias.flatten()), call, site=site)
         self.rule_log.count(call.name, "proportional")
         signs = {"add": (1, weight), "rsub": (-1, 1)}.get(call.name, (1, -weight))
         for term, sign in zip((first, second), signs, strict=True):
@@ -157,7 +157,8 @@ class Relevance:
             if not (isinstance(product, Tensor) and isinstance(bias, Tensor) and product in self.affine_origin):
                 continue
             op = self.affine_origin[product][1]
-            is_vector = bias.ndim == 1 and len(bias) == product.shape[-1] and not bias.requires_grad
+            is_vector = 0 < bias.ndim <= product.ndim and bias.numel() == bias.shape[-1] == product.shape[-1]
+            is_vector = is_vector and not bias.requires_grad
             if is_vector and op.convolution is None and op.bias is None:
                 return product
         return None
