@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 INPUT_SIZES = {"r3d_18": (96, 96, 96)}
 """The extent of the input of networks that take no pictures of 224 × 224."""
 TASKS = (
-    "plain", "forward-backward", "grad-cam", "score-cam-256", "score-cam-2048", "ig-10", "ig-50", "ig-300", "rise-1000",
+    "plain", "forward-backward", "grad-cam", "grad-cam-repeated", "score-cam-256",
+    "score-cam-2048", "ig-10", "ig-50", "ig-300", "rise-1000",
     "rise-4000", "statistics-128", "statistics-384", "loop",
 )  # fmt: skip
 
@@ -51,11 +52,14 @@ def _main(task: str, name: str, batch: int) -> int:
         works[f"statistics-{count}"] = partial(
             cs.activations, model, (torch.randn(8, 3, 224, 224) for _ in range(count // 8))
         )
+    works["grad-cam-repeated"] = works["grad-cam"]
     if task == "loop":
         return _loop_growth(model)
     small = x[(slice(1), slice(None), *(slice(side * 2 // 7) for side in x.shape[2:]))]
     plain(module, small)()  # allocates what only a first forward pass allocates
     cs.grad_cam(cs.Model(module), small, layer=LAST_LAYER[name])
+    if task == "grad-cam-repeated":
+        works[task]()  # checks the network, which takes passes of two images and a backward pass to the input
     Path("/proc/self/clear_refs").write_text("5")  # Linux: reset the peak
     before = memory_status("VmRSS")
     works[task]()

@@ -141,6 +141,17 @@ def test_a_scripted_network_rules_out_backward_rules(picture) -> None:
     assert entries["saliency"].fits
 
 
+def test_attention_is_ruled_out_for_a_network_without_it_and_recommended_for_one_with_it() -> None:
+    shapes, pairs = (
+        {entry.lens: entry for entry in cs.recommend(cs.load(f"bundled:{name}"), f"sample:{name}/1").lenses}
+        for name in ("shapes", "pairs")
+    )
+    for lens in ("attention-rollout", "transformer-attribution", "legrad"):
+        assert not shapes[lens].fits
+        assert "attention" in shapes[lens].why
+        assert pairs[lens].fits
+
+
 class Logarithmic(FlattenNet):
     """An operation that relevance has no rule for, and whose gradient is no news to others."""
 

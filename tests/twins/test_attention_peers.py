@@ -60,10 +60,14 @@ def clip(transformers: Any) -> tuple[Any, Callable[[Any], Tensor], int]:
     return net, lambda output: output.image_embeds, 1
 
 
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
 @pytest.mark.parametrize("family", [deit, clip], ids=lambda family: family.__name__)
-def test_a_tower_has_the_weights_that_transformers_returns(family: Callable[..., Any], transformers: Any) -> None:
-    """DeiT with its distillation token, and the tower for images of CLIP."""
+def test_a_tower_has_the_weights_that_transformers_returns(
+    family: Callable[..., Any], implementation: str, transformers: Any
+) -> None:
+    """DeiT with its distillation token, and the tower for images of CLIP; with fused and with written-out attention."""
     net, read, unplaced = family(transformers)
+    net.set_attn_implementation(implementation)
     values: Any = cs.attention(cs.Model(FirstOutput(net, read)), PICTURE, patch="1x2", matrix=True)
     weights = returned(net, PICTURE).attentions
     assert len(values.maps) == len(weights) == 2

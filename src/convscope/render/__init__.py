@@ -25,6 +25,7 @@ from convscope.render.gate_maps import draw_gate_maps
 from convscope.render.joint_attribution import draw_joint_attribution
 from convscope.render.kernels import draw_kernels
 from convscope.render.layer_attribution import draw_layer_attribution
+from convscope.render.notebook import notebook_html
 from convscope.render.page_parts import alt, legend, map_png, notes, overlay_png, photo_png
 from convscope.render.palette import BACKGROUNDS, OPACITY, PHOTO_WEIGHT, SCALES, THEMES
 from convscope.render.pictures import draw_pictures
@@ -80,6 +81,7 @@ __all__ = [
     "has_bare_picture",
     "legend",
     "map_png",
+    "notebook_html",
     "notes",
     "overlay_png",
     "photo_pixels",

@@ -106,3 +106,10 @@ THEMES = {
     "light": Theme("#ffffff", "#1a1d24", "#5b6270", "#c9ced6", "#a3470a", "#3d5a80", "#e9ecf1", "#f4f5f7"),
     "dark": Theme("#15181e", "#eceff4", "#a2abb9", "#3b424e", "#ffb066", "#8fb3e0", "#262c36", "#0d0f13"),
 }
+
+
+def scale_gradients() -> str:
+    """The scales as CSS: backgrounds of elements of class ``bar`` inside those of class ``signed`` or ``unsigned``."""
+    kinds = {"signed": SCALES[True], "unsigned": SCALES[False]}
+    colours = {kind: ", ".join(f"#{step}" for step in steps) for kind, steps in kinds.items()}
+    return " ".join(f".{kind} .bar {{background: linear-gradient(to right, {colours[kind]})}}" for kind in kinds)

@@ -2,12 +2,11 @@
 
 import importlib
 import io
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -15,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from convscope.errors import CannotWrite
 from convscope.render.palette import Pixels
 from convscope.values import atomic_write, check_writable
+from convscope.values.notebook import notebook_display
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,7 +104,7 @@ class Picture:
 
     def show(self) -> None:
         """Show the picture in the notebook, or in the system's image viewer outside of notebooks."""
-        display = _notebook_display()
+        display = notebook_display()
         if display is None:
             Image.fromarray(self.pixels).show()
         else:
@@ -112,11 +112,3 @@ class Picture:
 
     def _repr_png_(self) -> bytes:
         return self.png()
-
-
-def _notebook_display() -> Any:
-    """The display function of the running notebook; None in a plain interpreter or a terminal."""
-    ipython = sys.modules.get("IPython")
-    if ipython is None or not hasattr(ipython.get_ipython(), "kernel"):
-        return None
-    return importlib.import_module("IPython.display").display

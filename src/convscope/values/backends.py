@@ -23,6 +23,9 @@ class Renderer(Protocol):
     def animated_gif(self, value: Any, /) -> bytes:
         """The frames of a `Pictures` value, or the map over those of a clip, as a GIF file."""
 
+    def notebook_html(self, value: Any, /) -> str | None:
+        """The viewer of a value in a notebook; None for values that have none."""
+
     def film(self, value: Any, /) -> bytes:
         """The map over the frames of a clip as an MP4 file."""
 

@@ -19,6 +19,7 @@ from convscope.values.deprecated import deprecated_names
 from convscope.values.facts import Fact, facts_in, with_facts
 from convscope.values.files import atomic_write, check_writable
 from convscope.values.input_kinds import adapt_wording
+from convscope.values.notebook import notebook_display
 
 if TYPE_CHECKING:
     import numpy as np
@@ -224,11 +225,21 @@ class Value:
         return get_renderer().picture(self, **options)
 
     def show(self, **options: Any) -> None:
-        """Draw this value and show it in the notebook's output or in the system's image viewer."""
-        self.picture(**options).show()
+        """Draw this value and show it in the system's image viewer or in the notebook's output.
+
+        A notebook shows attention weights and maps of several layers in a viewer, unless ``options`` say how to draw.
+        """
+        display = notebook_display()
+        if display is None or options:
+            self.picture(**options).show()
+        else:
+            display(self)
 
     def _repr_png_(self) -> bytes:
         return bytes(self.picture().png())
+
+    def _repr_html_(self) -> str | None:
+        return get_renderer().notebook_html(self)
 
 
 def record_from_plain(stored: Mapping[str, Any]) -> Record:

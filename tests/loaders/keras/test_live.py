@@ -213,3 +213,32 @@ def test_keras_of_another_backend_is_left_alone(monkeypatch: pytest.MonkeyPatch)
     module: Any = as_module(Sequential(handmade.CONFIG, [*layers, SimpleNamespace(name="pool", weights=[])]))
     assert torch.equal(module.get_submodule("scores.dense").weight, torch.from_numpy(arrays["scores/kernel"].T))
     assert sys.modules["keras"] is imported
+
+
+def test_a_vision_transformer_attends_as_keras_says(keras):
+    """Patches by a convolution, two blocks of attention over 4 × 4 places, and the mean of the tokens."""
+    layers = keras.layers
+    image = keras.Input((16, 16, 3))
+    tokens = layers.Reshape((16, 8))(layers.Conv2D(8, 4, strides=4, name="patches")(image))
+    scores = []
+    for block in range(2):
+        normal = layers.LayerNormalization(name=f"norm{block}")(tokens)
+        attended, weights = layers.MultiHeadAttention(2, 6, name=f"attention{block}")(
+            normal, normal, return_attention_scores=True
+        )
+        scores.append(weights)
+        tokens = layers.Add()([tokens, attended])
+        hidden = layers.Dense(16, activation="gelu")(layers.LayerNormalization()(tokens))
+        tokens = layers.Add()([tokens, layers.Dense(8)(hidden)])
+    answer = layers.Dense(3)(layers.GlobalAveragePooling1D()(tokens))
+    vit, generator = keras.Model(image, answer), np.random.default_rng(5)
+    for weight in vit.weights:
+        weight.assign(generator.normal(0, 0.5, weight.shape))
+    x = generator.normal(size=(1, 16, 16, 3)).astype("float32")
+    expected = keras.Model(image, scores).predict(x, verbose=0)
+    value = cs.attention(cs.Model(vit), torch.from_numpy(x).movedim(-1, 1), matrix=True)
+    assert [name.partition(".")[0] for name in value.matrices] == ["attention0", "attention1"]
+    assert [tuple(maps.shape) for maps in value.maps.values()] == [(2, 4, 4)] * 2
+    for matrix, scores_of_keras in zip(value.matrices.values(), expected, strict=True):
+        np.testing.assert_allclose(matrix, scores_of_keras[0], rtol=1e-4, atol=1e-6)
+        assert matrix.std() > 0.01, "uniform weights would compare nothing"

@@ -90,6 +90,26 @@ def test_multihead_attention_is_that_of_its_separate_operations() -> None:
     torch.testing.assert_close(plain[1].values, whole[1].values, rtol=1e-4, atol=1e-6)
 
 
+def test_a_scale_behind_the_projection_is_not_part_of_the_norms() -> None:
+    """LayerScale of CaiT: γ ⊙ projection."""
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = network(F.scaled_dot_product_attention)
+            self.gamma = nn.Parameter(torch.full((16,), 1e-3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.net.tokens(x)
+            mixed = F.scaled_dot_product_attention(*self.net.heads(tokens)).transpose(1, 2).flatten(2)
+            scores: Tensor = self.net.head((tokens + self.gamma * self.net.out(mixed))[:, 0])
+            return scores
+
+    plain: Any = cs.attention_norms(cs.Model(network(F.scaled_dot_product_attention)), PICTURES)
+    scaled: Any = cs.attention_norms(cs.Model(Scaled().eval()), PICTURES)
+    torch.testing.assert_close(plain[0].values, scaled[0].values)
+
+
 def test_values_that_are_changed_before_the_projection_are_refused() -> None:
     net = network(lambda q, k, v: F.scaled_dot_product_attention(q, k, v).tanh())
     with pytest.raises(LayerError, match="no linear layer reads the output of 'forward' as it is: choose the lens att"):

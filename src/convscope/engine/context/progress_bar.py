@@ -15,6 +15,7 @@ from typing import Any
 
 from convscope.engine.context.metering import is_reported, reporting
 from convscope.errors import ParameterError
+from convscope.values.notebook import notebook_display
 
 DELAY = 1.0
 """Seconds before a call from Python shows its progress."""
@@ -83,18 +84,12 @@ def bar(title: str, *, after: float = 0.0) -> Iterator[Callable[[int, int], None
 
 def _bar_class() -> "type[_TerminalBar] | type[_NotebookBar] | None":
     """The kind of bar to show; None where standard error goes to a file or a pipe."""
-    if in_notebook():
+    if notebook_display() is not None:
         return _NotebookBar
     try:
         return _TerminalBar if sys.stderr is not None and sys.stderr.isatty() else None
     except ValueError:  # closed
         return None
-
-
-def in_notebook() -> bool:
-    """Whether the code runs in a notebook."""
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 class _TerminalBar:

@@ -11,7 +11,8 @@ from importlib.resources import files
 
 from nicegui import app, ui
 
-from convscope.render import OPACITY, PHOTO_WEIGHT, SCALES, THEMES, attention_viewer, layer_slider
+from convscope.render import OPACITY, PHOTO_WEIGHT, THEMES, attention_viewer, layer_slider
+from convscope.render.palette import scale_gradients
 from convscope.render.slice_viewer import viewer_script
 from convscope.web.frame.page_context import PageContext, shared_view
 from convscope.web.frame.page_registry import pages
@@ -139,10 +140,6 @@ def _variables() -> str:
     def theme_colors(name: str) -> str:
         return " ".join(f"--{key}: {value};" for key, value in asdict(THEMES[name]).items())
 
-    def scale_gradient(kind: str, signed: bool) -> str:
-        steps = ", ".join(f"#{step}" for step in SCALES[signed])
-        return f".{kind} .bar {{background: linear-gradient(to right, {steps})}}"
-
     shares = f"--faded: {PHOTO_WEIGHT}; --opacity: {OPACITY};"
     themes = f":root {{{theme_colors('light')} {shares}}} .body--dark {{{theme_colors('dark')}}}"
-    return f"{themes} {scale_gradient('signed', True)} {scale_gradient('unsigned', False)}"
+    return f"{themes} {scale_gradients()}"
