@@ -1,6 +1,7 @@
 """Every claim of a lens is tested, and every declared failure is a strict expected failure of the same test."""
 
 import functools
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -25,15 +26,21 @@ FAILURES = {
 """The claim that each declared failure denies."""
 
 
-def _claiming_and_failing(claim: str) -> list[Any]:
-    """The lenses that claim it, and as strict expected failures those that declare that it fails."""
+def _claiming_and_failing(claim: str, costly: Collection[str] = ()) -> list[Any]:
+    """The lenses that claim it, and as strict expected failures those that declare that it fails; some by hand."""
     failure = next((failure for failure, denied_claim in FAILURES.items() if denied_claim == claim), "")
-    claiming = [pytest.param(spec, id=spec.command) for spec in MAPS if claim in spec.claims]
+    by_hand = {spec.command: [pytest.mark.by_hand] if spec.command in costly else [] for spec in MAPS}
+    claiming = [
+        pytest.param(spec, id=spec.command, marks=by_hand[spec.command]) for spec in MAPS if claim in spec.claims
+    ]
     return claiming + [
         pytest.param(
             spec,
             id=f"{spec.command} does not",
-            marks=pytest.mark.xfail(reason=spec.fails[failure], raises=AssertionError, strict=True),
+            marks=[
+                pytest.mark.xfail(reason=spec.fails[failure], raises=AssertionError, strict=True),
+                *by_hand[spec.command],
+            ],
         )
         for spec in MAPS
         if failure in spec.fails
@@ -78,7 +85,10 @@ COSTLY_REPETITIONS: dict[str, dict[str, Any]] = {
 """For the lenses of which one repetition is many passes, or which need another number of them."""
 
 
-@pytest.mark.parametrize("spec", _claiming_and_failing("contrasting"))
+COSTLY = ("sobol", "occlusion", "vit-cx", "extremal-perturbation", "meaningful-perturbation", "permutation", "xrai")
+
+
+@pytest.mark.parametrize("spec", _claiming_and_failing("contrasting", COSTLY))
 def test_contrasting_a_trained_network_has_another_map_for_its_second_class(spec: LensSpec) -> None:
     """On three scenes: the cosine between the maps of the best and the second best class, on average.
 

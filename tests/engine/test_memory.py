@@ -56,8 +56,8 @@ class Weighs(nn.Module):
     [
         (cs.integrated_gradients, "steps"),
         (cs.smooth_grad, "samples"),
-        (cs.blur_integrated_gradients, "steps"),
-        (cs.expected_gradients, "samples"),
+        pytest.param(cs.blur_integrated_gradients, "steps", marks=pytest.mark.by_hand),
+        pytest.param(cs.expected_gradients, "samples", marks=pytest.mark.by_hand),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -41,8 +41,8 @@ REGRESSION_SEEDS: tuple[int, ...] = (
 )
 """Further seeds, for which a bug was found once."""
 
-LARGE_NETWORKS = (145,)
-"""Seeds whose networks take a minute together."""
+LARGE_NETWORKS = (145, 246, 515, 1779)
+"""Seeds whose networks take as long as all others together."""
 
 every_seed = pytest.mark.parametrize("seed", all_but(LARGE_NETWORKS, (*SEEDS, *REGRESSION_SEEDS)))
 

@@ -5,6 +5,7 @@ import torch
 
 import convscope as cs
 from convscope.engine.masking.segments import grid
+from tests.marks import all_but
 from tests.twins.perturbation.shown_masks import mean_colour
 from tests.twins.perturbation.shown_parts import by_part
 from tests.twins.perturbation.test_feature_ablation import feature_ablation
@@ -12,7 +13,7 @@ from tests.twins.slow import TOLERANCE, Slow, inputs_seen, relative_error
 from tests.twins.subjects import Subject, subject_called
 
 
-@pytest.mark.parametrize("subject", ["flatten", "digits", "shapes"], indirect=True)
+@pytest.mark.parametrize("subject", all_but(("shapes",), ("flatten", "digits", "shapes")), indirect=True)
 @pytest.mark.parametrize("lens", ["lime", "kernel_shap"])
 def test_bands_hold_what_many_more_samples_say(lens: str, subject: Subject) -> None:
     """19 of 20 times; runs of several seeds, all parts counted."""

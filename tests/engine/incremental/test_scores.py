@@ -214,13 +214,14 @@ LARGE = {
     "alexnet": 96, "vgg11": 64, "resnet18": 96, "squeezenet1_1": 96, "densenet121": 64, "mobilenet_v2": 64,
     "googlenet": 64, "inception_v3": 96, "efficientnet_b0": 64, "convnext_tiny": 64, "regnet_x_400mf": 64, "swin_t": 64,
 }  # fmt: skip
+SLOW = ("vgg11", "inception_v3", "swin_t", "mobilenet_v2", "convnext_tiny", "googlenet", "efficientnet_b0")
 AS_TRAINED = {"init_weights": False, "aux_logits": False, "transform_input": True}
 EXTRA = {"googlenet": AS_TRAINED, "inception_v3": AS_TRAINED}
 NO_GAIN = {"efficientnet_b0", "convnext_tiny", "swin_t"}
 """Gates computed from whole maps, or channels-last layers: most of the network runs on whole maps."""
 
 
-@pytest.mark.parametrize("name", all_but(("vgg11", "inception_v3", "swin_t", "mobilenet_v2", "convnext_tiny"), LARGE))
+@pytest.mark.parametrize("name", all_but(SLOW, LARGE))
 def test_common_architectures(name: str, torchvision: ModuleType) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

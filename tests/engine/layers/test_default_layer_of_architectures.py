@@ -102,7 +102,7 @@ def _networks(name: str, torchvision: ModuleType, *sizes: Sides) -> list[nn.Modu
         return [timm.create_model(name, pretrained=False).eval()] * len(sizes)
 
 
-@pytest.mark.parametrize("name", one_in(5, DEFAULTS))
+@pytest.mark.parametrize("name", one_in(8, DEFAULTS))
 def test_the_default_layer_is_the_last_with_positions_on_every_path(name: str, torchvision: ModuleType) -> None:
     *sizes, layer, first, second = DEFAULTS[name]
     networks = _networks(name, torchvision, *sizes)

@@ -11,7 +11,10 @@ from tests.engine.rules.networks import CONVNETS, alive, images
 from tests.marks import all_but
 
 
-@pytest.fixture(scope="module", params=all_but(("vgg11", "resnet50", "inception_v3"), [*CONVNETS, "swin_t"]))
+@pytest.fixture(
+    scope="module",
+    params=all_but(("vgg11", "vgg11_bn", "resnet50", "inception_v3", "regnet_y_400mf"), [*CONVNETS, "swin_t"]),
+)
 def network(request: pytest.FixtureRequest, torchvision: ModuleType) -> tuple[cs.Model, Tensor]:
     """A torchvision network, unmodified, and an input of the smallest size it takes."""
     side = CONVNETS.get(request.param, 48)

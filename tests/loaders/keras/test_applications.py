@@ -21,7 +21,7 @@ from convscope.loaders.keras.shape_check import check_shapes
 from tests.loaders.keras.twins import assert_equal_to_keras, with_own_weights
 
 SMALL = ["MobileNet", "MobileNetV3Small"]
-LARGER = ["ResNet50", "Xception", "MobileNetV2", "DenseNet121", "EfficientNetB0", "ConvNeXtTiny"]
+LARGER = ["ResNet50", "MobileNetV2", "EfficientNetB0", "ConvNeXtTiny"]
 """Compared whenever the tests run; the others, which take minutes, by hand: ``pytest -m by_hand``."""
 KERNEL_GAINS = {
     "EfficientNetV2L": 1.0,

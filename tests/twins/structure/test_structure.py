@@ -97,7 +97,7 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("name", all_but(("vit_b_16",), LARGE))
+@pytest.mark.parametrize("name", all_but(("vit_b_16", "mobilenet_v2", "efficientnet_b0"), LARGE))
 def test_parameters_and_flops_equal_torchs_counter_and_differ_from_torchinfo_as_documented(name: str) -> None:
     import torchinfo
 
