@@ -93,7 +93,7 @@ def takes_images(spec: "InputSpec") -> bool:
 
 
 def name_of_kind(spec: "InputSpec") -> str:
-    """What a network takes, in a word: signals, volumes, tokens, …"""
+    """What a network takes, in a word such as signals, volumes or tokens."""
     from convscope.engine.inputs.specs import ImageInput
 
     if isinstance(spec, ImageInput):

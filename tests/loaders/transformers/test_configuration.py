@@ -1,4 +1,4 @@
-"""A network of transformers is written with its configuration, and comes back as the same class with the same scores."""
+"""A network of transformers is written with its configuration, and comes back with its class and its scores."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -22,7 +22,7 @@ def is_rebuilt_from_configuration(module: Any) -> bool:
     if getattr(module, "main_input_name", "") not in MAIN_INPUTS or not is_opened(cls.__name__):
         return False
     with torch.device("meta"), quiet():
-        own = cls(deepcopy(module.config))  # type: ignore[call-arg]
+        own = cls(deepcopy(module.config))
     shapes = [{name: tensor.shape for name, tensor in network.state_dict().items()} for network in (module, own)]
     return shapes[0] == shapes[1]
 
