@@ -1,10 +1,12 @@
 """Formats that are not read are refused with a way to convert them; a SavedModel is converted where it can be."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -83,8 +85,54 @@ def test_a_saved_model_is_converted_in_a_process_of_its_own(
     converter.write_text("raise SystemExit('no signature in this model')")
     with pytest.raises(LoadError, match=r"tf2onnx could not convert .*: no signature in this model"):
         cs.load(saved_model)
+    converter.write_text("raise SystemExit(\"'_UserObject' object has no attribute 'add_slot'\")")
+    with pytest.raises(LoadError, match=r"add_slot'; .* TensorFlow needs tf_keras: .* pip install tf_keras"):
+        cs.load(saved_model)
     for name in ("tf2onnx", "tensorflow"):
         sys.modules.pop(name, None)
+
+
+def test_an_error_of_the_converted_network_names_the_folder(
+    saved_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx")
+
+    def write_nothing(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        Path(command[-1]).write_bytes(b"")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: object())
+    monkeypatch.setattr(subprocess, "run", write_nothing)
+    with pytest.raises(LoadError, match=str(saved_model)) as caught:
+        cs.load(saved_model)
+    assert "net.onnx" not in str(caught.value)
+
+
+KERAS_EXPORT = """
+import sys
+import keras, numpy as np
+keras.utils.set_random_seed(0)
+photo = keras.Input((16, 16, 3))
+maps = keras.layers.Conv2D(4, 3, strides=2, padding="same", activation="relu", name="conv")(photo)
+network = keras.Model(photo, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(maps)))
+network.export(sys.argv[1] + "/saved", verbose=False)
+images = np.random.default_rng(0).normal(size=(2, 16, 16, 3)).astype("float32")
+np.savez(sys.argv[1] + "/expected.npz", images=images, scores=network(images))
+"""
+
+
+def test_a_saved_model_of_tensorflow_gives_its_scores(tmp_path: Path) -> None:
+    for name in ("tensorflow", "tf2onnx", "keras"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
+    environment = os.environ | {"KERAS_BACKEND": "tensorflow"}
+    subprocess.run([sys.executable, "-c", KERAS_EXPORT, str(tmp_path)], check=True, env=environment)
+    expected = np.load(tmp_path / "expected.npz")
+    images = torch.from_numpy(expected["images"]).permute(0, 3, 1, 2)
+    model = cs.load(tmp_path / "saved")
+    assert torch.allclose(model.run(images), torch.from_numpy(expected["scores"]), atol=1e-5)
+    assert "tf2onnx" in model.conversion.engine  # type: ignore[union-attr]
+    assert cs.grad_cam(model, images[:1], target=1).layer_values is not None
 
 
 def test_a_conversion_that_does_not_end_is_refused(saved_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from convscope.engine.network.labels import label_names
 from convscope.engine.network.task_recognition import check_task
-from convscope.errors import LoadError, UnknownName, did_you_mean
+from convscope.errors import InputError, LoadError, UnknownName, did_you_mean
 from convscope.loaders.file_formats import find_file_format
 from convscope.loaders.input_options import INPUT_OPTIONS, configure_measured_input
 from convscope.loaders.labels import read_labels
-from convscope.loaders.preprocessing import PREPROCESSING_OPTIONS, configure_preprocessing, format_preprocessing
+from convscope.loaders.preprocessing import (
+    PREPROCESSING_OPTIONS,
+    configure_preprocessing,
+    format_preprocessing,
+    name_of_kind,
+)
 from convscope.loaders.weights import ALL_EXTENSIONS
 from convscope.spec import LOADERS, FileFormat, LoaderSpec
 
@@ -176,20 +181,30 @@ def apply_settings(model: "Model", options: Mapping[str, str], settings: Mapping
 
 def _set_sampling(model: "Model", options: Mapping[str, str]) -> None:
     """Set the spacing or the sampling rate of a model's inputs, which pictures then show."""
-    from convscope.engine.inputs.specs import TensorInput
+    from convscope.engine.inputs.named_inputs import NamedInputs
+    from convscope.engine.inputs.specs import ImageInput
+    from convscope.engine.inputs.table_input import TableInput
+    from convscope.engine.inputs.token_input import TokenInput
 
     sampling = {name: options[name] for name in SAMPLING_OPTIONS if name in options}
     if not sampling:
         return
     name, text = next(iter(sampling.items()))
-    if not isinstance(model.input, TensorInput):
-        raise LoadError(f"?{name}={text} is for signals and volumes, but {model.name} takes images")
+    if isinstance(model.input, (ImageInput, NamedInputs, TableInput, TokenInput)):
+        raise LoadError(
+            f"?{name}={text} is for signals and volumes, but {model.name} takes {name_of_kind(model.input)}"
+        )
+    if "spacing" in sampling and model.input.rate is not None:
+        raise LoadError(f"?spacing={text} is for volumes, but {model.name} takes signals, which have a ?rate=")
     try:
         numbers = {name: tuple(float(part) for part in text.split(",")) for name, text in sampling.items()}
     except ValueError:
         raise LoadError(f"?{name}={text} is not made of numbers, as in ?spacing=5,1,1 or ?rate=16000") from None
     spacing, rate = numbers.get("spacing", model.input.spacing), numbers.get("rate", (model.input.rate,))[0]
-    model.input = replace(model.input, spacing=spacing, rate=rate)
+    try:
+        model.input = replace(model.input, spacing=spacing, rate=rate)
+    except InputError as error:
+        raise LoadError(f"?{name}={text}: {error}") from error
 
 
 def _parse_layouts(text: str, layers: list[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from convscope.errors import LoadError, MissingExtra
+from convscope.errors import LoadError, MissingExtra, install_command
 from convscope.spec import file_format
 
 if TYPE_CHECKING:
@@ -68,12 +68,25 @@ def open_saved_model(path: Path, *, options: Mapping[str, str], weights: str | P
             ) from error
         if done.returncode or not converted.is_file():
             reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "it wrote no file")
-            raise LoadError(f"tf2onnx could not convert {str(path)!r}: {reason.strip()}")
-        model = open_model(converted, {name: text for name, text in options.items() if name != "signature"})
+            raise LoadError(f"tf2onnx could not convert {str(path)!r}: {reason.strip()}{_remedy(reason)}")
+        try:
+            model = open_model(converted, {name: text for name, text in options.items() if name != "signature"})
+        except LoadError as error:
+            raise LoadError(str(error).replace(str(converted), str(path))) from error
     model = _named(model, path, converted)
     if signature:
         model.source += f"{'&' if '?' in model.source else '?'}signature={signature}"
     return model
+
+
+def _remedy(reason: str) -> str:
+    """What to do about an error of TensorFlow, where that is known; empty otherwise."""
+    if "add_slot" not in reason:
+        return ""
+    remedy = install_command("", "tf_keras")
+    return (
+        f"; the folder also holds the state of an optimizer of Keras 2, for which TensorFlow needs tf_keras: {remedy}"
+    )
 
 
 def _named(model: "Model", path: Path, converted: Path) -> "Model":

@@ -9,6 +9,7 @@ from convscope.errors import LoadError
 from convscope.values.facts import Fact
 
 if TYPE_CHECKING:
+    from convscope.engine.inputs.specs import InputSpec
     from convscope.engine.network.model import Model
 
 PREPROCESSING_OPTIONS = ("size", "resize", "mean", "std")
@@ -45,11 +46,19 @@ def configure_preprocessing(model: "Model", settings: Mapping[str, Any]) -> None
         settings: ``size`` and ``resize`` in pixels, ``mean`` and ``std`` per channel, as numbers or as text.
 
     Raises:
-        LoadError: a text is not of the required form, or the model has no image specification and no size was given.
+        LoadError: a text is not of the required form, the model has no image specification and no size was given, or it
+            takes something else than images.
     """
     from convscope.engine.inputs.specs import ImageInput
 
     parsed = {name: _parse(name, value) for name, value in settings.items()}
+    if parsed and not takes_images(model.input):
+        name = next(iter(parsed))
+        remedy = f"; ?input=…&{name}=… is for signals, bands, volumes and clips" if name in ("mean", "std") else ""
+        raise LoadError(
+            f"{name}={_to_text(name, parsed[name])} is for images, but {model.name} takes {name_of_kind(model.input)}"
+            f"{remedy}"
+        )
     if parsed and not isinstance(model.input, ImageInput) and "size" not in parsed:
         raise LoadError(f"{model.name} has no preprocessing for images: set their size too, as in size=224")
     if parsed:
@@ -72,6 +81,35 @@ def configure_preprocessing(model: "Model", settings: Mapping[str, Any]) -> None
                 assumed=assumed,
             ),
         )
+
+
+def takes_images(spec: "InputSpec") -> bool:
+    """Whether an input is images, or tensors of which nothing says that they are none."""
+    from convscope.engine.inputs.specs import ImageInput, TensorInput
+
+    if isinstance(spec, ImageInput):
+        return True
+    return type(spec) is TensorInput and spec.rate is None and len(spec.shape or (3, 1, 1)) == 3
+
+
+def name_of_kind(spec: "InputSpec") -> str:
+    """What a network takes, in a word such as signals, volumes or tokens."""
+    from convscope.engine.inputs.specs import ImageInput
+
+    if isinstance(spec, ImageInput):
+        return "images"
+    kind = spec.kind or ("signal" if spec.rate else "")
+    return _NAMES_OF_KINDS.get(kind, "prepared tensors")
+
+
+_NAMES_OF_KINDS = {
+    "image": "bands",
+    "signal": "signals",
+    "tokens": "tokens",
+    "vector": "numbers",
+    "video": "clips",
+    "volume": "volumes",
+}
 
 
 def format_preprocessing(settings: Mapping[str, Any]) -> dict[str, str]:

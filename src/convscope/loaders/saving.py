@@ -1,7 +1,8 @@
 """Opened networks written to files: weights as safetensors beside a Python module that rebuilds them, or ONNX.
 
-The module opens the architecture at the address it came from where a library defines it (``torchvision:resnet18``), and
-otherwise an exported program beside it (``NAME.pt2``), since a network does not hold its own source.
+The module opens the architecture at the address it came from where a library defines it (``torchvision:resnet18``), by
+its configuration beside it where transformers does (``NAME.config/``), and otherwise an exported program beside it
+(``NAME.pt2``), since a network does not hold its own source.
 """
 
 import importlib.util
@@ -22,6 +23,8 @@ from convscope.engine.network.model import Model
 from convscope.errors import CannotWrite, ConvScopeError, LoadError, MissingExtra
 from convscope.loaders.address import open_address
 from convscope.loaders.conversion_check import MAX_DIFFERENCE, relative_difference
+from convscope.loaders.transformers.configuration import is_rebuilt_from_configuration, save_configuration
+from convscope.loaders.transformers.inputs import as_image_input, is_prepared_by_processor
 from convscope.spec import LOADERS
 
 LIBRARIES = ("torchvision", "timm")
@@ -44,12 +47,8 @@ LABELS = {labels}
 def make():
     """The network with its weights, its input and its labels."""
     model = cs.load({address}, weights=HERE / {weights!r})
-    model.input = cs.{input}
     model.labels = LABELS
-    model.name = {name!r}
-    model.output = {output!r}
-    model.caveats = {caveats}
-    model.assumed_from = ""
+{settings}
     return model
 '''
 
@@ -71,26 +70,37 @@ def save_network(model: Model, path: Path) -> tuple[list[Path], float | None]:
     save = _save_onnx if path.suffix == ".onnx" else _save_module
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".convscope-") as folder:
         files, difference = save(model, Path(folder) / path.name, example)
+        written = []
         for file in files:  # only what was compared gets its name
-            file.replace(path.with_name(file.name))
-    return [path.with_name(file.name) for file in files], difference
+            written.append(path.parent / file.relative_to(folder))
+            written[-1].parent.mkdir(exist_ok=True)
+            file.replace(written[-1])
+    return written, difference
 
 
 def _save_module(model: Model, path: Path, example: Tensor) -> tuple[list[Path], float | None]:
     from safetensors.torch import save_file
 
-    files = [path, path.with_suffix(".py")]
-    address = _library_address(model)
-    if address is None:
-        program = path.with_suffix(".pt2")
-        files.append(program)
-        _export(model, example, program)
-        address = f"HERE / {program.name!r}"
+    source = path.with_suffix(".py")
+    address, files = _save_architecture(model, path, example)
     save_file(_state(model.module), path)
-    files[1].write_text(_module_text(model, path, address), "utf-8")
+    source.write_text(_module_text(model, path, address), "utf-8")
     LOADERS.fill()
-    reopened = open_address(f"{files[1]}:make", None, {}, trust=False)
-    return files, _compared(model, example, _scores(reopened, example), path)
+    reopened = open_address(f"{source}:make", None, {}, trust=False)
+    return [path, source, *files], _compared(model, example, _scores(reopened, example), path)
+
+
+def _save_architecture(model: Model, path: Path, example: Tensor) -> tuple[str, list[Path]]:
+    """The address, as Python, of an architecture without its weights, and the files that it needs beside it."""
+    address = _library_address(model)
+    if address is not None:
+        return address, []
+    if is_rebuilt_from_configuration(model.module):
+        folder = path.with_suffix(".config")
+        return f'f"hf:{{HERE / {folder.name!r}}}"', save_configuration(model.module, model.input, folder)
+    program = path.with_suffix(".pt2")
+    _export(model, example, program)
+    return f"HERE / {program.name!r}", [program]
 
 
 def _library_address(model: Model) -> str | None:
@@ -113,13 +123,29 @@ def _module_text(model: Model, path: Path, address: str) -> str:
         title=_plain(model.name),
         source=_plain(model.source),
         stem=_plain(path.stem),
-        labels=pprint.pformat(list(model.labels), width=100, compact=True) if model.labels else None,
+        labels=pprint.pformat(tuple(model.labels), width=100, compact=True) if model.labels else None,
         address=address,
         weights=path.name,
-        input=_input_text(model),
-        output=model.output if isinstance(model.output, (str, int)) else None,
-        caveats=pprint.pformat(tuple(str(caveat) for caveat in model.caveats), width=100),
+        settings="\n".join(f"    model.{name} = {value}" for name, value in _settings(model).items()),
     )
+
+
+def _settings(model: Model) -> dict[str, str]:
+    """What the module sets of a model, as Python; the rest is as the architecture's loader sets it."""
+    settings = {
+        "name": repr(model.name),
+        "caveats": pprint.pformat(tuple(str(caveat) for caveat in model.caveats), width=100),
+        "assumed_from": "''",
+    }
+    if not is_prepared_by_processor(model.input):
+        settings["input"] = f"cs.{_input_text(model)}"
+    if isinstance(model.output, (str, int)):
+        settings["output"] = repr(model.output)
+    if model.task_name:
+        settings["task_name"] = repr(model.task_name)
+    if model.units:
+        settings["units"] = repr(model.units)
+    return settings
 
 
 def _plain(text: str) -> str:
@@ -129,8 +155,9 @@ def _plain(text: str) -> str:
 
 def _input_text(model: Model) -> str:
     """The specification of the input as Python."""
-    settings: Mapping[str, Any] = {name: value for name, value in vars(model.input).items() if value is not None}
-    return f"{type(model.input).__name__}({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
+    spec = as_image_input(model.input)
+    settings: Mapping[str, Any] = {name: value for name, value in vars(spec).items() if value is not None}
+    return f"{type(spec).__name__}({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
 
 
 def _export(model: Model, example: Tensor, path: Path) -> None:

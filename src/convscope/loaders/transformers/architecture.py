@@ -12,7 +12,7 @@ import torch
 from convscope.errors import ConvScopeError, LoadError
 from convscope.loaders.transformers.folders import CONFIG, stored_shapes
 from convscope.loaders.transformers.library import library, quiet
-from convscope.loaders.transformers.tasks import IMAGE_EMBEDDING, Task, find_task
+from convscope.loaders.transformers.tasks import IMAGE_EMBEDDING, PROJECTED_IMAGES, Task, find_task
 from convscope.loaders.weights import read_state
 from convscope.values.formatting import format_list
 
@@ -118,6 +118,8 @@ def find_architecture(folder: Path, config: Any, address: str, *, trust: bool) -
         LoadError: it is for none of the tasks that are opened.
     """
     names = config.architectures
+    if names and names[0].endswith(PROJECTED_IMAGES) and hasattr(library(), names[0]):
+        return Architecture(folder, config, IMAGE_EMBEDDING, getattr(library(), names[0]), trust)
     image_class = _image_class(names[0]) if names and hasattr(config, "vision_config") else None
     if image_class is None:
         return Architecture(folder, config, find_task(names, address), trust=trust)

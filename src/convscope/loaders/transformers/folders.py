@@ -99,7 +99,7 @@ def check_weight_files(folder: Path, config: Mapping[str, Any], *, trust: bool) 
             )
         raise LoadError(
             f"{str(folder)!r} holds no weights ({SAFETENSORS}): pass a file with weights=…, or use random weights with "
-            "?weights=none"
+            f"'hf:{folder}?weights=none'"
         )
     sizes = [prod(shape) for shape in stored_shapes(folder)]
     for name, number in whole_numbers(config):

@@ -6,7 +6,7 @@ where it is not (sizes that follow the picture, steps of a processor's own), the
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 """Pillow's numbers for its filters."""
 _MIN_CROP = 0.05
 """The smallest share of a picture's side that a center crop may keep."""
+_ASSUMED_SIDE = 224
+"""The side of images where neither a processor nor a configuration says it."""
 _TOLERANCE = 1e-4
 """The largest difference of an exact translation, in prepared numbers; one gray level is about 0.02."""
 
@@ -42,9 +44,23 @@ class ProcessorInput(ImageInput):
 
     def prepare(self, picture: Pillow.Image) -> Tensor:
         """Convert a Pillow image to a prepared tensor (channels, height, width)."""
-        if self.own_settings != (self.size, self.resize, self.mean, self.std):
+        if not is_prepared_by_processor(self):
             return super().prepare(picture)
         return _processed(self.processor, picture)
+
+
+def is_prepared_by_processor(spec: InputSpec) -> bool:
+    """Whether a processor of transformers prepares the images of an input, and no other setting was chosen."""
+    if not isinstance(spec, ProcessorInput):
+        return False
+    return spec.own_settings == (spec.size, spec.resize, spec.mean, spec.std)
+
+
+def as_image_input(spec: InputSpec) -> InputSpec:
+    """An input without its processor of transformers: the `ImageInput` of the same settings."""
+    if not isinstance(spec, ProcessorInput):
+        return spec
+    return ImageInput(**{field.name: getattr(spec, field.name) for field in fields(ImageInput)})
 
 
 def read_input(folder: Path, module: Any, *, trust: bool) -> tuple[InputSpec, str]:
@@ -55,6 +71,9 @@ def read_input(folder: Path, module: Any, *, trust: bool) -> tuple[InputSpec, st
             if module.main_input_name != "pixel_values":
                 return _signal_input(folder, module.config, has_processor), ""
             processor = _processor(folder, trust=trust) if has_processor else _default_processor(module.config)
+            if processor is None:
+                sides = _sides(getattr(module.config, "image_size", None)) or (_ASSUMED_SIDE, _ASSUMED_SIDE)
+                return ImageInput(size=sides), "networks that take pixels in 0 … 1"
             _check_sizes(processor, folder)
             spec = _translate(processor, module.config)
             input = spec if _is_exact(spec, processor) else _with_processor(spec, processor)
@@ -80,19 +99,23 @@ def _processor(folder: Path, *, trust: bool) -> Any:
 
 
 def _default_processor(config: Any) -> Any:
-    """A processor with the usual settings of this kind of network, for its size of images."""
+    """A processor with the usual settings of this kind of network, for its size of images; None where none is known."""
+    from transformers import CONFIG_MAPPING
     from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
-    classes = IMAGE_PROCESSOR_MAPPING.get(type(config), None)
-    if not classes:
-        raise LoadError(
-            f"there is no preprocessor_config.json, and none is known for {config.model_type!r}: set the preprocessing "
-            "with ?size=…&mean=…&std=…"
-        )
+    kinds = [type(config)]
+    whole = config.model_type.removesuffix("_vision_model")  # the part for images of a network for images and texts
+    if whole != config.model_type and whole in CONFIG_MAPPING:
+        kinds.append(CONFIG_MAPPING[whole])
+    classes = next((known for kind in kinds if (known := IMAGE_PROCESSOR_MAPPING.get(kind, None))), None)
     sides = _sides(getattr(config, "image_size", None))
+    if not classes:
+        return None
     options = {} if sides is None else {"size": {"height": sides[0], "width": sides[1]}}
     candidates = classes if isinstance(classes, dict) else {"pil": classes}
     processor = candidates.get("pil") or next(iter(candidates.values()))
+    if sides is not None and getattr(processor, "do_center_crop", False):
+        options = {"size": {"shortest_edge": min(sides)}, "crop_size": options["size"]}
     try:
         return processor(**options)
     except (TypeError, ValueError):  # sizes of another form: shortest_edge

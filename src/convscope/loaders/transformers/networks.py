@@ -16,7 +16,7 @@ from convscope.values.facts import Fact
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
 
-_INPUTS = ("pixel_values", "input_values", "input_features")
+MAIN_INPUTS = ("pixel_values", "input_values", "input_features")
 """The names of first arguments that hold images and sounds."""
 
 
@@ -54,7 +54,7 @@ def open_folder(
         check_weight_files(folder, plain, trust=trust)
         module, unused = architecture.with_weights_of_its_folder()
         caveats = () if task is IMAGE_EMBEDDING else _unused_weights(unused)
-    if module.main_input_name not in _INPUTS:
+    if module.main_input_name not in MAIN_INPUTS:
         raise LoadError(f"{address} takes {module.main_input_name}: only networks for images and sounds are opened")
     input, assumed_from = read_input(folder, module, trust=trust)
     if module.main_input_name == "pixel_values":

@@ -80,6 +80,8 @@ IMAGE_EMBEDDING = Task(
 )
 """The part for images of a network for images and texts, such as CLIP."""
 
+PROJECTED_IMAGES = "VisionModelWithProjection"
+"""How the name of such a part ends where it is saved alone."""
 
 _PROBLEM_TYPES = {"multi_label_classification": "multilabel", "regression": "regression"}
 """The task of a classifier's class by the ``problem_type`` of its configuration: by which loss it was trained."""
@@ -90,6 +92,11 @@ def task_name(task: Task, config: Any) -> str | None:
     if task.task or not task.has_classes:
         return task.task or None
     return _PROBLEM_TYPES.get(getattr(config, "problem_type", None) or "")
+
+
+def is_opened(name: str) -> bool:
+    """Whether a class of transformers with this name is opened."""
+    return name.endswith(PROJECTED_IMAGES) or any(name.endswith(task.endings) for task in TASKS)
 
 
 def find_task(architectures: Sequence[str] | None, source: str) -> Task:
