@@ -9,6 +9,7 @@ from torch import nn
 from convscope.engine.layers.kernels import find_oddities, groups_of, read_kernels
 from convscope.training.checks.declaration import check
 from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.training.checks.network_pictures import draw_kernels
 from convscope.values.facts import Fact
 
 SHARE, FEWEST = 0.1, 2
@@ -22,6 +23,7 @@ SHARE, FEWEST = 0.1, 2
     remedy="import torch.nn.utils.prune as prune\n"
     "prune.ln_structured(layer, 'weight', amount=0.1, n=2, dim=0)  # then measure the accuracy again",
     severity="note",
+    draw=draw_kernels,
 )
 def duplicate_kernels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     """Compare the filters of each convolution, and answer the images without those that repeat another."""
