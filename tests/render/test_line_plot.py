@@ -65,6 +65,13 @@ def test_a_single_step_is_one_tick(step: float, monkeypatch: pytest.MonkeyPatch)
     assert words[words.index(f"{step:,g}") :] == [f"{step:,g}", "step", "loss"]
 
 
+def test_an_axis_of_shares_has_more_than_one_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    words: list[str] = []
+    monkeypatch.setattr(Canvas, "text", lambda self, x, y, shown, **style: words.append(shown) or 0.0)
+    draw_lines([PlotLine("a", np.array([0.0, 0.9]), np.array([30.0, 50.0]), "#ff0000")], title="t", x_label="share")
+    assert {"0", "0.2", "0.8"} <= set(words)
+
+
 def test_a_heat_map_is_brightest_at_its_peak_and_leaves_gaps() -> None:
     values = np.array([[0.0, 1.0], [np.nan, 0.5]])
     picture = draw_heat(values, title="t", x_ends=("a", "b"), y_names=["first", "second"], legend="share")

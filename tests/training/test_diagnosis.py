@@ -19,6 +19,12 @@ SEEDS = 4
 DOCTOR_PAGE = Path(__file__).parents[2] / "docs" / "doctor.md"
 
 
+def test_every_remedy_is_code_and_every_cause_a_sentence() -> None:
+    for check in cases.CHECK.values():
+        assert compile(check.remedy, check.name, "exec").co_name == "<module>"
+        assert check.cause, check.name
+
+
 @pytest.mark.parametrize("name", CHECK)
 def test_a_check_tells_sick_from_healthy_cases(name: str) -> None:
     counts = cases.count(name, SEEDS)

@@ -99,10 +99,12 @@ def draw_lines(
     levels = np.concatenate([*numbers, np.array([level for level, _ in marks])]) if numbers else np.zeros(0)
     y_axis = PlotAxis.over(levels, logarithmic=logarithmic)
     xs = np.concatenate([line.xs for line in lines]) if lines else np.zeros(1)
-    x_axis = _steps_axis(float(np.min(xs)), float(np.max(xs)))
+    first, last = float(np.min(xs)), float(np.max(xs))
+    x_axis = PlotAxis(first, last) if last > first else PlotAxis(first - 0.25, first + 0.25)
+    x_ticks = x_axis.ticks() if last > first else [first]  # a single step stands in the middle
     left, top = MARGIN + 64.0, canvas.y + 10
     width = WIDTH - 64.0
-    _draw_frame(canvas, (left, top, width, HEIGHT), x_axis, y_axis, x_label, x_names)
+    _draw_frame(canvas, (left, top, width, HEIGHT), (x_axis, x_ticks), y_axis, x_label, x_names)
     heights = [top + (1 - float(y_axis.positions(np.array([level]))[0])) * HEIGHT for level, _ in marks]
     for y in heights:
         canvas.line([left, left + width], [y, y], colour=canvas.theme.faint, width=1)
@@ -165,13 +167,17 @@ def draw_heat(
 def _draw_frame(
     canvas: Canvas,
     box: tuple[float, float, float, float],
-    x_axis: PlotAxis,
+    horizontal: tuple[PlotAxis, Sequence[float]],
     y_axis: PlotAxis,
     x_label: str,
     x_names: Sequence[str],
 ) -> None:
-    """The axes with their numbers, and a faint line at each number of the vertical axis."""
-    left, top, width, height = box
+    """The axes with their numbers, and a faint line at each number of the vertical axis.
+
+    Args:
+        horizontal: that axis, and its numbers.
+    """
+    (x_axis, x_ticks), (left, top, width, height) = horizontal, box
     for tick in y_axis.ticks():
         y = top + (1 - float(y_axis.positions(np.array([tick]))[0])) * height
         canvas.line([left, left + width], [y, y], colour=canvas.theme.track, width=1)
@@ -185,16 +191,10 @@ def _draw_frame(
             anchor = "right" if number == len(x_names) - 1 else "left" if number == 0 else "center"
             canvas.text(x, y, canvas.shorten(name, width / 4), size=SMALL, anchor=anchor)  # type: ignore[arg-type]
         return
-    middle = (x_axis.low + x_axis.high) / 2
-    for tick in x_axis.ticks() if x_axis.high - x_axis.low >= 1 else [middle]:  # steps are whole numbers
+    for tick in x_ticks:
         x = left + float(x_axis.positions(np.array([tick]))[0]) * width
         canvas.text(x, top + height + 6, f"{tick:,g}", size=SMALL, anchor="center")
     canvas.text(left + width, top + height + 22, x_label, size=SMALL, colour=canvas.theme.faint, anchor="right")
-
-
-def _steps_axis(first: float, last: float) -> PlotAxis:
-    """The axis from the first to the last step; a single step stands in the middle."""
-    return PlotAxis(first, last) if last > first else PlotAxis(first - 0.25, first + 0.25)
 
 
 def _extremes(ys: Floats, most: int) -> "np.ndarray[Any, np.dtype[np.int64]]":

@@ -29,7 +29,7 @@ def draw_picture_table(
         side: the longer side of a picture, in pixels.
         columns: cells in a row; by default as many as a plot is wide.
     """
-    width = max(len(cell.pictures) for cell in cells) * (side + GAP) + 16
+    width = max([1, *(len(cell.pictures) for cell in cells)]) * (side + GAP) + 16
     columns = columns or max(1, WIDTH // width)
     canvas = Canvas(theme, max(WIDTH, columns * width) + 2 * MARGIN)
     canvas.y = 16

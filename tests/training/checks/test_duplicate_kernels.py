@@ -7,8 +7,10 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import convscope as cs
+from convscope.engine.layers.kernels import find_oddities, groups_of, read_kernels
 from convscope.training.checks.duplicate_kernels import duplicate_kernels
 from convscope.training.checks.network_evidence import NetworkEvidence
+from tests.training.checks.cases import CHECK, SICK
 
 
 def pruned_accuracy(net: nn.Sequential, channels: list[int], images: Tensor, classes: Tensor) -> float:
@@ -39,3 +41,14 @@ def test_the_accuracy_without_repeated_filters_is_that_of_a_copy_without_them() 
     assert finding.evidence.parameters["before"] == "100.0%"
     assert finding.evidence.parameters["after"] == f"{accuracy:.1%}"
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+
+
+def test_the_remedy_leaves_no_duplicate() -> None:
+    network = SICK["duplicate_kernels"](0)
+    finding = CHECK["duplicate_kernels"].run(network)[0]
+    layer = dict(network.model.module.named_modules())[finding.place]
+    oddities = find_oddities(read_kernels(network.model, finding.place), groups_of(layer))
+    repeated = [index for index, *_ in oddities.near_duplicate]
+    exec(finding.remedy, {"torch": torch, "layer": layer, "repeated": repeated})
+    model = cs.Model(network.model.module, input=network.model.input)
+    assert CHECK["duplicate_kernels"].run(NetworkEvidence(model, network.tensor)) == []

@@ -1,13 +1,18 @@
 """Pixels that count far less than their neighbors, because of strides."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from convscope.training.checks.declaration import check
+from convscope.render.picture_table import PictureCell, draw_picture_table
+from convscope.render.rendered_picture import Picture
+from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.training.checks.network_pictures import grey
 from convscope.values.facts import Fact
 
-STRIDES, RATIO, MOST_IMAGES, FEWEST_PERIODS = (2, 3, 4), 10.0, 32, 4
+STRIDES, RATIO, MOST_IMAGES, FEWEST_PERIODS, MIDDLE = (2, 3, 4), 10.0, 32, 4, 32
 
 
 @check(
@@ -21,7 +26,7 @@ STRIDES, RATIO, MOST_IMAGES, FEWEST_PERIODS = (2, 3, 4), 10.0, 32, 4
     "nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(channels, channels, 1))  # in place of a strided 1 × 1",
     severity="note",
 )
-def checkerboard(network: NetworkEvidence) -> list[tuple[str, Fact]]:
+def checkerboard(network: NetworkEvidence) -> list[Evidenced]:
     """Fold the gradient at the input along the period of strides."""
     images = network.tensor[:MOST_IMAGES]
     if images.ndim != 4 or not images.is_floating_point() or network.answers is None:
@@ -36,7 +41,7 @@ def checkerboard(network: NetworkEvidence) -> list[tuple[str, Fact]]:
                 "within cells of {stride} × {stride} pixels the gradient is between {least} and {most} of its mean",
                 stride=stride, least=f"{float(phases.min()):.0%}", most=f"{float(phases.max()):.0%}",
             )  # fmt: skip
-            return [("", evidence)]
+            return [("", evidence, partial(_draw, gradient))]
     return []
 
 
@@ -61,3 +66,12 @@ def _gradient(network: NetworkEvidence, images: Tensor) -> Tensor | None:
         return None
     magnitude: Tensor = gradient.abs().double().mean((0, 1)).cpu()
     return magnitude
+
+
+def _draw(gradient: Tensor) -> Picture:
+    """The gradient over the pixels, and its middle enlarged."""
+    height, width = gradient.shape
+    top, left = (height - min(height, MIDDLE)) // 2, (width - min(width, MIDDLE)) // 2
+    middle = gradient[top : top + MIDDLE, left : left + MIDDLE]
+    cells = [PictureCell([grey(gradient)], ["all pixels"]), PictureCell([grey(middle)], ["the middle, enlarged"])]
+    return draw_picture_table(cells, title="mean magnitude of the gradient at each pixel", legend="", side=320)

@@ -1,11 +1,17 @@
 """Classes with far fewer images than others."""
 
+from functools import partial
+
+import numpy as np
+
 from convscope.errors import InputError
-from convscope.training.checks.declaration import check
+from convscope.render.bar_plot import draw_bars
+from convscope.render.rendered_picture import Picture
+from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.folder_evidence import VALIDATION_PARTS, FolderEvidence, groups
 from convscope.values.facts import Fact
 
-FACTOR, FEWEST = 5, 3
+FACTOR, FEWEST, MOST_BARS = 5, 3, 12
 
 
 @check(
@@ -17,7 +23,7 @@ FACTOR, FEWEST = 5, 3
     remedy="weights = 1 / torch.bincount(labels)\n"
     "WeightedRandomSampler(weights[labels], len(labels))  # and report the accuracy of each class",
 )
-def class_imbalance(folder: FolderEvidence) -> list[tuple[str, Fact]]:
+def class_imbalance(folder: FolderEvidence) -> list[Evidenced]:
     """Compare the numbers of images of the classes."""
     training = [image for image in folder.images if image.part not in VALIDATION_PARTS and image.label]
     counts = {label: len(members) for label, members in groups(training, "label")}
@@ -33,9 +39,18 @@ def class_imbalance(folder: FolderEvidence) -> list[tuple[str, Fact]]:
             "{few} of {total} classes have fewer than {fewest} images; {least} has {least_count}",
             few=few, total=len(counts), fewest=FEWEST, least=least, least_count=counts[least],
         )  # fmt: skip
-        return [("", sparse)]
+        return [("", sparse, partial(_draw, counts))]
     evidence = Fact(
         "{most} has {most_count} images, {least} has {least_count}",
         most=most, most_count=counts[most], least=least, least_count=counts[least],
     )  # fmt: skip
-    return [("", evidence)]
+    return [("", evidence, partial(_draw, counts))]
+
+
+def _draw(counts: dict[str, int]) -> Picture:
+    """The numbers of images of the largest and of the smallest classes."""
+    names = sorted(counts, key=lambda label: -counts[label])
+    shown = names if len(names) <= MOST_BARS else [*names[: MOST_BARS // 2], *names[-(MOST_BARS // 2) :]]
+    legend = "" if shown == names else f"the largest and the smallest {MOST_BARS // 2} of {len(names)} classes"
+    heights = np.array([counts[name] for name in shown], np.float64)
+    return draw_bars(heights, shown, title="training images of each class", x_label="class", legend=legend)

@@ -2,6 +2,7 @@
 
 from convscope.training.checks.declaration import check
 from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.training.checks.network_pictures import draw_activations
 from convscope.values.facts import Fact
 
 SHARE, FEWEST_IMAGES = 0.25, 8
@@ -15,6 +16,7 @@ SHARE, FEWEST_IMAGES = 0.25, 8
     "so that the units never recover",
     remedy="nn.LeakyReLU(0.1)  # in place of nn.ReLU, then train again with a smaller learning rate\n"
     "nn.init.kaiming_normal_(layer.weight); nn.init.zeros_(layer.bias)",
+    draw=draw_activations,
 )
 def dead_units(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     """Count dead channels layer by layer."""

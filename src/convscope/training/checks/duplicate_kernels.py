@@ -9,6 +9,7 @@ from torch import nn
 from convscope.engine.layers.kernels import find_oddities, groups_of, read_kernels
 from convscope.training.checks.declaration import check
 from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.training.checks.network_pictures import draw_kernels
 from convscope.values.facts import Fact
 
 SHARE, FEWEST = 0.1, 2
@@ -20,8 +21,11 @@ SHARE, FEWEST = 0.1, 2
     looks_for="A tenth of the filters of a convolution, and two at least, repeat an earlier filter of the layer.",
     cause="the layer has more filters than the task needs, or filters began with the same weights",
     remedy="import torch.nn.utils.prune as prune\n"
-    "prune.ln_structured(layer, 'weight', amount=0.1, n=2, dim=0)  # then measure the accuracy again",
+    "mask = torch.ones_like(layer.weight)\n"
+    "mask[repeated] = 0  # the filters that cs.kernels(model, layer='…') marks as duplicates\n"
+    "prune.custom_from_mask(layer, 'weight', mask)  # then measure the accuracy again",
     severity="note",
+    draw=draw_kernels,
 )
 def duplicate_kernels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     """Compare the filters of each convolution, and answer the images without those that repeat another."""

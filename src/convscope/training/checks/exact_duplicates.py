@@ -1,7 +1,10 @@
 """The same image several times."""
 
-from convscope.training.checks.declaration import check
+from functools import partial
+
+from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.folder_evidence import FolderEvidence, groups
+from convscope.training.checks.folder_pictures import draw_cells, together
 from convscope.values.facts import Fact
 
 
@@ -13,7 +16,7 @@ from convscope.values.facts import Fact
     remedy="path.unlink()  # all but one of each group; python: cs.diagnose(data=folder)",
     severity="note",
 )
-def exact_duplicates(folder: FolderEvidence) -> list[tuple[str, Fact]]:
+def exact_duplicates(folder: FolderEvidence) -> list[Evidenced]:
     """Compare hashes of the pixels within each part."""
     repeated = [
         members
@@ -28,4 +31,4 @@ def exact_duplicates(folder: FolderEvidence) -> list[tuple[str, Fact]]:
         "{count} images are there more than once, {conflicting} of them with different classes; for example {names}",
         count=len(repeated), conflicting=conflicting, names=[image.name for image in repeated[0][:3]],
     )  # fmt: skip
-    return [("", evidence)]
+    return [("", evidence, partial(draw_cells, together(repeated), title="files with the same pixels"))]

@@ -14,7 +14,7 @@ SPREAD, FEWEST_POSITIONS = 0.05, 4
     "less than 5 % of their mean.",
     cause="the layer lies behind the pooling that removes the positions, or it does not tell places apart",
     remedy="cs.grad_cam(model, image)  # the default layer is the last one with positions\n"
-    "convscope layers -m ADDRESS  # which layers have maps, and how large they are",
+    "# convscope layers -m ADDRESS says which layers have maps, and how large they are",
 )
 def flat_map(explanation: ExplanationEvidence) -> list[Evidenced]:
     """Look at the size of the map at the layer, and at how much the numbers differ."""

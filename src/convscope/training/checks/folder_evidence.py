@@ -37,6 +37,7 @@ class ImageFile:
         color, saturation: red minus blue, and the mean difference of the largest and the smallest channel, from 0 to 1.
         sharpness: the mean difference of neighbors relative to the contrast.
         thumbnail: the image in 16 × 16 pixels as one vector of mean zero and length one.
+        path: its file, for pictures of the evidence.
     """
 
     name: str
@@ -50,6 +51,7 @@ class ImageFile:
     saturation: float = 0.0
     sharpness: float = 0.0
     thumbnail: Floats = field(default_factory=lambda: np.zeros(0, np.float32), compare=False, repr=False)
+    path: Path | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass
@@ -121,7 +123,7 @@ def _read_images(path: Path, part: str) -> tuple[FolderEvidence, list[Path]]:
     for index in range(len(source)):
         name = source.title(index)
         try:
-            image = _read(name, source.open(index).input)
+            image = replace(_read(name, source.open(index).input), path=source.paths[index])
         except (ConvScopeError, OSError) as error:
             evidence.unreadable[name] = str(error)
             continue

@@ -1,6 +1,13 @@
 """Gradients that vanish or explode on their way from the output to the input of a network."""
 
-from convscope.training.checks.declaration import check
+from functools import partial
+
+import numpy as np
+
+from convscope.render.line_plot import PlotLine, draw_lines
+from convscope.render.palette import line_colours
+from convscope.render.rendered_picture import Picture
+from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.network_evidence import NetworkEvidence
 from convscope.training.checks.quarters import first_and_last_quarter
 from convscope.values.facts import Fact
@@ -19,7 +26,7 @@ FACTOR = 1e3
     "nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')\n"
     "nn.BatchNorm2d(channels)  # after each convolution; or x + block(x)",
 )
-def gradient_by_depth(network: NetworkEvidence) -> list[tuple[str, Fact]]:
+def gradient_by_depth(network: NetworkEvidence) -> list[Evidenced]:
     """Compare layers at the input with layers at the output."""
     kinds = ("Conv", "Linear")
     layers = [s for s in network.gradients.layers if s.kind.startswith(kinds) and s.ratio is not None]
@@ -32,4 +39,12 @@ def gradient_by_depth(network: NetworkEvidence) -> list[tuple[str, Fact]]:
         "the gradient {kind}: it is {first} of the weights in {first_layer} and {last} in {last_layer}",
         kind=kind, first=f"{first:.1e}", first_layer=layers[0].layer, last=f"{last:.1e}", last_layer=layers[-1].layer,
     )  # fmt: skip
-    return [("", evidence)]
+    return [("", evidence, partial(_draw, {s.layer: s.ratio or 0.0 for s in layers}))]
+
+
+def _draw(ratios: dict[str, float]) -> Picture:
+    """The gradient relative to the weights, from the layers at the input to those at the output."""
+    title = "norm of the gradient / norm of the weights, by layer"
+    places, values = np.arange(len(ratios), dtype=np.float64), np.array(list(ratios.values()))
+    line = PlotLine(title, places, values, line_colours(1)[0])
+    return draw_lines([line], title=title, x_label="", logarithmic=True, x_names=list(ratios))

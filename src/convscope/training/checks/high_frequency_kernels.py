@@ -6,6 +6,7 @@ from torch import Tensor
 from convscope.engine.layers.kernels import read_kernels
 from convscope.training.checks.declaration import check
 from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.training.checks.network_pictures import draw_kernels
 from convscope.values.facts import Fact
 
 SHARE, OF_FILTERS, GRID, SMALLEST = 0.9, 0.5, 16, 3
@@ -21,6 +22,7 @@ SHARE, OF_FILTERS, GRID, SMALLEST = 0.9, 0.5, 16, 3
     remedy="torch.optim.AdamW(model.parameters(), weight_decay=0.05)\n"
     "transforms.GaussianBlur(3, sigma=(0.1, 1.5))  # as augmentation; or a larger first kernel with a smaller stride",
     severity="note",
+    draw=draw_kernels,
 )
 def high_frequency_kernels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     """Measure the spectrum of each filter of the first convolution."""

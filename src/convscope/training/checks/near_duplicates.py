@@ -1,11 +1,13 @@
 """Images that are nearly the same: other compression, size, brightness."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
-from convscope.training.checks.declaration import check
+from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.folder_evidence import FolderEvidence, ImageFile
+from convscope.training.checks.folder_pictures import draw_cells, together
 from convscope.values.facts import Fact
 
 ALIKE, MOST, BLOCK = 0.995, 20_000, 512
@@ -22,7 +24,7 @@ ALIKE, MOST, BLOCK = 0.995, 20_000, 512
     "# split by source, film or day, so that frames of one scene are in one part",
     severity="note",
 )
-def near_duplicates(folder: FolderEvidence) -> list[tuple[str, Fact]]:
+def near_duplicates(folder: FolderEvidence) -> list[Evidenced]:
     """Compare the thumbnails of all images with each other."""
     images = [image for image in folder.images if image.thumbnail.any()][:MOST]
     pairs = list(_pairs(images)) if len(images) > 1 else []
@@ -37,7 +39,7 @@ def near_duplicates(folder: FolderEvidence) -> list[tuple[str, Fact]]:
         count=count, pairs=len(pairs), across=across, conflicting=conflicting,
         names=[image.name for image in pairs[0]],
     )  # fmt: skip
-    return [("", evidence)]
+    return [("", evidence, partial(draw_cells, together(pairs), title="images that are nearly the same"))]
 
 
 def _pairs(images: list[ImageFile]) -> Iterator[tuple[ImageFile, ImageFile]]:

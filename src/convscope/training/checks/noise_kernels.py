@@ -3,6 +3,7 @@
 from convscope.engine.layers.kernels import can_test_noise, find_oddities, groups_of, read_kernels
 from convscope.training.checks.declaration import check
 from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.training.checks.network_pictures import draw_kernels
 from convscope.values.facts import Fact
 
 SHARE = 0.5
@@ -17,6 +18,7 @@ SHARE = 0.5
     remedy="# train longer, on more varied images, and with weight decay:\n"
     "torch.optim.AdamW(model.parameters(), weight_decay=0.05)",
     severity="note",
+    draw=draw_kernels,
 )
 def noise_kernels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     """Test the filters of the first convolution for white noise."""

@@ -1,10 +1,13 @@
 """Validation images that differ from the training images in what can be measured without a look at what they show."""
 
 import math
+from functools import partial
 
 import numpy as np
 
-from convscope.training.checks.declaration import check
+from convscope.render.bar_plot import draw_bars
+from convscope.render.rendered_picture import Picture
+from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.folder_evidence import (
     PROPERTIES,
     TRAINING_PARTS,
@@ -12,6 +15,7 @@ from convscope.training.checks.folder_evidence import (
     FolderEvidence,
     ImageFile,
 )
+from convscope.training.checks.folder_pictures import draw_distributions
 from convscope.values.facts import Fact
 
 FEWEST, DISTANCE, SHARE, SIGNIFICANCE = 12, 0.4, 0.15, 0.001
@@ -27,7 +31,7 @@ FEWEST, DISTANCE, SHARE, SIGNIFICANCE = 12, 0.4, 0.15, 0.001
     remedy="train_test_split(files, stratify=labels, random_state=0)\n"
     "transforms.ColorJitter(0.5, 0.5, 0.5)  # or augmentation that covers the difference",
 )
-def part_drift(folder: FolderEvidence) -> list[tuple[str, Fact]]:
+def part_drift(folder: FolderEvidence) -> list[Evidenced]:
     """Compare properties and classes of the training part with those of the validation part."""
     training = [image for image in folder.images if image.part in TRAINING_PARTS]
     validation = [image for image in folder.images if image.part in VALIDATION_PARTS]
@@ -36,10 +40,10 @@ def part_drift(folder: FolderEvidence) -> list[tuple[str, Fact]]:
     return [*_properties(training, validation), *_classes(training, validation)]
 
 
-def _properties(training: list[ImageFile], validation: list[ImageFile]) -> list[tuple[str, Fact]]:
+def _properties(training: list[ImageFile], validation: list[ImageFile]) -> list[Evidenced]:
     from scipy.stats import ks_2samp
 
-    findings = []
+    findings: list[Evidenced] = []
     for name, measure in PROPERTIES.items():
         first, second = [measure(image) for image in training], [measure(image) for image in validation]
         test = ks_2samp(first, second)
@@ -50,13 +54,15 @@ def _properties(training: list[ImageFile], validation: list[ImageFile]) -> list[
                 property=name, training=f"{np.median(first):.3g}", validation=f"{np.median(second):.3g}",
                 distance=f"{distance:.2f}",
             )  # fmt: skip
-            findings.append((str(name), evidence))
+            parts = {"training": first, "validation": second}
+            title = f"{name}, % of the images of each part"
+            findings.append((str(name), evidence, partial(draw_distributions, parts, title=title, x_label=str(name))))
     return findings
 
 
-def _classes(training: list[ImageFile], validation: list[ImageFile]) -> list[tuple[str, Fact]]:
+def _classes(training: list[ImageFile], validation: list[ImageFile]) -> list[Evidenced]:
     labels = sorted({image.label for image in (*training, *validation)})
-    findings = []
+    findings: list[Evidenced] = []
     for label in labels if len(labels) > 1 else ():
         first, second = ([image.label == label for image in part] for part in (training, validation))
         shares = float(np.mean(first)), float(np.mean(second))
@@ -68,5 +74,11 @@ def _classes(training: list[ImageFile], validation: list[ImageFile]) -> list[tup
                 "class '{label}' is {training} of the training images and {validation} of the validation images",
                 label=label, training=f"{shares[0]:.0%}", validation=f"{shares[1]:.0%}",
             )  # fmt: skip
-            findings.append((label, evidence))
+            findings.append((label, evidence, partial(_draw_shares, label, shares)))
     return findings
+
+
+def _draw_shares(label: str, shares: tuple[float, float]) -> Picture:
+    """The share of a class in either part as bars."""
+    percent = np.round(np.array(shares) * 100, 1)
+    return draw_bars(percent, ("training", "validation"), title=f"class '{label}', % of the images", x_label="part")

@@ -2,6 +2,7 @@
 
 from convscope.training.checks.declaration import check
 from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.training.checks.network_pictures import draw_activations
 from convscope.values.facts import Fact
 
 SHARE = 0.25
@@ -16,6 +17,7 @@ SHARE = 0.25
     remedy="nn.LeakyReLU(0.1)  # in place of nn.Sigmoid or nn.Tanh\n"
     "nn.BatchNorm2d(channels)  # before the activation function\n"
     "nn.init.xavier_uniform_(layer.weight, gain=nn.init.calculate_gain('tanh'))",
+    draw=draw_activations,
 )
 def saturated_units(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     """Count saturated channels layer by layer."""

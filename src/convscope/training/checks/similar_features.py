@@ -1,10 +1,13 @@
 """Images that are nearly the same to the network: crops, mirrored and turned copies, frames of one film."""
 
+from functools import partial
+
 import numpy as np
 
-from convscope.training.checks.declaration import check
+from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.features import Floats, distances, standardised
 from convscope.training.checks.folder_evidence import FolderEvidence, ImageFile
+from convscope.training.checks.folder_pictures import draw_cells, together
 from convscope.training.checks.near_duplicates import ALIKE
 from convscope.values.facts import Fact
 
@@ -23,7 +26,7 @@ FEWEST, MOST, NEAR, FEWEST_DIRECTIONS = 12, 4000, 0.25, 6.0
     "# split by source, film or day, so that frames of one scene are in one part",
     severity="note",
 )
-def similar_features(folder: FolderEvidence) -> list[tuple[str, Fact]]:
+def similar_features(folder: FolderEvidence) -> list[Evidenced]:
     """Compare each distance with what is usual for the nearest image."""
     images = folder.images[:MOST]
     if folder.features is None or len(images) < FEWEST:
@@ -45,7 +48,8 @@ def similar_features(folder: FolderEvidence) -> list[tuple[str, Fact]]:
         conflicting=sum(first.label != second.label for first, second in pairs),
         names=[image.name for image in pairs[0]],
     )  # fmt: skip
-    return [("", evidence)]
+    title = "images that are nearly the same to the network"
+    return [("", evidence, partial(draw_cells, together(pairs), title=title))]
 
 
 def _reported(first: ImageFile, second: ImageFile) -> bool:

@@ -1,17 +1,22 @@
 """Properties of images that give their class away: size, brightness, color, format."""
 
+from collections import Counter
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
-from convscope.training.checks.declaration import check
-from convscope.training.checks.folder_evidence import PROPERTIES, FolderEvidence, ImageFile
+from convscope.render.bar_plot import draw_bars
+from convscope.render.rendered_picture import Picture
+from convscope.training.checks.declaration import Evidenced, check
+from convscope.training.checks.folder_evidence import PROPERTIES, FolderEvidence, ImageFile, groups
+from convscope.training.checks.folder_pictures import draw_distributions
 from convscope.values.facts import Fact
 
 FEWEST, FEWEST_PER_CLASS, MOST_CLASSES = 16, 5, 50
 GAIN, DEVIATIONS = 0.3, 4.0
-BINS = 6
+BINS, MOST_BARS = 6, 12
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -27,7 +32,7 @@ Numbers = np.ndarray[Any, np.dtype[np.int64]]
     remedy="Image.open(path).convert('RGB').resize(size).save(path.with_suffix('.png'))  # the same for all classes\n"
     "transforms.ColorJitter(0.5, 0.5, 0.5); transforms.GaussianBlur(3)  # as augmentation",
 )
-def telling_properties(folder: FolderEvidence) -> list[tuple[str, Fact]]:
+def telling_properties(folder: FolderEvidence) -> list[Evidenced]:
     """Tell classes from each property: learnt on one half of the images, measured on the other."""
     images = [image for image in folder.images if image.label]
     labels = sorted({image.label for image in images})
@@ -37,7 +42,7 @@ def telling_properties(folder: FolderEvidence) -> list[tuple[str, Fact]]:
         return []
     chance = 1 / len(labels)
     deviation = (chance * (1 - chance) / len(images)) ** 0.5
-    findings = []
+    findings: list[Evidenced] = []
     for name, levels in _levels(images).items():
         share = _accuracy_of(levels, classes, len(labels))
         if share - chance >= max(GAIN, DEVIATIONS * deviation):
@@ -45,7 +50,7 @@ def telling_properties(folder: FolderEvidence) -> list[tuple[str, Fact]]:
                 "{property} alone tells the class of {share} of the images of each class, chance of {chance}",
                 property=name, share=f"{share:.0%}", chance=f"{chance:.0%}",
             )  # fmt: skip
-            findings.append((str(name), evidence))
+            findings.append((str(name), evidence, partial(_draw, name, images)))
     return findings
 
 
@@ -80,3 +85,13 @@ def _halves(classes: Numbers) -> np.ndarray[Any, np.dtype[np.bool_]]:
     for index in np.unique(classes):
         halves[np.flatnonzero(classes == index)[1::2]] = True
     return halves
+
+
+def _draw(name: Fact, images: list[ImageFile]) -> Picture:
+    """How a property is distributed in each class; of formats, which are no numbers, the number of files of each."""
+    if name in PROPERTIES:
+        values = {label: [PROPERTIES[name](image) for image in members] for label, members in groups(images, "label")}
+        return draw_distributions(values, title=f"{name}, % of the images of each class", x_label=str(name))
+    files = Counter(f"{image.label} {PurePath(image.name).suffix.lower()}" for image in images).most_common(MOST_BARS)
+    heights = np.array([count for _, count in files], np.float64)
+    return draw_bars(heights, [kind for kind, _ in files], title="files of each class and format", x_label="")

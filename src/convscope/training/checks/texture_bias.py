@@ -1,14 +1,20 @@
 """A network that answers the same when the parts of the image are shuffled: it knows textures, not shapes."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from convscope.engine.inputs.specs import ImageInput
-from convscope.training.checks.declaration import check
+from convscope.render.rendered_picture import Picture
+from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.training.checks.network_pictures import Cell, draw_prepared
 from convscope.values.facts import Fact
 
 KEPT, GRIDS, FEWEST, FEWEST_CLASSES, MOST_IMAGES, SMALLEST, EDGES = 0.75, (4, 8), 12, 2, 64, 16, 0.8
+MOST_DRAWN = 6
+"""So many images are drawn."""
 
 
 @check(
@@ -22,7 +28,7 @@ KEPT, GRIDS, FEWEST, FEWEST_CLASSES, MOST_IMAGES, SMALLEST, EDGES = 0.75, (4, 8)
     "# images of the same objects in other materials and styles (Geirhos et al., 2019)",
     severity="note",
 )
-def texture_bias(network: NetworkEvidence) -> list[tuple[str, Fact]]:
+def texture_bias(network: NetworkEvidence) -> list[Evidenced]:
     """Compare the answers with those on shuffled pieces."""
     images, answers = network.tensor[:MOST_IMAGES].float(), network.answers
     if answers is None or not isinstance(network.model.input, ImageInput) or images.ndim != 4 or len(images) < FEWEST:
@@ -44,7 +50,19 @@ def texture_bias(network: NetworkEvidence) -> list[tuple[str, Fact]]:
         "eighth, {edges} with edges alone",
         large=f"{shuffled[0]:.0%}", small=f"{shuffled[1]:.0%}", edges=f"{kept(edges_of(images)):.0%}",
     )  # fmt: skip
-    return [("", evidence)]
+    return [("", evidence, partial(_draw, network, images))]
+
+
+def _draw(network: NetworkEvidence, images: Tensor) -> Picture:
+    """Some images, whole and with shuffled pieces, with the answer to each."""
+    shown = images[:: -(-len(images) // MOST_DRAWN)]
+    versions = [shown, *(with_shuffled_pieces(shown, grid) for grid in GRIDS)]
+    answers = [network.scores(version.to(network.tensor)).argmax(1).tolist() for version in versions]
+    cells: list[Cell] = [
+        (row, ["answers " + ", ".join(map(network.class_name, of_row))])
+        for row, of_row in zip(zip(*versions, strict=True), zip(*answers, strict=True), strict=True)
+    ]
+    return draw_prepared(network, cells, title="answers to images with shuffled pieces")
 
 
 def with_shuffled_pieces(images: Tensor, grid: int) -> Tensor:

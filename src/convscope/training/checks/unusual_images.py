@@ -1,9 +1,11 @@
 """Images that are nearly black, nearly white, or of a single color."""
 
 from collections.abc import Callable
+from functools import partial
 
-from convscope.training.checks.declaration import check
+from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.folder_evidence import FolderEvidence, ImageFile, groups
+from convscope.training.checks.folder_pictures import draw_cells, single
 from convscope.values.facts import Fact
 
 DARK, BRIGHT, BLANK, SHARE = 0.04, 0.96, 0.01, 1 / 3
@@ -18,21 +20,25 @@ DARK, BRIGHT, BLANK, SHARE = 0.04, 0.96, 0.01, 1 / 3
     remedy="path.unlink()  # after a look at each",
     severity="note",
 )
-def unusual_images(folder: FolderEvidence) -> list[tuple[str, Fact]]:
+def unusual_images(folder: FolderEvidence) -> list[Evidenced]:
     """Look at brightness and contrast; in a class that is often dark, as of photographs at night, it is not unusual."""
     kinds: dict[str, Callable[[ImageFile], bool]] = {
         "dark": lambda image: image.brightness < DARK,
         "bright": lambda image: image.brightness > BRIGHT,
         "blank": lambda image: image.contrast < BLANK,
     }
-    findings = []
+    findings: list[Evidenced] = []
     for kind, is_of_kind in kinds.items():
-        names = [image.name for _, members in groups(folder.images, "label") for image in _rare(members, is_of_kind)]
-        if names:
+        rare = [image for _, members in groups(folder.images, "label") for image in _rare(members, is_of_kind)]
+        if rare:
+            names = [image.name for image in rare]
             evidence = Fact(
                 "{count} images are {kind}; for example {names}", count=len(names), kind=kind, names=names[:3]
             )
-            findings.append(("", evidence))
+            lines = [f"{image.brightness:.0%} ± {image.contrast:.1%}" for image in rare]
+            legend = "mean and standard deviation of the grey levels"
+            picture = partial(draw_cells, single(rare, lines), title=f"{kind} images", legend=legend)
+            findings.append(("", evidence, picture))
     return findings
 
 

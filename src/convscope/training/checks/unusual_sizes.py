@@ -1,9 +1,12 @@
 """Images that are far smaller, larger or narrower than the others."""
 
+from functools import partial
+
 import numpy as np
 
-from convscope.training.checks.declaration import check
+from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.folder_evidence import FolderEvidence
+from convscope.training.checks.folder_pictures import draw_cells, single
 from convscope.values.facts import Fact
 
 AREA, SHAPE, FEWEST_IMAGES = 10.0, 3.0, 10
@@ -19,7 +22,7 @@ AREA, SHAPE, FEWEST_IMAGES = 10.0, 3.0, 10
     "path.unlink()  # after a look at each",
     severity="note",
 )
-def unusual_sizes(folder: FolderEvidence) -> list[tuple[str, Fact]]:
+def unusual_sizes(folder: FolderEvidence) -> list[Evidenced]:
     """Compare the number of pixels and the ratio of width to height with the medians of the folder."""
     if len(folder.images) < FEWEST_IMAGES:
         return []
@@ -30,9 +33,12 @@ def unusual_sizes(folder: FolderEvidence) -> list[tuple[str, Fact]]:
     if not 0 < odd.sum() < len(odd) / 3:
         return []
     width, height = np.median(sizes, axis=0).astype(int)
-    first = folder.images[int(odd.argmax())]
+    unusual = [folder.images[row] for row in np.flatnonzero(odd).tolist()]
+    first = unusual[0]
     evidence = Fact(
         "{count} images are of odd size or shape; for example {name} has {size} pixels, the usual is {usual}",
         count=int(odd.sum()), name=first.name, size=f"{first.size[0]}×{first.size[1]}", usual=f"{width}×{height}",
     )  # fmt: skip
-    return [("", evidence)]
+    lines = [f"{image.size[0]}×{image.size[1]} pixels" for image in unusual]
+    legend = f"the usual size is {width}×{height}"
+    return [("", evidence, partial(draw_cells, single(unusual, lines), title="odd sizes or shapes", legend=legend))]

@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from convscope.training.checks.declaration import check
+from convscope.render.rendered_picture import Picture
+from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.training.checks.network_pictures import Cell, draw_prepared
 from convscope.values.facts import Fact
 
 FEWEST, FEWEST_OF_GROUP, DIFFERENCE, SIGNIFICANCE = 40, 8, 0.2, 0.005
@@ -24,7 +27,7 @@ FEWEST, FEWEST_OF_GROUP, DIFFERENCE, SIGNIFICANCE = 40, 8, 0.2, 0.005
     remedy="WeightedRandomSampler(weights, len(weights))  # more of the group in training\n"
     "transforms.ColorJitter(brightness=0.5, contrast=0.5)  # or augmentation that makes such images",
 )
-def worst_groups(network: NetworkEvidence) -> list[tuple[str, Fact]]:
+def worst_groups(network: NetworkEvidence) -> list[Evidenced]:
     """Compare the errors within each group with those outside."""
     rows = [row for row, index in enumerate(network.classes) if index is not None]
     if network.answers is None or len(rows) < FEWEST:
@@ -47,7 +50,18 @@ def worst_groups(network: NetworkEvidence) -> list[tuple[str, Fact]]:
         name=name, inside=f"{inside:.0%}", count=int(group.sum()), outside=f"{outside:.0%}",
         share=f"{float(wrong[group].sum() / wrong.sum()):.0%}",
     )  # fmt: skip
-    return [(str(name), evidence)]
+    errors = [row for row, is_error in zip(rows, (wrong & group).tolist(), strict=True) if is_error]
+    return [(str(name), evidence, partial(_draw, network, str(name), errors))]
+
+
+def _draw(network: NetworkEvidence, name: str, errors: list[int]) -> Picture:
+    """The images of a group that are answered wrongly."""
+    assert network.answers is not None, "the caller has checked"
+    cells: list[Cell] = [
+        ([network.tensor[row]], [network.names[row], f"answer {network.class_name(int(network.answers[row]))}"])
+        for row in errors
+    ]
+    return draw_prepared(network, cells, title=f"errors in {name}")
 
 
 def _is_comparable(group: Tensor) -> bool:

@@ -1,10 +1,14 @@
 """Images whose label contradicts what the other images of the classes look like to the network."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from convscope.training.checks.declaration import check
+from convscope.render.rendered_picture import Picture
+from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.training.checks.network_pictures import Cell, draw_prepared
 from convscope.values.facts import Fact
 
 FEWEST, FEWEST_PER_CLASS = 20, 4
@@ -21,7 +25,7 @@ MARGIN, TYPICAL, MOST, LEAST_ACCURACY = 0.5, 0.8, 0.25, 0.6
     remedy="shutil.move(path, right_folder / path.name)  # after a look at each",
     severity="note",
 )
-def wrong_labels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
+def wrong_labels(network: NetworkEvidence) -> list[Evidenced]:
     """Score every image by a classifier that was fitted without it, and compare with thresholds of the classes."""
     rows = [row for row, index in enumerate(network.classes) if index is not None]
     if len(rows) < FEWEST or network.features is None:
@@ -42,16 +46,20 @@ def wrong_labels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     suspects = ((best >= TYPICAL * thresholds[suggested]) & (best - own >= MARGIN)).nonzero()[:, 0].tolist()
     if not suspects or len(suspects) >= MOST * len(rows):
         return []
+    suspects.sort(key=lambda index: float(own[index] - best[index]))
+    labelled = {
+        rows[index]: (network.class_name(int(known[index])), network.class_name(names[int(suggested[index])]))
+        for index in suspects
+    }
     examples = [
         Fact(
-            "{name} (labelled '{label}', looks like '{class_name}')", name=network.names[rows[index]],
-            label=network.class_name(int(known[index])), class_name=network.class_name(names[int(suggested[index])]),
+            "{name} (labelled '{label}', looks like '{class_name}')",
+            name=network.names[row], label=label, class_name=class_name,
         )
-        for index in sorted(suspects, key=lambda index: float(own[index] - best[index]))[:3]
+        for row, (label, class_name) in list(labelled.items())[:3]
     ]  # fmt: skip
-    return [
-        ("", Fact("{count} of {images} images: {examples}", count=len(suspects), images=len(rows), examples=examples))
-    ]
+    evidence = Fact("{count} of {images} images: {examples}", count=len(suspects), images=len(rows), examples=examples)
+    return [("", evidence, partial(_draw, network, labelled))]
 
 
 def out_of_sample_scores(features: Tensor, classes: Tensor, count: int) -> Tensor:
@@ -71,3 +79,12 @@ def out_of_sample_scores(features: Tensor, classes: Tensor, count: int) -> Tenso
     leverage = hat.diagonal().clamp_max(1 - 1e-6)[:, None]
     scores: Tensor = share + (fitted - leverage * (indicators - share)) / (1 - leverage)
     return scores
+
+
+def _draw(network: NetworkEvidence, labelled: dict[int, tuple[str, str]]) -> Picture:
+    """The images with their labels and the classes that they look like."""
+    cells: list[Cell] = [
+        ([network.tensor[row]], [network.names[row], f"label {label}", f"looks like {class_name}"])
+        for row, (label, class_name) in labelled.items()
+    ]
+    return draw_prepared(network, cells, title="labels that are probably wrong, the least likely first")

@@ -18,7 +18,7 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     looks_for="Another order of channels, range, mean or standard deviation raises the accuracy by 10 percentage "
     "points, or where classes are unknown the mean confidence by 20.",
     cause="the images are prepared differently than in the training of the network",
-    remedy="cs.load(address, mean=(…), std=(…))  # as the evidence says; or cs.ImageInput(size, mean, std)",
+    remedy="cs.load(address, mean=..., std=...)  # as the evidence says; or cs.ImageInput(size, mean, std)",
 )
 def wrong_preprocessing(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     """Prepare the same pixels in other ways, and compare the answers."""

@@ -15,6 +15,7 @@ from convscope.training.store.entries import (
     pictures_of,
     texts_of,
 )
+from convscope.training.store.event_layout import EventLayouts
 from convscope.training.store.extra import messages
 from convscope.training.store.records import RecordFile, read_record
 from convscope.training.store.scalar_runs import ScalarRuns
@@ -66,18 +67,25 @@ class EventFile:
     unreadable: int = 0
     _kinds: dict[str, Kind] = field(default_factory=dict)
     _runs: ScalarRuns = field(default_factory=ScalarRuns)
+    _layouts: EventLayouts = field(default_factory=EventLayouts)
 
     def refresh(self) -> bool:
         """Read what was written since the last call; whether there was anything."""
         before = self.records.position
         parse = messages().Event.FromString
         for position, data in self.records.new_records():
+            known = self._layouts.read(data)
+            if known is not None:
+                self._add(position, *known)
+                self._runs.interrupt()
+                continue
             try:
                 event = parse(data)
             except Exception:  # DecodeError of whichever implementation of protobuf is installed
                 self.unreadable += 1
                 continue
             self._add(position, event.step, event.wall_time, entries_of(event, self._kinds))
+            self._layouts.learn(data)
             for run in self._runs.runs_after(data, self.records):
                 for tag, (steps, times, values) in run.items():
                     self.last = max(float(times.max()), -math.inf if self.last is None else self.last)
@@ -85,10 +93,8 @@ class EventFile:
         return self.records.position != before
 
     def _add(self, position: int, step: int, time: float, entries: Iterable[Entry]) -> None:
+        path, index = self.records.path, -1
         for tag, kind, number, index in entries:
-            if self.first is None:
-                self.first = time
-            self.last = time if self.last is None else max(self.last, time)
             if kind == "scalar":
                 series = self.scalars.get(tag)
                 if series is None:
@@ -96,7 +102,10 @@ class EventFile:
                 series.append(step, time, number)
             else:
                 of_tag = self.items.setdefault(kind, {}).setdefault(tag, [])
-                of_tag.append(Item(step, time, self.records.path, position, index))
+                of_tag.append(Item(step, time, path, position, index))
+        if index >= 0:
+            self.first = time if self.first is None else self.first
+            self.last = time if self.last is None else max(self.last, time)
 
     def problems(self) -> list[Fact]:
         """What could not be read, in sentences."""

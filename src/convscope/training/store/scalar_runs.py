@@ -86,10 +86,17 @@ class ScalarRuns:
         if blocks or self._waiting:
             self._recent.clear()
 
+    def interrupt(self) -> None:
+        """Note that a record followed which is no event of scalars."""
+        if self._waiting:
+            self._waiting -= 1
+        else:
+            self._recent.clear()
+
     @staticmethod
     def _decoded(block: "_Block", file: RecordFile) -> Generator[dict[str, Numbers], None, int]:
         """The numbers of the blocks that follow a record, and at last how many blocks these are."""
-        blocks, count = 0, FIRST_BLOCKS
+        blocks, count = 0, block.expected
         while True:
             content = file.peek(min(count * block.size, max(block.size, MOST_BYTES // block.size * block.size)))
             run, repeated = block.decode(content)
@@ -98,6 +105,7 @@ class ScalarRuns:
                 yield run
             blocks += repeated
             if not repeated or repeated < len(content) // block.size:
+                block.expected = blocks + 1
                 return blocks
             count *= 4
 
@@ -124,7 +132,12 @@ class ScalarRuns:
 
 
 class _Block:
-    """Some records in a row, as the pattern of those that follow."""
+    """Some records in a row, as the pattern of those that follow.
+
+    Attributes:
+        size: how many bytes they have.
+        expected: of how many blocks the content is looked at first: the last run, and what ended it.
+    """
 
     def __init__(self, records: list[_Record]) -> None:
         self.records = records
@@ -138,7 +151,7 @@ class _Block:
                 flags[HEADER.size + start : HEADER.size + end] = b"\1" * (end - start)
             varies += flags
         self._checks = [_check_of(record, start) for record, start in zip(records, self.starts, strict=True)]
-        self.size = len(content)
+        self.size, self.expected = len(content), FIRST_BLOCKS
         self.pattern: Bytes = np.frombuffer(bytes(content), np.uint8)
         self.may_differ = np.frombuffer(bytes(varies), np.bool_)
 
@@ -158,8 +171,8 @@ class _Block:
 
     def _fits(self, rows: Bytes, check: "_Check") -> "np.ndarray[Any, np.dtype[np.bool_]]":
         """Whether the step of each row has as many bytes as that of the record, and its checksum is right."""
-        differences = rows[:, check.columns] ^ self.pattern[check.columns]
-        changes = np.bitwise_xor.reduce(check.effects[np.arange(len(check.columns)), differences], axis=1)
+        effects = check.effects.take(rows.T[check.columns] + check.offsets)
+        changes = np.bitwise_xor.reduce(effects, axis=0)
         stored = _view(rows[:, check.end : check.end + CHECKSUM.size], "<u4")
         fits = masked_array(np.uint32(check.checksum) ^ changes) == stored
         steps = rows[:, check.steps] ^ self.pattern[check.steps]
@@ -171,13 +184,15 @@ class _Check(NamedTuple):
 
     Attributes:
         columns: the bytes that may differ.
-        effects: how the checksum changes with each difference in one of them (columns, 256).
-        checksum: that of the record of the pattern.
+        offsets: where the effects of each of them begin (columns, 1).
+        effects: how the checksum changes with each value of one of them (columns × 256).
+        checksum: that of the record with zeros in their place.
         end: where the record ends.
         steps: the bytes of its step.
     """
 
     columns: "np.ndarray[Any, np.dtype[np.int64]]"
+    offsets: "np.ndarray[Any, np.dtype[np.int64]]"
     effects: "np.ndarray[Any, np.dtype[np.uint32]]"
     checksum: int
     end: int
@@ -189,7 +204,10 @@ def _check_of(record: _Record, start: int) -> _Check:
     effects = np.stack([_effects(len(record.data) - 1 - place) for place in places.tolist()])
     first, last = record.layout.step or (0, 0)
     end = start + len(record.data)
-    return _Check(start + places, effects, _checksum(record.data), end, slice(start + first, start + last))
+    offsets = np.arange(0, effects.size, 256)[:, None]
+    return _Check(
+        start + places, offsets, effects.ravel(), _checksum(record.fixed), end, slice(start + first, start + last)
+    )
 
 
 def _places(layout: ScalarLayout) -> list[tuple[int, int]]:

@@ -40,8 +40,9 @@ class Series:
 
     def extend(self, steps: "np.ndarray[Any, np.dtype[np.int64]]", times: Floats, values: Floats) -> None:
         """Add numbers, as `append` adds each of them."""
-        before = steps[:1] if not self._steps else np.array(self._steps[-1:], np.int64)
-        self.backwards += int((np.diff(np.concatenate([before, steps])) < 0).sum())
+        if self._steps and len(steps) and steps[0] < self._steps[-1]:
+            self.backwards += 1
+        self.backwards += int(np.count_nonzero(steps[1:] < steps[:-1]))
         self.count += len(steps)
         while len(steps):
             room = 2 * MAX_POINTS - len(self._steps)
@@ -77,10 +78,29 @@ class Series:
         starts = np.arange(len(groups)) * 4
         kept = np.ones(len(values), np.bool_)
         kept[: 4 * len(groups)] = False
-        kept[starts + groups.argmin(1)] = kept[starts + groups.argmax(1)] = True
+        kept[starts + _first_of(groups, np.greater_equal)] = kept[starts + _first_of(groups, np.less_equal)] = True
         self._steps = array("q", self.steps[kept].tobytes())
         self._times = array("d", self.times[kept].tobytes())
         self._values = array("d", values[kept].tobytes())
+
+
+def _first_of(groups: Floats, loses_to: np.ufunc) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    """The column of the first number in each row (N, columns) that no other beats, the first NaN where there is one.
+
+    The same as ``argmin(1)`` or ``argmax(1)``, which are slow over rows of a few numbers.
+
+    Args:
+        loses_to: whether a number does not beat another: ``greater_equal`` for the smallest, ``less_equal`` for the
+            largest.
+    """
+    columns = np.zeros(len(groups), np.int64)
+    best = groups[:, 0].copy()
+    for column in range(1, groups.shape[1]):
+        numbers = groups[:, column]
+        better = ~loses_to(numbers, best) & (best == best)  # a comparison with NaN is false, and NaN is final
+        columns[better] = column
+        best[better] = numbers[better]
+    return columns
 
 
 def joined(parts: list[Series]) -> tuple[Series, int]:
