@@ -20,7 +20,6 @@ import torch
 from convscope.errors import LoadError
 from convscope.loaders.keras.config import Network
 from convscope.loaders.keras.layout import Layout
-from convscope.loaders.keras.memory_file import path_of
 from convscope.loaders.keras.quick_original import for_one_sample, without_random_weights
 from convscope.loaders.keras.weights import Array, LayerWeights
 
@@ -84,18 +83,31 @@ def load_for_one_sample(config: Any, weights: IO[bytes], *, trust: bool) -> Any:
     Raises:
         Exception: whatever Keras meets.
     """
+    from keras.src.saving.saving_lib import _load_state
     from keras.src.saving.serialization_lib import ObjectSharingScope
 
-    with warnings.catch_warnings(), ObjectSharingScope(), tempfile.TemporaryDirectory() as folder:
+    with warnings.catch_warnings(), ObjectSharingScope():
         warnings.simplefilter("ignore")
         own = {**for_one_sample(config), "compile_config": None}
         model = library().saving.deserialize_keras_object(own, safe_mode=not trust)
-        named = Path(folder) / "model.weights.h5"  # Keras chooses the reader by the name
-        path = path_of(weights)
-        assert path is not None, "its caller looks whether there is one"
-        named.symlink_to(path)
-        model.load_weights(named)
+        store = _weights_store(weights)
+        try:  # Keras itself takes a path alone, under which no file in memory can be opened
+            _load_state(model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set())
+        finally:
+            store.close()
     return model
+
+
+def _weights_store(file: IO[bytes]) -> Any:
+    """Keras' reader of weights for an open file."""
+    import h5py
+    from keras.src.saving.saving_lib import H5IOStore
+
+    class Store(H5IOStore):  # type: ignore[misc] # Keras has no types
+        def _get_h5_file(self, path_or_io: Any, mode: str | None = None) -> Any:
+            return h5py.File(file, "r")
+
+    return Store("model.weights.h5")
 
 
 def load_hdf5_for_one_sample(config: Any, path: Path, *, trust: bool) -> Any:

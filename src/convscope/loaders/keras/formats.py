@@ -10,7 +10,6 @@ from convscope.errors import LoadError
 from convscope.loaders.keras import archive, legacy_hdf5, tfjs
 from convscope.loaders.keras.config import Network, parse_network
 from convscope.loaders.keras.hdf5_file import SIGNATURE
-from convscope.loaders.keras.memory_file import path_of
 from convscope.loaders.keras.weights import LayerWeights
 from convscope.spec import file_format
 
@@ -76,10 +75,10 @@ def open_archive(path: Path, *, options: Mapping[str, str], weights: str | Path 
 
 
 def _for_one_sample(content: archive.Archive, *, trust: bool) -> Callable[[], Any] | None:
-    """Opens an archive in Keras for one sample, if its weights can be opened once more and it holds nothing else."""
+    """Opens an archive in Keras for one sample, if it holds nothing beside its configuration and weights."""
     from convscope.loaders.keras import engine
 
-    if path_of(content.weights) is None or content.has_assets:
+    if content.has_assets:
         return None
     return partial(engine.load_for_one_sample, content.config, content.weights, trust=trust)
 

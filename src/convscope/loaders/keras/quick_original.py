@@ -1,7 +1,8 @@
 """The configuration of a Keras network, changed so that Keras builds it in less time for a single comparison.
 
-Keras fills all weights with random numbers before it reads those of the file, and passes tensors without numbers through
-each layer twice, to see which sizes depend on the batch. Neither changes what the network computes on one sample.
+Keras fills all weights with random numbers before it reads those of the file, and passes tensors without numbers
+through each layer twice, to see which sizes depend on the batch. Neither changes what the network computes on one
+sample.
 """
 
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ _RANDOM = (
     "OrthogonalInitializer", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling",
 )  # fmt: skip
 _RANDOM_NAMES = frozenset(name.lower() for name in _RANDOM)
-_ZEROS = {"module": "keras.initializers", "class_name": "Zeros", "config": {}, "registered_name": None}
+_ZEROS: dict[str, Any] = {"module": "keras.initializers", "class_name": "Zeros", "config": {}, "registered_name": None}
 _SHAPES = ("batch_shape", "batch_input_shape")
 
 
