@@ -64,6 +64,26 @@ def test_a_whole_network_opens_and_is_checked(small, tmp_path: Path, ending: str
     assert {"first_conv", "first_conv.conv", "block.inner_bn", "shared", "both.forward_layer"} <= set(model.layers())
 
 
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_keras_builds_its_own_copy_for_one_sample(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str):
+    """The whole comparison, which takes twice as long, is for networks that differ."""
+    path = tmp_path / f"net{ending}"
+    small.save(path)
+    monkeypatch.setattr("convscope.loaders.keras.engine.load", lambda *_, **__: pytest.fail("opened in full"))
+    assert 0 < cs.load(path).conversion.difference < TOLERANCE
+
+
+def test_assets_of_an_archive_are_left_to_keras(small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Vocabularies and the like are read by the whole opening alone."""
+    path, load, opened = tmp_path / "net.keras", engine.load, []
+    small.save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("assets/layers/words.txt", "word")
+    monkeypatch.setattr(engine, "load", lambda *given, **options: opened.append(load(*given, **options)) or opened[-1])
+    assert cs.load(path).conversion.difference < TOLERANCE
+    assert len(opened) == 1
+
+
 @pytest.mark.parametrize("ending", [".weights.h5", ".h5", ".keras"])
 def test_weights_alone_open_with_an_architecture(small, tmp_path: Path, ending: str):
     (tmp_path / "net.json").write_text(small.to_json())

@@ -4,12 +4,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from convscope.errors import LoadError
 from convscope.loaders.keras import hdf5_probe
 from convscope.loaders.keras.hdf5_file import open_hdf5
+from convscope.loaders.keras.memory_file import memory_file
 
 h5py = pytest.importorskip("h5py")
 
@@ -21,10 +23,18 @@ def small_file(path: Path) -> Path:
     return path
 
 
-def test_sound_files_end_well_from_a_path_and_from_bytes(tmp_path: Path) -> None:
+def in_memory(path: Path) -> IO[bytes]:
+    file = memory_file()
+    file.write(path.read_bytes())
+    file.seek(0)
+    return file
+
+
+def test_sound_files_end_well_from_a_path_and_from_memory(tmp_path: Path) -> None:
     path = small_file(tmp_path / "net.h5")
     assert hdf5_probe.ends_well(path)
-    assert hdf5_probe.ends_well(path.read_bytes())
+    with in_memory(path) as file:
+        assert hdf5_probe.ends_well(file)
 
 
 def test_errors_of_the_library_are_left_to_the_reading(tmp_path: Path) -> None:
@@ -56,15 +66,16 @@ def test_modules_in_the_working_folder_are_not_imported(tmp_path: Path, monkeypa
     assert not (tmp_path / "imported").exists()
 
 
-def test_bytes_reach_the_probe_without_a_file_on_disk(tmp_path: Path) -> None:
+def test_a_file_in_memory_reaches_the_probe_without_one_on_disk(tmp_path: Path) -> None:
     """The fuzzer found a temporary file: Python's open reports what it opens, a file in memory opens nothing."""
-    content = small_file(tmp_path / "net.h5").read_bytes()
+    small_file(tmp_path / "net.h5")
     opened: list[str] = []
     listening = [True]
     sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" and listening else None)
     try:
-        assert hdf5_probe.ends_well(content)
+        with in_memory(tmp_path / "net.h5") as file:
+            assert hdf5_probe.ends_well(file)
     finally:
         listening.clear()
     folder = str(Path(tempfile.gettempdir()).resolve())
-    assert not [name for name in opened if name.startswith(folder)]
+    assert [name for name in opened if name.startswith(folder)] == [str(tmp_path / "net.h5")]

@@ -8,17 +8,21 @@ import json
 import re
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from convscope.errors import LoadError, brief_reason
 from convscope.loaders.keras.config import Layer, Network, parse_layer
 from convscope.loaders.keras.hdf5_file import Hdf5File, open_hdf5
+from convscope.loaders.keras.memory_file import memory_file
 from convscope.loaders.keras.weights import Array, LayerWeights
-from convscope.loaders.zip_records import read_record
+from convscope.loaders.zip_records import copy_record, read_record
 
 WEIGHTS_MEMBER = "model.weights.h5"
+_MEMBERS = {"config.json", "metadata.json", WEIGHTS_MEMBER}
 _MAX_EXPANSION = 20
 """How many times larger than its stored bytes a member of the archive may be."""
 _MAX_CONFIG = 2**27
@@ -46,33 +50,43 @@ _WRAPPED = {
 
 @dataclass(frozen=True)
 class Archive:
-    """What a ``.keras`` file says, before its weights are read."""
+    """What a ``.keras`` file says, before its weights are read.
+
+    Attributes:
+        weights: the HDF5 file of weights, in memory.
+        has_assets: whether there are files beside, such as vocabularies.
+    """
 
     config: Any
     keras_version: str
-    weights: bytes
+    weights: IO[bytes]
+    has_assets: bool
 
 
-def read_archive(path: Path) -> Archive:
-    """Read the members of a ``.keras`` file.
+@contextmanager
+def opened_archive(path: Path) -> Iterator[Archive]:
+    """Read the members of a ``.keras`` file, and keep its weights in memory meanwhile.
 
     Raises:
         LoadError: it is no complete zip file, lacks a member, or a member is larger than the file can hold.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            config = _json_member(archive, "config.json", path)
-            metadata = _json_member(archive, "metadata.json", path) if "metadata.json" in archive.namelist() else {}
-            weights = _member(archive, WEIGHTS_MEMBER, path, limit=None)
-    except LoadError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
-        raise LoadError(f"{str(path)!r} is not a complete .keras archive: {brief_reason(error)}") from error
-    version = metadata.get("keras_version") if isinstance(metadata, dict) else None
-    return Archive(config, str(version or "3"), weights)
+    with memory_file() as weights:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                config = _json_member(archive, "config.json", path)
+                metadata = _json_member(archive, "metadata.json", path) if "metadata.json" in archive.namelist() else {}
+                _check_member(archive, WEIGHTS_MEMBER, path, limit=None)
+                copy_record(archive, WEIGHTS_MEMBER, weights)
+                has_assets = not set(archive.namelist()) <= _MEMBERS
+        except LoadError:
+            raise
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
+            raise LoadError(f"{str(path)!r} is not a complete .keras archive: {brief_reason(error)}") from error
+        version = metadata.get("keras_version") if isinstance(metadata, dict) else None
+        yield Archive(config, str(version or "3"), weights, has_assets)
 
 
-def read_archive_weights(weights: bytes, network: Network, name: str) -> LayerWeights:
+def read_archive_weights(weights: IO[bytes], network: Network, name: str) -> LayerWeights:
     """The weights of a network from the HDF5 file of an archive."""
     with open_hdf5(weights, name) as file:
         return read_by_class(file, network)
@@ -156,6 +170,12 @@ def parse_json(text: bytes | str, name: str) -> Any:
 
 def _member(archive: zipfile.ZipFile, member: str, path: Path, *, limit: int | None) -> bytes:
     """The bytes of a member, unless they are far more than the file holds."""
+    _check_member(archive, member, path, limit=limit)
+    return read_record(archive, member)
+
+
+def _check_member(archive: zipfile.ZipFile, member: str, path: Path, *, limit: int | None) -> None:
+    """Refuse an archive without a member, or in which it is far larger than what the file holds."""
     if member not in archive.namelist():
         raise LoadError(f"{str(path)!r} is a zip file without {member}, so it is not a .keras archive")
     info = archive.getinfo(member)
@@ -165,4 +185,3 @@ def _member(archive: zipfile.ZipFile, member: str, path: Path, *, limit: int | N
             f"{member} in {str(path)!r} declares {info.file_size:,} bytes and stores {info.compress_size:,}: it is "
             "not read"
         )
-    return read_record(archive, member)

@@ -1,12 +1,13 @@
 """From the parts of a Keras file to a `Model`: translation, input, remarks, and the check against Keras itself."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from convscope.errors import LoadError
 from convscope.loaders.keras import engine
-from convscope.loaders.keras.checking import check_against_keras
+from convscope.loaders.keras.checking import agrees_on_one_sample, check_against_keras, random_samples
 from convscope.loaders.keras.config import Network
 from convscope.loaders.keras.inputs import example_shape, input_specification
 from convscope.loaders.keras.layout import Layout
@@ -17,11 +18,12 @@ from convscope.loaders.keras.several_inputs import (
     joint_specification,
     require_explainable,
 )
-from convscope.loaders.keras.shape_check import check_shapes
+from convscope.loaders.keras.shape_check import bounded_outputs, check_shapes
 from convscope.loaders.keras.translation import Untranslatable
 from convscope.loaders.keras.weights import LayerWeights
 
 if TYPE_CHECKING:
+    from convscope.engine.inputs.specs import InputSpec
     from convscope.engine.network.model import Model
     from convscope.engine.network.scores_only import ScoresOnly
 
@@ -34,6 +36,7 @@ class Parts:
         source: the address that opens it again.
         config: the configuration as it was read, from which Keras can build the network.
         keras_model: opens the file in Keras; None where it is built from ``config``.
+        for_one_sample: opens it in Keras in less time, for one sample at a time; None where nothing does.
         trust: whether code in the file may run.
         caveats: said instead of what a file leaves open about its input; None for a file.
     """
@@ -45,6 +48,7 @@ class Parts:
     source: str
     config: Any = None
     keras_model: Callable[[], Any] | None = None
+    for_one_sample: Callable[[], Any] | None = None
     trust: bool = False
     caveats: tuple[str, ...] | None = None
 
@@ -57,6 +61,10 @@ class Parts:
         if self.keras_model is not None:
             return self.keras_model()
         return engine.build(self.config, self.weights, self.network, trust=self.trust)
+
+    def after_translation(self) -> "Parts":
+        """The same without the arrays, where Keras has no use for them."""
+        return self if self.keras_model is None else replace(self, weights=LayerWeights())
 
     @property
     def keras_major(self) -> int:
@@ -90,8 +98,8 @@ def build_model(parts: Parts) -> "Model":
         module, remarks = translate_network(
             parts.network, parts.weights, keras_major=parts.keras_major, trust=parts.trust
         )
-        if is_declared:
-            check_shapes(module, (1, *shape))
+        parts = parts.after_translation()
+        agrees = _run_bounded(module, parts, specification, shape) if is_declared else None
     except Untranslatable as error:
         module = _through_keras(parts, error)
         if isinstance(specification, TokenInput):  # its scores alone show no embedding, at which tokens are explained
@@ -102,8 +110,26 @@ def build_model(parts: Parts) -> "Model":
     if isinstance(specification, TokenInput):
         _check_joint_inputs(model, parts)
     elif shape:
-        check_against_keras(model, parts.network, shape, parts.open_in_keras, keras_major=parts.keras_major)
+        major = parts.keras_major
+        check_against_keras(model, parts.network, shape, parts.open_in_keras, keras_major=major, agrees=agrees)
     return model
+
+
+def _run_bounded(
+    module: Any, parts: Parts, specification: "InputSpec", shape: tuple[int, ...]
+) -> Callable[["Model", Any], bool] | None:
+    """Run a translated network for the first time; a comparison with Keras of what it gave, where that is possible.
+
+    Raises:
+        LoadError: a layer does not accept what the one before it gives, or gives more than fits in memory.
+    """
+    original = parts.for_one_sample
+    inputs = random_samples(specification, parts.network, shape)
+    outputs = None if original is None else bounded_outputs(module, inputs)
+    if original is None or outputs is None:
+        check_shapes(module, (1, *shape))
+        return None
+    return partial(agrees_on_one_sample, original=original, inputs=inputs, outputs=outputs, layout=parts.layout)
 
 
 def _with_several_inputs(parts: Parts) -> "Model":

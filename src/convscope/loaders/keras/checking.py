@@ -17,11 +17,18 @@ from convscope.loaders.keras.network import all_layers, is_channels_first
 from convscope.values.facts import Fact
 
 if TYPE_CHECKING:
+    from convscope.engine.inputs.specs import InputSpec
     from convscope.engine.network.model import Model
 
 
 def check_against_keras(
-    model: "Model", network: Network, shape: tuple[int, ...], keras_model: Callable[[], Any], *, keras_major: int
+    model: "Model",
+    network: Network,
+    shape: tuple[int, ...],
+    keras_model: Callable[[], Any],
+    *,
+    keras_major: int,
+    agrees: Callable[["Model", Any], bool] | None = None,
 ) -> None:
     """Run both on the same random inputs and keep the difference in the model.
 
@@ -34,6 +41,7 @@ def check_against_keras(
         shape: the shape of one input.
         keras_model: opens the original.
         keras_major: the version of Keras that the file is of.
+        agrees: a comparison in less time, such as `agrees_on_one_sample`; where it fails, the whole one tells why.
 
     Raises:
         LoadError: they differ; the message names the first layer at which they do.
@@ -41,12 +49,52 @@ def check_against_keras(
     keras = engine.library()
     if keras is None or any(computed_differently(layer, keras, keras_major) for layer in all_layers(network)):
         return
+    if agrees is not None and agrees(model, keras):
+        return
     try:
         original = keras_model()
     except LoadError as error:
         model.caveats += (unchecked(error),)
         return
     compare(model, network, shape, original, keras)
+
+
+def agrees_on_one_sample(
+    model: "Model",
+    keras: Any,
+    *,
+    original: Callable[[], Any],
+    inputs: Tensor,
+    outputs: list[Tensor],
+    layout: Layout,
+) -> bool:
+    """Whether Keras gives for the first sample alone what the translated network gave for it in a batch.
+
+    If so, the difference is kept in the model. Nothing is said of a network for which it is not.
+
+    Args:
+        model: the translated network.
+        keras: the package.
+        original: opens the original, for one sample.
+        inputs: a batch of samples.
+        outputs: what the translated network gives for them.
+        layout: where the axes of Keras are.
+    """
+    from convscope.engine.network.conversion import Conversion
+    from convscope.loaders.conversion_check import MAX_DIFFERENCE, relative_difference
+
+    try:
+        expected = engine.KerasFunction(original(), layout).outputs(inputs[:1].numpy())
+    except Exception:  # whatever Keras meets: the whole comparison says what
+        return False
+    if len(expected) != len(outputs) or any(not part.ndim or len(part) != len(inputs) for part in outputs):
+        return False
+    pairs = zip(outputs, expected, strict=True)
+    difference = max(relative_difference(part[:1].float().numpy(), reference) for part, reference in pairs)
+    if not difference <= MAX_DIFFERENCE:
+        return False
+    model.conversion = Conversion(engine_name(keras), difference)
+    return True
 
 
 def compare(model: "Model", network: Network, shape: tuple[int, ...], original: Any, keras: Any) -> None:
@@ -57,7 +105,7 @@ def compare(model: "Model", network: Network, shape: tuple[int, ...], original: 
     """
     from convscope.loaders.conversion_check import check_conversion
 
-    inputs = _inputs(model, network, shape)
+    inputs = random_samples(model.input, network, shape)
     layout = Layout(channels_first=is_channels_first(network))
     output, differences, arrays = model.output, [], inputs.numpy()
     try:
@@ -120,7 +168,7 @@ def _even(sizes: Any) -> bool:
     )
 
 
-def _inputs(model: "Model", network: Network, shape: tuple[int, ...]) -> Tensor:
+def random_samples(specification: "InputSpec | None", network: Network, shape: tuple[int, ...]) -> Tensor:
     """Two random inputs: pixels for a network of images, indices for one that looks them up."""
     from convscope.engine.inputs.specs import ImageInput
 
@@ -128,8 +176,8 @@ def _inputs(model: "Model", network: Network, shape: tuple[int, ...]) -> Tensor:
     words = vocabulary(network)
     if words is not None:
         return torch.randint(0, words, (2, *shape), generator=generator, dtype=torch.int64, device="cpu").float()
-    if isinstance(model.input, ImageInput):
-        levels = (model.input.mean, model.input.std)
+    if isinstance(specification, ImageInput):
+        levels = (specification.mean, specification.std)
         mean, std = (torch.tensor(numbers, dtype=torch.float32, device="cpu").view(1, -1, 1, 1) for numbers in levels)
         return (torch.rand(2, *shape, generator=generator, dtype=torch.float32, device="cpu") - mean) / std
     return torch.randn(2, *shape, generator=generator, dtype=torch.float32, device="cpu")

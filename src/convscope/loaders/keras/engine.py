@@ -9,16 +9,18 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+import torch
 
 from convscope.errors import LoadError
 from convscope.loaders.keras.config import Network
 from convscope.loaders.keras.layout import Layout
+from convscope.loaders.keras.quick_original import for_one_sample, without_random_weights
 from convscope.loaders.keras.weights import Array, LayerWeights
 
 
@@ -70,6 +72,65 @@ def load(path: Path, *, trust: bool) -> Any:
         raise LoadError(f"Keras cannot open {str(path)!r}: {reason}") from error
 
 
+def load_for_one_sample(config: Any, weights: IO[bytes], *, trust: bool) -> Any:
+    """A network that takes one sample, with weights as Keras itself reads them from their file.
+
+    Args:
+        config: the configuration as a file of Keras 3 has it.
+        weights: the HDF5 file of weights of Keras 3, in memory.
+        trust: whether code in the configuration may run.
+
+    Raises:
+        Exception: whatever Keras meets.
+    """
+    from keras.src.saving.saving_lib import _load_state
+    from keras.src.saving.serialization_lib import ObjectSharingScope
+
+    with warnings.catch_warnings(), ObjectSharingScope():
+        warnings.simplefilter("ignore")
+        own = {**for_one_sample(config), "compile_config": None}
+        model = library().saving.deserialize_keras_object(own, safe_mode=not trust)
+        store = _weights_store(weights)
+        try:  # Keras itself takes a path alone, under which no file in memory can be opened
+            _load_state(model, weights_store=store, assets_store=None, inner_path="", visited_saveables=set())
+        finally:
+            store.close()
+    return model
+
+
+def _weights_store(file: IO[bytes]) -> Any:
+    """Keras' reader of weights for an open file."""
+    import h5py
+    from keras.src.saving.saving_lib import H5IOStore
+
+    class Store(H5IOStore):  # type: ignore[misc] # Keras has no types
+        def _get_h5_file(self, path_or_io: Any, mode: str | None = None) -> Any:
+            return h5py.File(file, "r")
+
+    return Store("model.weights.h5")
+
+
+def load_hdf5_for_one_sample(config: Any, path: Path, *, trust: bool) -> Any:
+    """The same for an HDF5 file of a whole network.
+
+    Raises:
+        Exception: whatever Keras meets.
+    """
+    from keras.src.legacy.saving import saving_options, saving_utils
+    from keras.src.saving.serialization_lib import SafeModeScope
+
+    with (
+        warnings.catch_warnings(),
+        _named_by_content(path) as named,
+        saving_options.keras_option_scope(use_legacy_config=True),
+        SafeModeScope(not trust),
+    ):
+        warnings.simplefilter("ignore")
+        model = saving_utils.model_from_config(for_one_sample(config))
+        model.load_weights(named)
+    return model
+
+
 @contextlib.contextmanager
 def _named_by_content(path: Path) -> Iterator[Path]:
     """The path of a file with the ending that Keras expects of its content; folders and others as they are."""
@@ -98,6 +159,7 @@ def build(config: Any, weights: LayerWeights, network: Network, *, trust: bool) 
         raise LoadError("Keras is not installed")
     if foreign := next(_foreign_modules(config), None):
         raise LoadError(f"its configuration names the package {foreign[:60]!r}, which is not imported")
+    config = without_random_weights(config)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -167,12 +229,19 @@ class KerasFunction:
 
     def __call__(self, *arrays: Array) -> Array:
         """The output for a batch of each input."""
-        with warnings.catch_warnings():
+        members = self._run(arrays)
+        return from_keras_order(as_array(members[self.output if len(members) > 1 else 0]), self.layout)
+
+    def outputs(self, *arrays: Array) -> list[Array]:
+        """All outputs for a batch of each input."""
+        return [from_keras_order(as_array(member), self.layout) for member in self._run(arrays)]
+
+    def _run(self, arrays: tuple[Array, ...]) -> Sequence[Any]:
+        with warnings.catch_warnings(), torch.no_grad():  # on torch it would record a graph
             warnings.simplefilter("ignore")  # old files list their inputs in another structure
             outputs = self.model(self._as_keras_takes(arrays), training=False)
         members = list(outputs.values()) if isinstance(outputs, dict) else outputs
-        chosen = members[self.output] if isinstance(members, (list, tuple)) else members
-        return from_keras_order(as_array(chosen), self.layout)
+        return members if isinstance(members, (list, tuple)) else [members]
 
     def _as_keras_takes(self, arrays: tuple[Array, ...]) -> Array | list[Array]:
         """One array, or a list of several, with the axes in Keras' order."""
@@ -184,7 +253,7 @@ class KerasFunction:
         graph = getattr(self.model, "_functional", None) or self.model
         nodes = [node for depth in sorted(graph._nodes_by_depth, reverse=True) for node in graph._nodes_by_depth[depth]]
         calls = [(node.operation.name, node.output_tensors[0]) for node in nodes if not node.is_input]
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             outputs = library().Model(graph.inputs, [tensor for _, tensor in calls])(
                 self._as_keras_takes(arrays), training=False

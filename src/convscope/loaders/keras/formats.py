@@ -1,7 +1,8 @@
 """The formats of Keras files: what they are recognized by, and how they are opened."""
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,25 +54,33 @@ def open_archive(path: Path, *, options: Mapping[str, str], weights: str | Path 
     from convscope.loaders.keras import engine
     from convscope.loaders.keras.assembly import Parts, build_model
 
-    content = archive.read_archive(path)
-    network = parse_network(content.config)
-    own = weights is None
-    arrays = (
-        archive.read_archive_weights(content.weights, network, f"{archive.WEIGHTS_MEMBER} in {str(path)!r}")
-        if own
-        else read_any_weights(weights, network)
-    )
-    parts = Parts(
-        network,
-        arrays,
-        content.keras_version,
-        path.stem,
-        _source(path, weights),
-        content.config,
-        (lambda: engine.load(path, trust=trust)) if own else None,
-        trust,
-    )
-    return build_model(parts)
+    own, name = weights is None, f"{archive.WEIGHTS_MEMBER} in {str(path)!r}"
+    with archive.opened_archive(path) as content:
+        network = parse_network(content.config)
+        return build_model(
+            Parts(
+                network,
+                archive.read_archive_weights(content.weights, network, name)
+                if own
+                else read_any_weights(weights, network),
+                content.keras_version,
+                path.stem,
+                _source(path, weights),
+                content.config,
+                partial(engine.load, path, trust=trust) if own else None,
+                _for_one_sample(content, trust=trust) if own else None,
+                trust,
+            )
+        )
+
+
+def _for_one_sample(content: archive.Archive, *, trust: bool) -> Callable[[], Any] | None:
+    """Opens an archive in Keras for one sample, if it holds nothing beside its configuration and weights."""
+    from convscope.loaders.keras import engine
+
+    if content.has_assets:
+        return None
+    return partial(engine.load_for_one_sample, content.config, content.weights, trust=trust)
 
 
 @file_format(
@@ -94,10 +103,20 @@ def open_hdf5_file(path: Path, *, options: Mapping[str, str], weights: str | Pat
         return _open_weights(path, arch, weights)
     if arch:
         raise LoadError(f"{str(path)!r} holds a whole network: arch={arch} is for files of weights alone")
-    network = parse_network(config[0])
-    arrays = legacy_hdf5.read_weights(path, network) if weights is None else read_any_weights(weights, network)
-    load = (lambda: engine.load(path, trust=trust)) if weights is None else None
-    return build_model(Parts(network, arrays, config[1], path.stem, _source(path, weights), config[0], load, trust))
+    network, own = parse_network(config[0]), weights is None
+    return build_model(
+        Parts(
+            network,
+            legacy_hdf5.read_weights(path, network) if own else read_any_weights(weights, network),
+            config[1],
+            path.stem,
+            _source(path, weights),
+            config[0],
+            partial(engine.load, path, trust=trust) if own else None,
+            partial(engine.load_hdf5_for_one_sample, config[0], path, trust=trust) if own else None,
+            trust,
+        )
+    )
 
 
 @file_format(
@@ -148,8 +167,8 @@ def read_any_weights(weights: str | Path | None, network: Network) -> LayerWeigh
     with path.open("rb") as file:
         head = file.read(8)
     if head.startswith(b"PK\x03\x04"):
-        content = archive.read_archive(path)
-        return archive.read_archive_weights(content.weights, network, f"{archive.WEIGHTS_MEMBER} in {str(path)!r}")
+        with archive.opened_archive(path) as content:
+            return archive.read_archive_weights(content.weights, network, f"{archive.WEIGHTS_MEMBER} in {str(path)!r}")
     if head != SIGNATURE:
         raise LoadError(f"{str(path)!r} is neither an HDF5 file nor a .keras archive, in which Keras keeps weights")
     return legacy_hdf5.read_weights(path, network)

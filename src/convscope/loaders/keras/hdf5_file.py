@@ -1,12 +1,12 @@
 """HDF5 files read with care: only what the file itself holds, and no more than it stores."""
 
 import functools
-import io
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from convscope.errors import LoadError, MissingExtra
 from convscope.loaders.keras.hdf5_probe import ends_well
@@ -35,6 +35,7 @@ class Hdf5File:
     def __init__(self, file: Any, name: str, size: int) -> None:
         self._file, self.name = file, name
         self._budget = _MAX_EXPANSION * size + _SMALL
+        self._folders: dict[str, Any] = {}
 
     def has_group(self, path: str) -> bool:
         """Whether there is a group at a path; links to other places do not count."""
@@ -93,14 +94,23 @@ class Hdf5File:
 
     def _member(self, path: str) -> Any:
         """The group or array at a path, following no links; None if there is none."""
-        from h5py import HardLink
+        folder, _, name = path.rpartition("/")
+        if folder not in self._folders:
+            current = self._file
+            for part in folder.split("/"):
+                current = _child(current, part)
+            self._folders[folder] = current
+        return _child(self._folders[folder], name)
 
-        current = self._file
-        for name in filter(None, path.split("/")):
-            if not hasattr(current, "keys") or not isinstance(current.get(name, getlink=True), HardLink):
-                return None
-            current = current[name]
-        return current
+
+def _child(group: Any, name: str) -> Any:
+    """The group or array of that name in a group, which itself has no name; None if there is none."""
+    from h5py import HardLink
+
+    if not name:
+        return group
+    is_there = hasattr(group, "keys") and isinstance(group.get(name, getlink=True), HardLink)
+    return group[name] if is_there else None
 
 
 @functools.lru_cache(maxsize=8)
@@ -110,8 +120,8 @@ def _file_ends_well(path: Path, _size: int, _changed: int) -> bool:
 
 
 @contextmanager
-def open_hdf5(source: Path | bytes, name: str) -> Iterator[Hdf5File]:
-    """Open an HDF5 file from its path or its bytes.
+def open_hdf5(source: Path | IO[bytes], name: str) -> Iterator[Hdf5File]:
+    """Open an HDF5 file from its path, or from an open file.
 
     Raises:
         LoadError: it is not an HDF5 file, or a part of it that is read is damaged.
@@ -121,13 +131,12 @@ def open_hdf5(source: Path | bytes, name: str) -> Iterator[Hdf5File]:
         import h5py
     except ImportError as error:
         raise MissingExtra("h5py", "keras") from error
-    size = len(source) if isinstance(source, bytes) else source.stat().st_size
-    if not (
-        ends_well(source) if isinstance(source, bytes) else _file_ends_well(source, size, source.stat().st_mtime_ns)
-    ):
+    status = source.stat() if isinstance(source, Path) else os.fstat(source.fileno())
+    size = status.st_size
+    if not (_file_ends_well(source, size, status.st_mtime_ns) if isinstance(source, Path) else ends_well(source)):
         raise LoadError(f"{name} is not a complete HDF5 file: reading its headers does not end or crashes")
     try:
-        with h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r") as file:
+        with h5py.File(source, "r") as file:
             yield Hdf5File(file, name, size)
     except LoadError:
         raise

@@ -8,7 +8,6 @@ file is therefore walked through once by ``python hdf5_probe.py PATH``, or with 
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,29 +19,19 @@ MAX_BYTES = 2**26
 """Compressed or chunked arrays of up to so many bytes are read too, because their index may be damaged."""
 
 
-def ends_well(source: Path | bytes) -> bool:
-    """Whether a process walks through the file without crashing and in time."""
-    size = len(source) if isinstance(source, bytes) else source.stat().st_size
-    name = "-" if isinstance(source, bytes) else str(source.resolve())
+def ends_well(source: Path | IO[bytes]) -> bool:
+    """Whether a process walks through the file, or an open one from its start, without crashing and in time."""
+    size = source.stat().st_size if isinstance(source, Path) else os.fstat(source.fileno()).st_size
+    name = str(source.resolve()) if isinstance(source, Path) else "-"
     command = [sys.executable, "-P", __file__, name]  # -P: modules beside the script or in the working folder stay out
-    with _as_file(source) as file:
-        try:
-            walk = subprocess.run(
-                command, stdin=file, capture_output=True, check=False, timeout=SECONDS + size / BYTES_PER_SECOND
-            )
-        except subprocess.TimeoutExpired:
-            return False
+    content = subprocess.DEVNULL if isinstance(source, Path) else source
+    try:
+        walk = subprocess.run(
+            command, stdin=content, capture_output=True, check=False, timeout=SECONDS + size / BYTES_PER_SECOND
+        )
+    except subprocess.TimeoutExpired:
+        return False
     return walk.returncode == 0
-
-
-def _as_file(source: Path | bytes) -> IO[bytes]:
-    """Bytes as a file in memory, since a pipe carries a few kilobytes at a time; an empty one for a path."""
-    in_memory = hasattr(os, "memfd_create")
-    file: IO[bytes] = os.fdopen(os.memfd_create("hdf5"), "w+b") if in_memory else tempfile.TemporaryFile()  # noqa: SIM115 - its caller closes it
-    if isinstance(source, bytes):
-        file.write(source)
-        file.seek(0)
-    return file
 
 
 def _walk(group: Any) -> None:

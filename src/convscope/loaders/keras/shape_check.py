@@ -5,7 +5,7 @@ several seconds of Python, which the networks of most files do not need.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,8 +31,10 @@ def check_shapes(module: nn.Module, *shapes: tuple[int, ...]) -> None:
     Raises:
         LoadError: a layer does not accept what the one before it gives, or gives more than fits in memory.
     """
-    if _runs(module, shapes):
-        return
+    if sum(map(math.prod, shapes)) <= _MAX_INPUT_ELEMENTS:
+        zeros = [torch.zeros(shape, dtype=torch.float32, device="cpu") for shape in shapes]
+        if bounded_outputs(module, *zeros) is not None:
+            return
     states = {name: tensor.to("meta") for name, tensor in [*module.named_parameters(), *module.named_buffers()]}
     for shape in shapes:
         if not math.prod(shape) <= _MAX_ELEMENTS:
@@ -57,17 +59,20 @@ def check_shapes(module: nn.Module, *shapes: tuple[int, ...]) -> None:
             raise LoadError(f"the weights do not fit: {where} fails on its input: {reason}") from error
 
 
-def _runs(module: nn.Module, shapes: Sequence[tuple[int, ...]]) -> bool:
-    """Whether a network runs on zeros, with no tensor that is larger than its weights explain."""
-    if sum(map(math.prod, shapes)) > _MAX_INPUT_ELEMENTS:
-        return False
+def bounded_outputs(module: nn.Module, *inputs: Tensor) -> list[Tensor] | None:
+    """The outputs of a network for a batch of each input, if no tensor is larger than its weights explain; else None.
+
+    None, too, for inputs that are large themselves, and where the network fails: `check_shapes` says why.
+    """
+    if sum(part[:1].numel() for part in inputs) > _MAX_INPUT_ELEMENTS:
+        return None
     stored = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
     try:
         with torch.no_grad(), bounded_sizes(stored, 0):
-            module(*(torch.zeros(shape, dtype=torch.float32, device="cpu") for shape in shapes))
+            outputs = module(*inputs)
     except Exception:  # the run on shapes names the layer
-        return False
-    return True
+        return None
+    return list(outputs.values()) if isinstance(outputs, dict) else [outputs]
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export.graph_signature import OutputKind
 from torch.utils import _pytree as pytree
 
 from convscope.errors import LoadError
@@ -57,7 +58,12 @@ def run_program(program: Any, images: Tensor) -> Any:
     args, kwargs = pytree.tree_unflatten(replaced, structure)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.export uses parts of torch that are deprecated
-        return program.module()(*args, **kwargs)
+        # program.module() would copy and rewrite the graph first
+        flat = program._graph_module_flat_inputs(args, kwargs)  # noqa: SLF001 - the weights too, in the graph's order
+        results = program.graph_module(*flat)
+    kinds = [output.kind for output in program.graph_signature.output_specs]
+    own = [result for result, kind in zip(results, kinds, strict=True) if kind is OutputKind.USER_OUTPUT]
+    return pytree.tree_unflatten(own, program.call_spec.out_spec)
 
 
 def _read_parts(records: Records, path: Path) -> tuple[Any, dict[str, Any], dict[str, Any], Any]:
