@@ -403,3 +403,19 @@ def test_classes_of_other_packages_are_not_imported_for_the_check(keras, tmp_pat
     assert opened.conversion is None
     assert any("names the package 'antigravity', which is not imported" in caveat for caveat in opened.caveats)
     assert "antigravity" not in sys.modules
+
+
+def test_packages_that_a_file_names_are_not_imported(keras, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Keras up to 3.10 imports whatever package a layer is said to come from."""
+    (tmp_path / "hostile_package.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    from tests.loaders.keras import handmade
+
+    conv = {**handmade.CONV, "module": "hostile_package", "registered_name": "conv"}
+    config = handmade.functional(handmade.IMAGE, conv, handmade.POOL, handmade.SCORES, output="scores")
+    for ending, content in (("keras", handmade.archive_bytes(config)), ("h5", handmade.hdf5_bytes(config))):
+        path = tmp_path / f"net.{ending}"
+        path.write_bytes(content)
+        model = cs.load(path)
+        assert model.conversion is None
+        assert any("names the package 'hostile_package', which is not imported" in caveat for caveat in model.caveats)

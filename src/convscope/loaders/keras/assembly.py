@@ -59,6 +59,7 @@ class Parts:
             LoadError: it does not.
         """
         if self.keras_model is not None:
+            engine.require_own_packages(self.config)
             return self.keras_model()
         return engine.build(self.config, self.weights, self.network, trust=self.trust)
 

@@ -86,6 +86,7 @@ def load_for_one_sample(config: Any, weights: IO[bytes], *, trust: bool) -> Any:
     from keras.src.saving.saving_lib import _load_state
     from keras.src.saving.serialization_lib import ObjectSharingScope
 
+    require_own_packages(config)
     with warnings.catch_warnings(), ObjectSharingScope():
         warnings.simplefilter("ignore")
         own = {**for_one_sample(config), "compile_config": None}
@@ -119,6 +120,7 @@ def load_hdf5_for_one_sample(config: Any, path: Path, *, trust: bool) -> Any:
     from keras.src.legacy.saving import saving_options, saving_utils
     from keras.src.saving.serialization_lib import SafeModeScope
 
+    require_own_packages(config)
     with (
         warnings.catch_warnings(),
         _named_by_content(path) as named,
@@ -157,8 +159,7 @@ def build(config: Any, weights: LayerWeights, network: Network, *, trust: bool) 
     keras = library()
     if keras is None:
         raise LoadError("Keras is not installed")
-    if foreign := next(_foreign_modules(config), None):
-        raise LoadError(f"its configuration names the package {foreign[:60]!r}, which is not imported")
+    require_own_packages(config)
     config = without_random_weights(config)
     try:
         with warnings.catch_warnings():
@@ -186,6 +187,16 @@ def network_shape(network: Network) -> tuple[int | None, ...]:
     if shape is None:
         raise LoadError("its configuration declares no input shape")
     return shape
+
+
+def require_own_packages(config: Any) -> None:
+    """Refuse a configuration that names packages other than Keras, which old versions of Keras would import.
+
+    Raises:
+        LoadError: it names one.
+    """
+    if foreign := next(_foreign_modules(config), None):
+        raise LoadError(f"its configuration names the package {foreign[:60]!r}, which is not imported")
 
 
 def _foreign_modules(config: Any) -> Iterator[str]:
