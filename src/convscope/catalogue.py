@@ -67,7 +67,7 @@ def default_comparison(task: Task | None) -> tuple[str, ...]:
     another place.
 
     Example:
-        >>> from convscope.spec import TASKS
+        >>> from convscope.spec.tasks import TASKS
         >>> default_comparison(TASKS.find("classification"))
         ('grad-cam', 'layer-cam', 'saliency', 'integrated-gradients')
         >>> default_comparison(TASKS.find("detection"))

@@ -437,7 +437,7 @@ def test_a_sample_of_several_inputs_is_an_input_with_a_card_of_all_maps(tmp_path
 
 def test_a_report_of_a_detector_leaves_out_maps_that_may_miss_the_object() -> None:
     from convscope.reporting.collect import chosen_lenses
-    from convscope.spec import TASKS
+    from convscope.spec.tasks import TASKS
 
     chosen, left_out = chosen_lenses(None, TASKS.find("detection"))
     assert "layer-cam" in {spec.command for spec in chosen}
