@@ -127,8 +127,8 @@ def _thickness(distances: np.ndarray[Any, np.dtype[np.float64]], folder: Path) -
     if float(gaps.min()) <= _SAME_PLACE * usual:
         place = int(gaps.argmin())
         raise InputError(
-            f"several slices of {folder.name!r} lie at the same position (slices {place} and {place + 1}): they are more "
-            "than one volume, or a file is there twice; leave each position one file"
+            f"several slices of {folder.name!r} lie at the same position (slices {place} and {place + 1}): they "
+            "are more than one volume, or a file is there twice; leave each position one file"
         )
     if float(gaps.max()) > _MAX_GAP * usual:
         place = int(gaps.argmax())
