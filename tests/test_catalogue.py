@@ -196,3 +196,19 @@ def test_the_name_of_one_lens_may_stand_for_a_list_of_one(model: cs.Model, pictu
 def test_a_lens_that_is_no_name_is_refused(name: Any, model: cs.Model, picture: np.ndarray) -> None:
     with pytest.raises(UnknownName, match="lens"):
         cs.compare(model, picture, [name])
+
+
+def test_the_lenses_of_a_detector_keep_to_the_box_that_is_explained() -> None:
+    detector, scene = cs.load("bundled:detector"), "sample:scenes/1"
+    comparison = cs.compare(detector, scene, steps=2)
+    assert comparison.titles == ("LayerCAM", "Saliency", "Integrated gradients")
+    entries = {entry.lens: entry for entry in cs.recommend(detector, scene, "regions").lenses}
+    assert "may miss the object: a channel has one weight" in entries["grad-cam"].why
+    assert "lies on the one object that is explained" in entries["layer-cam"].why
+    both = list(entries)
+    assert both.index("layer-cam") < both.index("hires-cam") < both.index("grad-cam")
+
+
+def test_a_segmenter_is_compared_by_the_lenses_of_every_network() -> None:
+    titles = cs.compare(cs.load("bundled:segmenter"), "sample:scenes/1", steps=2).titles
+    assert titles == ("Grad-CAM", "LayerCAM", "Saliency", "Integrated gradients")

@@ -11,13 +11,15 @@ from convscope._extensions import import_module
 from convscope._names import lens_modules
 from convscope.errors import LoadError, ParameterError, UnknownName, did_you_mean
 from convscope.spec import FAMILIES, LENSES, LOADERS, Lenses, LensSpec, lens_from_json
+from convscope.spec.tasks import Task
 from convscope.values import Advice, Comparison, JointAttribution, Recommendation
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
     from convscope.runtime.applicability import Applicability
 
-DEFAULT_COMPARISON = ("grad-cam", "layer-cam", "saliency", "integrated-gradients")
+_COMPARED = ("grad-cam", "layer-cam", "saliency", "integrated-gradients")
+"""Lenses of different families, of which those that suit a task are compared by default."""
 
 
 @functools.cache
@@ -56,6 +58,22 @@ def declared_lens(name: str) -> LensSpec:
     """The declaration of the lens of that name, with dashes or underscores, without importing it."""
     identifier = _identifier(name)
     return next(spec for spec in declared_lenses() if spec.name == identifier)
+
+
+def default_comparison(task: Task | None) -> tuple[str, ...]:
+    """The lenses that are compared by default, for a task; None where it is unknown.
+
+    Where a target is one of several places, as a box is, those are left out that declare that their map may lie on
+    another place.
+
+    Example:
+        >>> from convscope.spec.tasks import TASKS
+        >>> default_comparison(TASKS.find("classification"))
+        ('grad-cam', 'layer-cam', 'saliency', 'integrated-gradients')
+        >>> default_comparison(TASKS.find("detection"))
+        ('layer-cam', 'saliency', 'integrated-gradients')
+    """
+    return tuple(name for name in _COMPARED if not declared_lens(name).weakness_for(task))
 
 
 def lenses() -> Lenses:
@@ -185,7 +203,8 @@ def compare(
     Args:
         model: the network; a list of networks gives each its columns.
         image: one image or several; each becomes a row.
-        lenses: names of lenses, each a column; a choice of different families by default.
+        lenses: names of lenses, each a column; by default some of different families, for a detector without those
+            whose map may lie on another object than that of the box.
         targets: several targets, each with its columns: ``["cat", "dog", "cat - dog"]``.
         shared: ``target`` and ``layer`` for those that take them, ``smooth``, and parameters that several lenses have.
 
@@ -211,10 +230,10 @@ def compare(
     from convscope.engine.context.progress_bar import shown
     from convscope.runtime.multi_run import explain_with_each, passes_for_targets
 
-    declarations = _declarations(lenses)
     models = list(model) if isinstance(model, (list, tuple)) else [model]
     if not models:
         raise UnknownName("there is nothing to compare: the list of models is empty")
+    declarations = _declarations(_default_for(models, image) if lenses is None else lenses)
     if targets is not None and ("target" in shared or isinstance(targets, str) or not list(targets)):
         raise ParameterError("targets is a list of what to explain, each in a column, and replaces target")
     columns: list[Any] = []
@@ -241,9 +260,16 @@ def _refuse_several_inputs(value: Any) -> None:
         raise ParameterError(f"compare puts maps of one input side by side: choose it with explain=…, one of {named}")
 
 
-def _declarations(lenses: str | Sequence[str] | None) -> list[LensSpec]:
-    names = DEFAULT_COMPARISON if lenses is None else [lenses] if isinstance(lenses, str) else lenses
-    declarations = [find(name) for name in names]
+def _default_for(models: Sequence[Any], image: Any) -> tuple[str, ...]:
+    """The lenses that suit the tasks of all models."""
+    from convscope.runtime.several_inputs import task_on
+
+    choices = [default_comparison(task_on(model, image)) for model in models]
+    return min(choices, key=len)
+
+
+def _declarations(lenses: str | Sequence[str]) -> list[LensSpec]:
+    declarations = [find(name) for name in ([lenses] if isinstance(lenses, str) else lenses)]
     if not declarations:
         raise UnknownName("there is nothing to compare: name at least one lens")
     without_map = [d.command for d in declarations if not d.gives_map]
@@ -309,23 +335,24 @@ def recommend(model: Any, image: Any, question: str = "any") -> Recommendation:
     maps = [spec for spec in lenses() if spec.gives_map]
     applicability = find_applicability(*bound_to_first(opened, image), maps)
     class_insensitive = {spec.command for spec in maps if "contrasting" not in spec.claims}
-    about_a_place = opened.task is not None and opened.task.about_a_place
-    off_place = {spec.command: _off_place(spec) if about_a_place else 0 for spec in maps}
-    advice = [_advice(spec, question, applicability, about_a_place=about_a_place) for spec in maps]
+    off_place = {spec.command: _off_place(spec, opened.task) for spec in maps}
+    advice = [_advice(spec, question, applicability, opened.task) for spec in maps]
     order = sorted(advice, key=lambda a: (not a.fits, off_place[a.lens], a.lens in class_insensitive, a.passes, a.lens))
     return Recommendation(question=QUESTIONS[question], lenses=tuple(order))
 
 
-def _off_place(spec: LensSpec) -> int:
+def _off_place(spec: LensSpec, task: Task | None) -> int:
     """How little can be relied on that the map of one of several objects lies on it: 0 where the lens claims it."""
-    return 2 if "place" in spec.fails else int("local" not in spec.claims)
+    if task is None or not task.about_a_place:
+        return 0
+    return 2 if spec.weakness_for(task) else int("local" not in spec.claims)
 
 
-def _advice(spec: LensSpec, question: str, applicability: "Applicability", *, about_a_place: bool) -> Advice:
+def _advice(spec: LensSpec, question: str, applicability: "Applicability", task: Task | None) -> Advice:
     """Whether one lens suits, and the reason."""
     passes = next((int(p.default) for n, p in spec.parameters.items() if n in ("samples", "steps") and p.default), 1)
     objection = applicability.refusal(spec) or _unsuitable(spec, question)
-    why = objection or _advantages(spec, applicability, about_a_place=about_a_place)
+    why = objection or _advantages(spec, applicability, task)
     return Advice(lens=spec.command, title=spec.title, asks=spec.asks, fits=not objection, why=why, passes=passes)
 
 
@@ -346,13 +373,13 @@ def _unsuitable(spec: LensSpec, question: str) -> str:
     return ""
 
 
-def _advantages(spec: LensSpec, applicability: "Applicability", *, about_a_place: bool) -> str:
+def _advantages(spec: LensSpec, applicability: "Applicability", task: Task | None) -> str:
     """The advantages of a lens on this network, and what limits it."""
     advantages = []
-    if about_a_place and "local" in spec.claims:
+    if task is not None and task.about_a_place and "local" in spec.claims:
         advantages.append("lies on the one object that is explained")
-    if about_a_place and "place" in spec.fails:
-        advantages.append(f"may miss the object: {spec.fails['place']}")
+    if weakness := spec.weakness_for(task):
+        advantages.append(f"may miss the object: {weakness}")
     if spec.takes_layer and applicability.layer:
         advantages.append(f"looks at {applicability.layer}")
     if applicability.attention and spec.name == "attn_lrp":

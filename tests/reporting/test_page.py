@@ -433,3 +433,19 @@ def test_a_sample_of_several_inputs_is_an_input_with_a_card_of_all_maps(tmp_path
     assert [picture["role"] for picture in shown.all("div") if "portrait" in (picture.get("class") or "")] == ["img"]
     (section,) = manifests(text)
     assert list(section["values"][0]["parts"]) == ["photo", "table"]
+
+
+def test_a_report_of_a_detector_leaves_out_maps_that_may_miss_the_object() -> None:
+    from convscope.reporting.collect import chosen_lenses
+    from convscope.spec.tasks import TASKS
+
+    chosen, left_out = chosen_lenses(None, TASKS.find("detection"))
+    assert "layer-cam" in {spec.command for spec in chosen}
+    assert not [spec.command for spec in chosen if "place" in spec.fails]
+    reasons = {spec.command: why for spec, why in left_out.items()}
+    assert reasons["grad-cam"].startswith("its map may miss the object: a channel has one weight")
+    of_classes, others = chosen_lenses(None, TASKS.find("classification"))
+    assert {*of_classes} == {*chosen, *left_out}
+    assert not others
+    named = chosen_lenses(["grad-cam"], TASKS.find("detection"))
+    assert ([spec.command for spec in named[0]], named[1]) == (["predict", "grad-cam"], {})

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageColor
 
 import convscope as cs
-from convscope.catalogue import DEFAULT_COMPARISON
+from convscope.catalogue import default_comparison
 from convscope.render import THEMES, format_number
 from convscope.values import Attribution
 from convscope.web.i18n import translate
@@ -19,8 +19,11 @@ from tests.web.browsing import overflowing
 
 Visit = Callable[..., Any]
 
+COMPARED = len(default_comparison(None))
+"""The lenses that the page shows by default."""
 
-def settled(page: Any, cards: int = len(DEFAULT_COMPARISON)) -> Any:
+
+def settled(page: Any, cards: int = COMPARED) -> Any:
     """The page once every card shows its map and the prediction is shown."""
     page.wait_for_selector(".answer")
     page.wait_for_function("n => document.querySelectorAll('.card .heat').length === n", arg=cards)
@@ -64,14 +67,14 @@ def test_value_under_the_pointer_is_that_of_the_map(visit: Visit) -> None:
         box["y"] + box["height"] * (row + 0.5) / own.values.shape[0],
     )
     value_label = page.locator(".scale .value:visible")
-    assert value_label.count() == len(DEFAULT_COMPARISON)  # the same place is read in all of them
+    assert value_label.count() == COMPARED  # the same place is read in all of them
     value_shown = float(value_label.first.inner_text().replace("−", "-"))
     assert value_shown == pytest.approx(float(own.values[row, column]), abs=2e-3 * float(own.values.abs().max()))
     page.mouse.move(0, 0)
     page.wait_for_function("() => !document.querySelector('.scale .value:not([hidden])')")
     page.locator(".stack").first.focus()
     page.keyboard.press("ArrowRight")
-    assert value_label.count() == len(DEFAULT_COMPARISON)
+    assert value_label.count() == COMPARED
 
 
 def test_numbers_are_formatted_as_in_pictures(visit: Visit) -> None:

@@ -83,3 +83,15 @@ def test_compare_shows_the_answers_below_the_maps(visit: Any) -> None:  # noqa: 
     page = visit(link("/compare", DETECTOR))
     page.locator(".bars .answer").first.wait_for()
     assert page.locator(".bars .answer").first.inner_text().split() == ["0", "bright", "39.1%"]
+
+
+def test_a_detector_is_shown_by_lenses_whose_map_keeps_to_the_box(visit: Any) -> None:  # noqa: F811
+    page = visit(link("/look", DETECTOR, lens=""))
+    page.wait_for_selector(".card .picture:not(.busy) .heat")
+    assert page.locator("article.card").evaluate_all("all => all.map(card => card.ariaLabel)") == [
+        "LayerCAM",
+        "Saliency",
+        "Integrated gradients",
+    ]
+    page = visit(link("/compare", DETECTOR, lens=""))
+    page.get_by_text("LayerCAM").first.wait_for()

@@ -8,7 +8,9 @@ from convscope.engine.network.model import as_model
 from convscope.errors import CapabilityError, ConvScopeError
 from convscope.reporting.sections import Section
 from convscope.runtime.multi_run import explain_network_with_each, explain_with_each, refuse_unknown
+from convscope.runtime.several_inputs import task_on
 from convscope.spec import LensSpec, inputs_with
+from convscope.spec.tasks import Task
 
 
 def collect(
@@ -24,9 +26,9 @@ def collect(
     Args:
         budgets: parameters of single lenses, by command.
     """
-    chosen = _chosen(names)
-    refuse_unknown(chosen, options)
     model = as_model(model)
+    chosen, left_out = chosen_lenses(names, None if names is not None else task_on(model, image))
+    refuse_unknown([*chosen, *left_out], options)
     each = [spec for spec in chosen if spec.each_image]
     on_network = [spec for spec in chosen if not spec.each_image]
     refused: dict[LensSpec, ConvScopeError] = {}
@@ -35,7 +37,8 @@ def collect(
     )
     if not columns:
         raise next(iter(refused.values()))
-    sections = [Section(tuple(row), _reasons(refused, named=names is not None)) for row in zip(*columns, strict=True)]
+    reasons = _reasons(refused, named=names is not None) | {spec.title: why for spec, why in left_out.items()}
+    sections = [Section(tuple(row), reasons) for row in zip(*columns, strict=True)]
     refused = {}
     values = explain_network_with_each(
         on_network, model, image, _accepted(on_network, options), budgets=budgets, on_refusal=refused.__setitem__
@@ -47,10 +50,23 @@ def collect(
     return sections
 
 
-def _chosen(names: Sequence[str] | None) -> list[LensSpec]:
-    """The lenses of a report: the prediction, and those that were named, by default all that need few passes."""
-    chosen = [find(n) for n in names] if names is not None else [s for s in lenses() if _is_default(s)]
-    return [find("predict"), *(spec for spec in chosen if spec.name != "predict")]
+def chosen_lenses(names: Sequence[str] | None, task: Task | None) -> tuple[list[LensSpec], Mapping[LensSpec, str]]:
+    """The lenses of a report, and those that it leaves out, with the reason.
+
+    Args:
+        names: the lenses that were named; None for all that need few passes and suit the task.
+        task: what the network does.
+    """
+    chosen = [find(name) for name in names] if names is not None else [spec for spec in lenses() if _is_default(spec)]
+    left_out = {} if names is not None else {spec: why for spec in chosen if (why := _off_object(spec, task))}
+    suitable = [spec for spec in chosen if spec.name != "predict" and spec not in left_out]
+    return [find("predict"), *suitable], left_out
+
+
+def _off_object(spec: LensSpec, task: Task | None) -> str:
+    """Why the map of a lens may lie on another object than the one explained; empty where nothing says so."""
+    weakness = spec.weakness_for(task)
+    return weakness and f"its map may miss the object: {weakness}; named, as in lenses=[{spec.command!r}], it is shown"
 
 
 def _is_default(spec: LensSpec) -> bool:

@@ -20,7 +20,7 @@ from convscope.engine.inputs.specs import ImageInput, Images
 from convscope.engine.inputs.token_input import TokenInput
 from convscope.engine.network.binding import Unbound
 from convscope.engine.network.cache import NetworkCache
-from convscope.engine.network.model import Model
+from convscope.engine.network.model import Model, as_model
 from convscope.engine.targets.function_targets import takes_rows
 from convscope.engine.targets.target import Target, resolve_target
 from convscope.errors import (
@@ -36,6 +36,7 @@ from convscope.runtime.bound_sample import ONLY, BoundSample
 from convscope.runtime.capabilities import NOT_APPLICABLE
 from convscope.runtime.value_stream import stream_of, targets_per_image
 from convscope.spec import LensSpec
+from convscope.spec.tasks import Task
 from convscope.values import INPUT_KINDS, Attribution, JointAttribution, Value
 from convscope.values.facts import Fact
 
@@ -63,6 +64,15 @@ def bound_to_first(model: Model, given: Any) -> tuple[Model, Images]:
         return model, model.prepare(given)
     sample = BoundSample(model, _samples(model, given).sample(0))
     return sample.bound_to(next(iter(sample.inputs)))
+
+
+def task_on(network: Any, given: Any) -> Task:
+    """What a network does with these inputs; runs it once if its task was neither specified nor recognized yet."""
+    model = as_model(network)
+    if model.task is not None:
+        return model.task
+    bound, images = bound_to_first(model, given)
+    return bound.task_for(images.tensor)
 
 
 def for_each_input(declaration: LensSpec, arguments: Mapping[str, Any], call: Call) -> Any:

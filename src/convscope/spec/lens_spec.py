@@ -4,12 +4,15 @@ import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convscope.errors import ParameterError, did_you_mean
 from convscope.spec.inputs import INPUT_KINDS, InputKind, inputs_with
 from convscope.spec.parameters import Param, Parameter, parameter_from_json
 from convscope.values import Value
+
+if TYPE_CHECKING:
+    from convscope.spec.tasks import Task
 
 FAMILIES: Mapping[str, str] = {
     "prediction": "What it answers",
@@ -131,6 +134,10 @@ class LensSpec:
     def takes_target(self) -> bool:
         """Whether it has a parameter ``target``."""
         return "target" in self.inputs
+
+    def weakness_for(self, task: "Task | None") -> str:
+        """Why its map says little about targets of this task, as its declaration has it; empty where it has nothing."""
+        return self.fails.get("place", "") if task is not None and task.about_a_place else ""
 
     def checked(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """All parameters of this lens, with ``arguments`` in place of defaults, each of them checked."""

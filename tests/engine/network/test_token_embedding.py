@@ -40,7 +40,9 @@ def test_what_the_network_raises_at_its_embedding_is_one_sentence() -> None:
     with pytest.raises(InputNotAccepted, match="an embedding has no vector of this number, pass the vocabulary"):
         cs.saliency(larger, [3, 40])
     network = nn.Sequential(nn.Embedding(5, 4), nn.Conv1d(3, 2, 9))
-    with pytest.raises(InputNotAccepted, match="the input is too short for this layer, pass a longer one"):
+    with pytest.raises(
+        InputNotAccepted, match="an input of 3 tokens is too short for Sequential: nothing remains of it at layer '1'"
+    ):
         cs.saliency(cs.Model(network, input=cs.TokenInput(vocabulary=5)), [3, 1, 4])
 
 

@@ -17,6 +17,7 @@ from convscope.engine.network.accepted_networks import accept, is_accepted
 from convscope.engine.network.binding import Binding, TokenNumbers, Unbound, call_style
 from convscope.engine.network.cache import CacheEntry, NetworkCache, cache_of
 from convscope.engine.network.conversion import Conversion
+from convscope.engine.network.failed_forward import forward_failure
 from convscope.engine.network.input_dtype import input_dtype
 from convscope.engine.network.labels import label_names
 from convscope.engine.network.locking import exclusive_access
@@ -35,12 +36,11 @@ from convscope.engine.network.output_meaning import SIGMOID_OF_SCORES, Meaning, 
 from convscope.engine.network.output_provenance import ProvenanceMode, can_trace_provenance
 from convscope.engine.network.output_selection import OutputSelector
 from convscope.engine.network.quantized import QuantizedGradientWatcher, first_quantized_layer
-from convscope.engine.network.scripted_modules import failure_reason, is_about_the_input
 from convscope.engine.network.state_guard import backward_hooks, preserve_state
 from convscope.engine.network.task_recognition import LAST_RUN, check_task, known_task
 from convscope.engine.network.tensor_contents import TensorContents
 from convscope.engine.network.torch_context import caller_settings
-from convscope.errors import ConvScopeError, InputError, InputNotAccepted, ModelFailed, NoGradient
+from convscope.errors import ConvScopeError, InputError, ModelFailed, NoGradient
 from convscope.spec.tasks import Task
 from convscope.values.facts import Fact
 
@@ -329,9 +329,7 @@ class Model:
         except ConvScopeError:
             raise
         except Exception as error:
-            reason = failure_reason(self.module, error)
-            kind = InputNotAccepted if is_about_the_input(error) else ModelFailed
-            raise kind(f"{self.name} raised {type(error).__name__} on input {shape}: {reason}") from error
+            raise forward_failure(self, shape, error) from error
 
     @contextmanager
     def wrap_backward_errors(self) -> Iterator[None]:

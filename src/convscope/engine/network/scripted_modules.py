@@ -71,31 +71,6 @@ def hidden_layers_hint(network: nn.Module, noun: str) -> str:
     return ""
 
 
-_REMEDIES = {
-    "Kernel size can't be greater than actual input size": "the input is too short for this layer, pass a longer one",
-    "index out of range in self": "an embedding has no vector of this number, pass the vocabulary of the network",
-}
-"""What to do about messages of PyTorch that do not say it; all are about the input."""
-
-
-def is_about_the_input(error: Exception) -> bool:
-    """Whether a network raised this since the input does not fit it."""
-    return any(words in str(error) for words in _REMEDIES)
-
-
-def failure_reason(network: nn.Module, error: Exception) -> str:
-    """The message of a network's exception: the last line of a script's, a remedy where an export fixed the size."""
-    message = str(error)
-    if "TorchScript" in message:
-        lines = [line.strip() for line in message.splitlines() if line.strip()]
-        message = lines[-1].removeprefix("RuntimeError: ")
-    wrong_size = "Guard failed" in message or "dynamic_shapes" in message
-    if wrong_size and any(is_exported(m) or is_unflattened(m) for m in network.modules()):
-        message = message.partition(". If you meant")[0]
-        message += f"; {FIXED_SIZE}"
-    return message + next((f": {remedy}" for words, remedy in _REMEDIES.items() if words in message), "")
-
-
 def _in_exported(network: nn.Module, address: str) -> bool:
     """Whether a layer belongs to an exported program and so never runs."""
     parts = address.split(".")

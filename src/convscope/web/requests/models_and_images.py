@@ -34,6 +34,7 @@ from convscope.web.requests.uploads import Upload, receive
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
+    from convscope.spec.tasks import Task
 
 MAX_UPLOAD = 32 * 2**20
 """Bytes of one uploaded image, at most."""
@@ -143,6 +144,11 @@ class Library:
         """The kind of input that the model at an address takes; empty if it is not loaded yet, or takes any."""
         models = self._models.get(address or self.addresses[0])
         return models[0].input.kind if models else ""
+
+    def task_of(self, address: str = "") -> "Task | None":
+        """What the model at an address does; None if it is not loaded, or if that shows only once it has run."""
+        models = self._models.get(address or self.addresses[0], [])
+        return next((model.task for model in models if model.task is not None), None)
 
     def listed_kind(self, address: str = "") -> str:
         """The kind of the images that are listed for a model: of several inputs, that of the first that is no text."""

@@ -28,3 +28,9 @@ def test_stereo_is_two_channels_and_a_cut_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "b.wav").write_bytes((tmp_path / "a.wav").read_bytes()[:30])
     with pytest.raises(InputError, match=r"b\.wav"):
         read_input(tmp_path / "b.wav")
+
+
+def test_a_file_without_samples_is_refused(tmp_path: Path) -> None:
+    wavfile.write(tmp_path / "silent.wav", 8000, np.zeros(0, np.int16))
+    with pytest.raises(InputError, match=r"'silent\.wav' is empty: it holds no samples"):
+        read_input(tmp_path / "silent.wav")

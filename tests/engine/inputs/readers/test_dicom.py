@@ -61,6 +61,13 @@ def test_a_missing_slice_is_named(series: tuple[Path, np.ndarray[Any, Any]]) -> 
         read_input(folder)
 
 
+def test_a_slice_that_is_there_twice_is_named(series: tuple[Path, np.ndarray[Any, Any]]) -> None:
+    folder, _ = series
+    (folder / "again.dcm").write_bytes((folder / "d.dcm").read_bytes())
+    with pytest.raises(InputError, match=r"several slices of 'ct' lie at the same position \(slices \d and \d\)"):
+        read_input(folder)
+
+
 def test_several_series_are_listed(series: tuple[Path, np.ndarray[Any, Any]]) -> None:
     folder, volume = series
     write_slice(folder / "other.dcm", volume[0], z=0, series="9.9")

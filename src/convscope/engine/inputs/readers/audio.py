@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from convscope.engine.inputs.raw_input import RawInput, check_count
+from convscope.errors import InputError
 from convscope.spec import input_format
 
 
@@ -24,6 +25,8 @@ def read_wav(path: Path, options: Mapping[str, str]) -> RawInput:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks that hold no samples
         rate, samples = wavfile.read(path)
+    if not samples.size:
+        raise InputError(f"{path.name!r} is empty: it holds no samples")
     check_count(samples.shape, repr(path.name))
     channels = samples[None] if samples.ndim == 1 else samples.T
     if samples.dtype == np.uint8:

@@ -14,6 +14,8 @@ from convscope.spec import input_format
 _MAX_GAP = 1.5
 """A distance between neighboring slices that exceeds the usual one by this factor is a missing slice."""
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_SAME_PLACE = 0.01
+"""Neighboring slices that are nearer than this share of the usual distance lie at the same position."""
 _POSITION_TAGS = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "SeriesDescription")
 
 
@@ -122,8 +124,12 @@ def _thickness(distances: np.ndarray[Any, np.dtype[np.float64]], folder: Path) -
     if not len(gaps):
         return 0.0
     usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])
-    if usual <= 0:
-        raise InputError(f"several slices of {folder.name!r} lie at the same position: they are more than one volume")
+    if float(gaps.min()) <= _SAME_PLACE * usual:
+        place = int(gaps.argmin())
+        raise InputError(
+            f"several slices of {folder.name!r} lie at the same position (slices {place} and {place + 1}): they "
+            "are more than one volume, or a file is there twice; leave each position one file"
+        )
     if float(gaps.max()) > _MAX_GAP * usual:
         place = int(gaps.argmax())
         raise InputError(

@@ -11,7 +11,7 @@ from typing import Any
 
 from nicegui import background_tasks, ui
 
-from convscope.catalogue import find, lenses
+from convscope.catalogue import default_comparison, find, lenses
 from convscope.errors import ConvScopeError
 from convscope.render.scale import scale_of
 from convscope.spec import INPUT_KINDS, InputKind, LensSpec, inputs_with
@@ -33,8 +33,6 @@ from convscope.web.requests.export import file_bytes
 from convscope.web.requests.url_state import View
 from convscope.web.requests.written_inputs import TEXT, named_keys
 
-DEFAULT_LENS = "grad-cam"
-"""The lens of the page by default."""
 DEFAULT_IMAGES = 3
 """Images that are compared by default."""
 MAX_CELLS = 24
@@ -47,7 +45,7 @@ INITIAL_THUMBNAILS = 60
 async def build(view: View, context: PageContext) -> None:
     """Build the form on the left, and the maps and their difference on the right."""
     ui.html(f'<h1 class="page-title">{escape(context.tr("Compare"))}</h1>', sanitize=False)
-    show_link_problems(lens_problems(view, [spec.command for spec in comparable_lenses()], context))
+    show_link_problems(lens_problems(view, _commands(), context))
     compare_page = ComparePage(view, context)
     with ui.element("div").classes("look"):
         with ui.element("div").classes("side"):
@@ -62,6 +60,7 @@ class ComparePage:
 
     def __init__(self, view: View, context: PageContext) -> None:
         self.context, self.library = context, context.services.library
+        self._by_default = _command(view) not in _commands()
         self.view = self._complete(view)
         self.cells: list[Cell] = []
         self.toggles: dict[str, ui.html] = {}
@@ -93,12 +92,11 @@ class ComparePage:
 
     def _complete(self, view: View) -> View:
         """The view with defaults for lens, model and images."""
-        commands = [spec.command for spec in comparable_lenses()]
-        lens, names_image = view.lens.replace("_", "-"), bool(view.lens and view.image)
-        if lens not in commands:
-            lens = DEFAULT_LENS if DEFAULT_LENS in commands else commands[0]
-            view = view.replace(parameters={}, target="") if view.lens else view
+        lens, names_image = _command(view), bool(view.lens and view.image)
         model = view.model or self.library.addresses[0]
+        if lens not in _commands():
+            lens = self._default_lens(model)
+            view = view.replace(parameters={}, target="") if view.lens else view
         keys = [image.key for image in self.library.images(self.library.kind_of(model))]
         whole = self.library.image_for(model, view.image)
         if named_keys(whole):  # of several inputs one sample to begin with
@@ -108,6 +106,21 @@ class ComparePage:
             shown = keys[first : first + DEFAULT_IMAGES]
             view = view.replace(image=view.image or (shown[0] if shown else ""), beside=tuple(shown[1:]))
         return view.replace(lens=lens, model=model)
+
+    def _default_lens(self, model: str) -> str:
+        """The first of the lenses that suit what a network does, as far as that is known."""
+        return default_comparison(self.library.task_of(model))[0]
+
+    async def _choose_for_task(self) -> None:
+        """Choose the lens by a task that only a prediction shows."""
+        if not self._by_default or self.library.task_of(self.view.model) is not None:
+            return
+        await self.context.run(View(lens="predict", model=self.view.model, image=self.view.image))
+        lens = self._default_lens(self.view.model)
+        if lens != self.view.lens and not self.context.client.is_deleted:
+            self.view = self.view.replace(lens=lens)
+            self.context.update_url(self.view, by_user=False)
+            self.form.refresh()
 
     # --- the form
 
@@ -183,6 +196,7 @@ class ComparePage:
 
     def _on_lens_changed(self, event: Any) -> None:
         if event.value:
+            self._by_default = False
             self._change(self.view.replace(lens=event.value, parameters={}))
             self.form.refresh()
 
@@ -199,7 +213,7 @@ class ComparePage:
         A network that takes another kind of input replaces all others, since they can have no input in common.
         """
         if not self._is_image(name) and self.library.kind_of(name) != self._kind:
-            self._change(self._complete(View(lens=self.view.lens, model=name)))
+            self._change(self._complete(View(lens="" if self._by_default else self.view.lens, model=name)))
             self.form.refresh()
             return
         kind = self.images if self._is_image(name) else self.models
@@ -243,6 +257,7 @@ class ComparePage:
         self._running = background_tasks.create(self._run())
 
     async def _run(self) -> None:
+        await self._choose_for_task()
         several = len(self.models) > 1, len(self.images) > 1
         cells = [
             Cell(self._cell_view(model, image), self._title(model, image, *several))
@@ -334,6 +349,7 @@ class ComparePage:
                     chip.on("click", partial(self._choose_lens, command))
 
     def _choose_lens(self, lens: str) -> None:
+        self._by_default = False
         self._change(self.view.replace(lens=lens, parameters={}))
         self.form.refresh()
 
@@ -350,6 +366,16 @@ class ComparePage:
         await self.context.download(
             partial(file_bytes, comparison, ".png", theme=theme), f"compare-{self.spec.command}.png"
         )
+
+
+def _command(view: View) -> str:
+    """The lens that a link names, with dashes."""
+    return view.lens.replace("_", "-")
+
+
+def _commands() -> list[str]:
+    """The names of the lenses that can be compared."""
+    return [spec.command for spec in comparable_lenses()]
 
 
 def comparable_lenses() -> list[LensSpec]:

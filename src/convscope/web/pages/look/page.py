@@ -7,7 +7,7 @@ from typing import Any
 from nicegui import background_tasks, ui
 
 from convscope import render
-from convscope.catalogue import DEFAULT_COMPARISON, lenses
+from convscope.catalogue import default_comparison, lenses
 from convscope.errors import ConvScopeError
 from convscope.spec import LensSpec
 from convscope.values import Attribution
@@ -64,6 +64,7 @@ class LookPage:
     def __init__(self, view: View, context: PageContext) -> None:
         self.context, self.library = context, context.services.library
         show_link_problems(self._link_problems(view))
+        self._by_default = not _named(view)
         self.view = self._complete(view)
         self._turn = self._target_turn = 0
         with ui.element("div").classes("look"):
@@ -80,11 +81,9 @@ class LookPage:
     def _complete(self, view: View) -> View:
         """The view with defaults for lenses, model and image, so that its link is complete."""
         view = _with_prefixed_parameters(view)
-        known = known_lenses()
-        named = [name for name in view.lens.replace("_", "-").split(",") if name in known]
         model = view.model or self.library.addresses[0]
         return view.replace(
-            lens=",".join(dict.fromkeys(named or DEFAULT_COMPARISON)),
+            lens=",".join(_named(view) or default_comparison(self.library.task_of(model))),
             model=model,
             image=view.image or self.library.image_for(model),
         )
@@ -129,7 +128,8 @@ class LookPage:
     def pick_model(self, address: str) -> None:
         """Use another model, and another image if it takes another kind; the target and layer are reset."""
         image = self.library.image_for(address, self.view.image)
-        self._change(model=address, image=image, target="", layer=())
+        lens = ",".join(default_comparison(self.library.task_of(address))) if self._by_default else self.view.lens
+        self._change(model=address, image=image, target="", layer=(), lens=lens)
         background_tasks.create(self.inputs.show_images_for(address))
 
     def pick_layers(self, layers: tuple[str, ...]) -> None:
@@ -155,6 +155,10 @@ class LookPage:
 
     def choose(self, names: list[str]) -> None:
         """Show these lenses; those that were not shown before are run."""
+        self._by_default = False
+        self._show_lenses(names)
+
+    def _show_lenses(self, names: list[str]) -> None:
         before = frozenset(self.gallery.names)
         self._set_view(lens=",".join(names))
         self.chooser.mark(names)
@@ -193,9 +197,9 @@ class LookPage:
         mark_outdated(self.title, self.answer.box)
         self.gallery.mark_outdated()
 
-    def _set_view(self, **changes: Any) -> None:
+    def _set_view(self, *, by_user: bool = True, **changes: Any) -> None:
         self.view = self.view.replace(**changes)
-        self.context.update_url(self.view)
+        self.context.update_url(self.view, by_user=by_user)
 
     def _change(self, **changes: Any) -> None:
         self.view = self.view.replace(**changes)
@@ -233,12 +237,24 @@ class LookPage:
         if self.view.image:
             mark_outdated(self.title)
         self.chooser.mark(self.names)
-        background_tasks.create(self._predict(self._turn))
+        awaits_task = self._by_default and self.library.task_of(self.view.model) is None
+        background_tasks.create(self._predict(self._turn, then_run_lenses=awaits_task))
         error = self._image_error()
         if error is not None:
             self.gallery.show_no_image(error)
             return
         self.gallery.lay_out(self.names)
+        if awaits_task:
+            self.gallery.mark_outdated()
+        else:
+            self.gallery.run()
+
+    def _run_for_task(self) -> None:
+        """Run the lenses that suit the task, which was unknown before the prediction, or those chosen meanwhile."""
+        if self._by_default:
+            self._set_view(by_user=False, lens=",".join(default_comparison(self.library.task_of(self.view.model))))
+            self.chooser.mark(self.names)
+            self.gallery.lay_out(self.names)
         self.gallery.run()
 
     def _image_error(self) -> str | None:
@@ -257,8 +273,12 @@ class LookPage:
         inputs = {kind.name: view.input(kind.name) for kind in spec.input_kinds}
         return View(**{"model": view.model, "image": view.image, **inputs})
 
-    async def _predict(self, turn: int) -> None:
-        """Show the image, the prediction, and the layers and classes that can be chosen."""
+    async def _predict(self, turn: int, *, then_run_lenses: bool) -> None:
+        """Show the image, the prediction, and the layers and classes that can be chosen.
+
+        Args:
+            then_run_lenses: whether the choice of lenses depends on a task that only the prediction shows.
+        """
         view = self.view
         if view.image:
             prediction = await self._prediction_for(view)
@@ -270,6 +290,8 @@ class LookPage:
                 self.answer.show(prediction, view, target_index, with_target)
                 self.title.set_content(escape(self.answer.question(view)))
                 mark_current(self.title)
+                if then_run_lenses and self._image_error() is None:
+                    self._run_for_task()
         try:
             model = await run_in_thread(self.library.model, view.model)
         except ConvScopeError:
@@ -311,6 +333,12 @@ class LookPage:
             self.context.show_error(self.context.tr("There is nothing to report yet: choose an image and a lens."))
             return
         await self.context.download(partial(report_bytes, values, self.gallery.errors), "convscope-report.html")
+
+
+def _named(view: View) -> list[str]:
+    """The lenses that a link names and this page shows, in order."""
+    known = known_lenses()
+    return list(dict.fromkeys(name for name in view.lens.replace("_", "-").split(",") if name in known))
 
 
 def _with_prefixed_parameters(view: View) -> View:
