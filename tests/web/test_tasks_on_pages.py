@@ -94,4 +94,4 @@ def test_a_detector_is_shown_by_lenses_whose_map_keeps_to_the_box(visit: Any) ->
         "Integrated gradients",
     ]
     page = visit(link("/compare", DETECTOR, lens=""))
-    page.get_by_text("LayerCAM").first.wait_for()
+    page.locator(".asks", has_text="Where in this layer, even an early one").wait_for()
