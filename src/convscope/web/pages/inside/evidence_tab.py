@@ -19,9 +19,9 @@ DEFAULT_LENS = "layer-cam"
 
 
 def evidence_lenses() -> dict[str, str]:
-    """The names of the lenses that map the evidence at a layer, by command."""
-    fitting = (spec for spec in lenses() if spec.family == "cam" and spec.attributes and spec.takes_layer)
-    return {spec.command: spec.title for spec in fitting if set(spec.required) <= {"model", "image"}}
+    """The names of the lenses that map the evidence for a target at a layer in a few passes, by command."""
+    fitting = (spec for spec in lenses() if spec.gives_map and spec.takes_layer and spec.takes_target)
+    return {spec.command: spec.title for spec in fitting if not spec.many_passes and "operations" not in spec.needs}
 
 
 class EvidenceTab:
