@@ -150,6 +150,9 @@ def test_attention_is_ruled_out_for_a_network_without_it_and_recommended_for_one
         assert not shapes[lens].fits
         assert "attention" in shapes[lens].why
         assert pairs[lens].fits
+    made_for = "made for attention, which this network has"
+    assert made_for in pairs["attn-lrp"].why
+    assert made_for not in shapes["attn-lrp"].why + pairs["lrp"].why
 
 
 class Logarithmic(FlattenNet):

@@ -382,7 +382,7 @@ def _advantages(spec: LensSpec, applicability: "Applicability", task: Task | Non
         advantages.append(f"may miss the object: {weakness}")
     if spec.takes_layer and applicability.layer:
         advantages.append(f"looks at {applicability.layer}")
-    if applicability.attention and spec.name == "attn_lrp":
+    if applicability.attention and "attention" in spec.made_for:
         advantages.append("made for attention, which this network has")
     if "complete" in spec.claims:
         advantages.append("adds up to the score")

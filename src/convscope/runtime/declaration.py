@@ -33,6 +33,7 @@ def lens(
     asks: str,
     reads: str,
     needs: Collection[str] = (),
+    made_for: Collection[str] = (),
     claims: Collection[str] = (),
     fails: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -45,12 +46,13 @@ def lens(
         asks: the question it answers, in plain words.
         reads: one line on how to read its picture, and what the picture cannot show.
         needs: what it uses of the network, of ``spec.NEEDS``.
+        made_for: what a network has for which it shows more than related lenses, of ``spec.NEEDS``; it runs without.
         claims: properties that the conformance tests check.
         fails: properties it is known not to have, each with the reason.
     """
     if family not in FAMILIES:
         raise ValueError(f"no family {family!r}: {', '.join(FAMILIES)}")
-    if unknown := set(needs) - set(NEEDS):
+    if unknown := {*needs, *made_for} - set(NEEDS):
         raise ValueError(f"a lens cannot need {', '.join(sorted(unknown))}: {', '.join(NEEDS)}")
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,6 +67,7 @@ def lens(
             reads=reads,
             function=function,
             needs=frozenset(needs),
+            made_for=frozenset(made_for),
             claims=frozenset(claims),
             fails=dict(fails or {}),
             parameters=read_parameters(function, INPUT_KINDS),

@@ -62,6 +62,8 @@ class LensSpec:
     function: Callable[..., Any]
     needs: frozenset[str] = frozenset()
     """What it uses of the network, of `NEEDS`."""
+    made_for: frozenset[str] = frozenset()
+    """What a network has for which it shows more than related lenses, of `NEEDS`; it runs without."""
     claims: frozenset[str] = frozenset()
     fails: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
@@ -151,7 +153,7 @@ class LensSpec:
     def as_json(self) -> dict[str, Any]:
         """The declaration as plain data, from which `lens_from_json` makes it again without its function."""
         plain = {**{name: getattr(self, name) for name in _PLAIN_FIELDS}, "returns": self.returns.__name__}
-        plain |= {name: sorted(getattr(self, name)) for name in ("needs", "claims")}
+        plain |= {name: sorted(getattr(self, name)) for name in ("needs", "made_for", "claims")}
         plain |= {name: list(getattr(self, name)) for name in ("inputs", "required", "positional")}
         parameters = {name: parameter.as_json() for name, parameter in self.parameters.items()}
         return {**plain, "fails": dict(self.fails), "parameters": parameters}
@@ -174,6 +176,7 @@ def lens_from_json(plain: Mapping[str, Any]) -> LensSpec:
         function=not_imported,
         returns=Value.kind_named(plain["returns"]),
         needs=frozenset(plain["needs"]),
+        made_for=frozenset(plain["made_for"]),
         claims=frozenset(plain["claims"]),
         fails=plain["fails"],
         parameters={name: parameter_from_json(name, fields) for name, fields in plain["parameters"].items()},

@@ -22,6 +22,7 @@ Gamma = Annotated[float, Param(help="how much more relevance positive terms rece
     reads="Warm pixels received positive relevance, cool pixels negative; made for networks with attention, on "
     "others it is LRP-γ. The softmax absorbs some relevance, as the notes state.",
     needs={"gradients", "operations"},
+    made_for={"attention"},
     claims={"class-sensitive", "deterministic", "contrasting"},
     fails={"completeness": "biases and the softmax absorb part of the relevance, as the notes state"},
 )
