@@ -239,7 +239,7 @@ def test_an_address_says_spacing_and_rate(tmp_path: Path, monkeypatch: pytest.Mo
     model = cs.load("net.py:make?spacing=5,1,1")
     assert model.input.spacing == (5.0, 1.0, 1.0)  # type: ignore[union-attr]
     assert cs.load(model.source).input == model.input
-    with pytest.raises(InputError, match="rate is how many samples a second"):
+    with pytest.raises(LoadError, match=r"\?rate=100: rate is how many samples a second"):
         cs.load("net.py:make?rate=100")
     with pytest.raises(LoadError, match="is not made of numbers"):
         cs.load("net.py:make?spacing=thick")

@@ -67,7 +67,12 @@ def test_a_single_step_is_one_tick(step: float, monkeypatch: pytest.MonkeyPatch)
 
 def test_an_axis_of_shares_has_more_than_one_number(monkeypatch: pytest.MonkeyPatch) -> None:
     words: list[str] = []
-    monkeypatch.setattr(Canvas, "text", lambda self, x, y, shown, **style: words.append(shown) or 0.0)
+
+    def written(self: Canvas, x: float, y: float, shown: str, **style: object) -> float:
+        words.append(shown)
+        return 0.0
+
+    monkeypatch.setattr(Canvas, "text", written)
     draw_lines([PlotLine("a", np.array([0.0, 0.9]), np.array([30.0, 50.0]), "#ff0000")], title="t", x_label="share")
     assert {"0", "0.2", "0.8"} <= set(words)
 

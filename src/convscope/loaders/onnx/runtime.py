@@ -51,8 +51,7 @@ class RuntimeNetwork:
         channels_last: whether the graph takes the channels as the last axis.
         dtype: the type of the input's elements.
         as_written: whether each node is computed by itself: fused kernels of integers round elsewhere.
-        keeps_memory: whether memory is spent on further runs: kept from one for the next, and for weights in the
-            layout that is fastest.
+        keeps_memory: whether memory is kept from one run for the next.
     """
 
     path: Path
@@ -136,8 +135,7 @@ def open_session(model: str | bytes, *, as_written: bool = False, keeps_memory: 
     Args:
         model: the path of a file, or its content.
         as_written: whether each node is computed by itself.
-        keeps_memory: whether memory is spent on further runs: kept from one for the next, and for weights in the
-            layout that is fastest. Without it, a session is opened in less time and holds its weights once.
+        keeps_memory: whether memory is kept from one run for the next.
 
     Raises:
         LoadError: ONNX Runtime refuses the network.
@@ -147,8 +145,6 @@ def open_session(model: str | bytes, *, as_written: bool = False, keeps_memory: 
     options.log_severity_level = _SILENT
     if as_written:
         options.graph_optimization_level = package.GraphOptimizationLevel.ORT_DISABLE_ALL
-    elif not keeps_memory:
-        options.graph_optimization_level = package.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.enable_cpu_mem_arena = keeps_memory
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
