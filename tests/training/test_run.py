@@ -98,7 +98,7 @@ def test_steps_that_go_backwards_within_a_file_are_all_kept_and_named(tmp_path: 
     write_scalars(tmp_path, [(0, 1.0), (1, 2.0), (0, 3.0), (1, 4.0)])
     (run,) = open_log(tmp_path)
     assert run.series("loss").values.tolist() == [1, 2, 3, 4]
-    assert run.problems() == ["the steps of loss go backwards 1 times"]
+    assert run.problems() == ["the steps of loss go backwards once"]
 
 
 def test_broken_files_are_named_and_the_others_are_read(tmp_path: Path) -> None:

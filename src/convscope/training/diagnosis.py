@@ -46,7 +46,8 @@ class Diagnosis:
             lines += [f"  tried on a copy: {trial}" for trial in finding.trials]
         lines += [f"skipped {name}: {reason}" for name, reason in self.skipped.items()]
         count = len(self.findings)
-        lines.append(f"{len(self.checked)} checks, {count or 'no'} finding{'s' * (count != 1)}")
+        checks = f"{len(self.checked)} check{'s' * (len(self.checked) != 1)}"
+        lines.append(f"{checks}, {count or 'no'} finding{'s' * (count != 1)}")
         return lines
 
     def __str__(self) -> str:
@@ -94,7 +95,7 @@ def diagnose(
         >>> import convscope as cs
         >>> diagnosis = cs.diagnose(cs.load("bundled:digits"), "sample:digits/0-31", checks=["nonfinite_values"])
         >>> print(diagnosis)
-        1 checks, no findings
+        1 check, no findings
     """
     known = {check.name for check in CHECKS}
     for name in checks or ():

@@ -61,21 +61,32 @@ class Run:
         if damaged:
             problems.append(
                 Fact(
-                    "{count} files of arrays are missing or damaged and were left out, {file} among them",
+                    "{count} file of arrays is missing or damaged and was left out: {file}"
+                    if len(damaged) == 1
+                    else "{count} files of arrays are missing or damaged and were left out, {file} among them",
                     count=len(damaged),
                     file=damaged[0],
                 )
             )
         replaced = {tag: count for tag in self.tags if (count := self._joined(tag)[1])}
         if replaced:
+            most = max(replaced.values())
             problems.append(
                 Fact(
-                    "the training was resumed: {count} numbers were written again", count=f"{max(replaced.values()):,}"
+                    "the training was resumed: {count} number was written again"
+                    if most == 1
+                    else "the training was resumed: {count} numbers were written again",
+                    count=f"{most:,}",
                 )
             )
         backwards = {tag: s.backwards for tag in self.tags if (s := self.series(tag)).backwards}
         for tag, count in list(backwards.items())[:3]:
-            problems.append(Fact("the steps of {tag} go backwards {count} times", tag=tag, count=count))
+            problems.append(
+                Fact(
+                    "the steps of {tag} go backwards once" if count == 1 else
+                    "the steps of {tag} go backwards {count} times", tag=tag, count=count,
+                )
+            )  # fmt: skip
         return problems
 
     def _joined(self, tag: str) -> tuple[Series, int]:

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +64,13 @@ class Counts:
     Attributes:
         missed: the seeds of sick cases without a finding.
         alarmed: the seeds of healthy cases with a finding.
+        undrawn: the seeds of sick cases with a finding that has no picture.
     """
 
     cases: int
     missed: list[int]
     alarmed: list[int]
+    undrawn: list[int] = field(default_factory=list)
 
     @property
     def recall(self) -> float:
@@ -84,5 +86,8 @@ class Counts:
 def count(name: str, cases: int) -> Counts:
     """Run a check on its cases of the seeds from 0 on."""
     check = CHECK[name]
-    missed = [seed for seed in range(cases) if not check.run(SICK[name](seed))]
-    return Counts(cases, missed, [seed for seed in range(cases) if check.run(HEALTHY[name](seed))])
+    findings = [check.run(SICK[name](seed)) for seed in range(cases)]
+    missed = [seed for seed in range(cases) if not findings[seed]]
+    alarmed = [seed for seed in range(cases) if check.run(HEALTHY[name](seed))]
+    undrawn = [seed for seed in range(cases) if any(finding.picture is None for finding in findings[seed])]
+    return Counts(cases, missed, alarmed, undrawn)

@@ -1,4 +1,4 @@
-"""Findings about a network show the images, kernels or layers that they are about."""
+"""Findings about a network or a map show the images, kernels, layers or maps that they are about."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 
 import convscope as cs
 from convscope.training.checks.network_evidence import NetworkEvidence
-from convscope.training.checks.network_pictures import draw_prepared, grey
+from convscope.training.checks.network_pictures import draw_by_layer, draw_prepared, grey
 from tests.training.checks.cases import CHECK, SICK
 
 ALT = {
@@ -17,6 +17,19 @@ ALT = {
     "gradient_by_depth": "norm of the gradient / norm of the weights",
     "checkerboard": "the middle, enlarged",
     "texture_bias": "answers ",
+    "nonfinite_values": "percent of the outputs that are not finite, by layer",
+    "input_independence": "largest difference between images / largest output, by layer",
+    "wrong_preprocessing": "0 to 255 ",
+    "batch_norm_statistics": "running mean, mean of the images, running standard deviation",
+    "removed_by_relu": "Grad-CAM",
+    "stopped_gradient": "Saliency",
+    "blank_map": "Gradient",
+    "inverted_map": "Grad-CAM",
+    "flat_map": "Grad-CAM",
+    "saturated_score": "Saliency",
+    "nonfinite_map": "white: not finite",
+    "same_for_classes": "the image; class",
+    "class_token_only": "norm of the gradient at the tokens of last",
 }
 
 
@@ -34,6 +47,24 @@ def test_images_are_drawn_as_the_network_receives_them() -> None:
     network = NetworkEvidence(model, green)
     picture = draw_prepared(network, [([green[0]], ["green"])], title="images")
     assert int((picture.pixels[..., :3] == torch.tensor([0, 255, 0]).numpy()).all(2).sum()) == 140 * 140
+
+
+def test_a_number_of_each_layer_is_drawn_with_the_names_of_the_layers() -> None:
+    plain = draw_by_layer({"first": 1.0, "second": 2.0}, title="numbers").pixels
+    other = draw_by_layer({"first": 1.0, "third": 2.0}, title="numbers").pixels
+    assert plain.shape == other.shape
+    assert (plain != other).any()
+
+
+def test_the_numbers_by_layer_are_those_of_all_layers() -> None:
+    """The share behind the layer that began is drawn too."""
+    evidence = SICK["nonfinite_values"](2)
+    (finding,) = CHECK["nonfinite_values"].run(evidence)
+    assert finding.picture is not None
+    (percent,) = finding.picture.args  # type: ignore[attr-defined]
+    leaves = [name for name, module in evidence.model.module.named_modules() if name and not list(module.children())]
+    assert list(percent) == leaves
+    assert percent[finding.place] > 0
 
 
 def test_the_largest_number_of_a_map_is_white() -> None:

@@ -1,9 +1,15 @@
 """Running statistics of batch norm that do not fit the images."""
 
+from functools import partial
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convscope.training.checks.declaration import check
+from convscope.render.line_plot import PlotLine, draw_lines
+from convscope.render.palette import line_colours
+from convscope.render.rendered_picture import Picture
+from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.network_evidence import NetworkEvidence
 from convscope.values.facts import Fact
 
@@ -24,9 +30,9 @@ SHIFT, FACTOR, FEWEST_IMAGES = 1.0, 4.0, 8
     "    for images, _ in loader: model(images)\n"
     "model.eval()",
 )
-def batch_norm_statistics(network: NetworkEvidence) -> list[tuple[str, Fact]]:
+def batch_norm_statistics(network: NetworkEvidence) -> list[Evidenced]:
     """Compare running statistics with those of the images, layer by layer; the first layer that differs is named."""
-    findings: list[tuple[str, Fact]] = []
+    findings: list[Evidenced] = []
 
     def observe(name: str, module: nn.Module, before: Tensor, after: Tensor) -> None:
         mean, variance = getattr(module, "running_mean", None), getattr(module, "running_var", None)
@@ -46,9 +52,29 @@ def batch_norm_statistics(network: NetworkEvidence) -> list[tuple[str, Fact]]:
                         count=int(off.sum()), channels=len(off), shift=f"{float(shift.median()):.2g}",
                         ratio=f"{float(ratio.median()):.2g}",
                     ),
+                    partial(_draw, name, (mean, variance), (rows.mean(1), rows.var(1, correction=0))),
                 )
             )  # fmt: skip
 
     if len(network.tensor) >= FEWEST_IMAGES:
         network.observe(torch.nn.modules.batchnorm._BatchNorm, observe)
     return findings
+
+
+def _draw(layer: str, running: tuple[Tensor, Tensor], measured: tuple[Tensor, Tensor]) -> Picture:
+    """Means and standard deviations of the channels, those that the layer holds and those of the images.
+
+    Args:
+        running: mean and variance of each channel; ``measured`` too.
+    """
+    order = running[0].argsort()
+    channels = np.arange(len(order), dtype=np.float64)
+    numbers = {
+        "running mean": running[0], "mean of the images": measured[0],
+        "running standard deviation": running[1].sqrt(), "standard deviation of the images": measured[1].sqrt(),
+    }  # fmt: skip
+    lines = [
+        PlotLine(name, channels, values[order].double().cpu().numpy(), colour)
+        for (name, values), colour in zip(numbers.items(), line_colours(len(numbers)), strict=True)
+    ]
+    return draw_lines(lines, title=f"what {layer} receives", x_label="channels, the lowest running mean first")

@@ -3,6 +3,7 @@
 from convscope.runtime.layer_maps import NOTHING_POSITIVE
 from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.explanation_evidence import ExplanationEvidence
+from convscope.training.checks.explanation_pictures import draw_map
 from convscope.training.checks.stopped_gradient import BEGINNING
 from convscope.values.facts import Fact
 
@@ -15,6 +16,7 @@ from convscope.values.facts import Fact
     "baseline that equals the image",
     remedy="cs.activations(model, images)  # is the layer zero?\n"
     "cs.integrated_gradients(model, image, baseline='blur')  # another baseline",
+    draw=draw_map,
 )
 def blank_map(explanation: ExplanationEvidence) -> list[Evidenced]:
     """Read the reason that the lens gives."""

@@ -27,23 +27,41 @@ def class_imbalance(folder: FolderEvidence) -> list[Evidenced]:
     """Compare the numbers of images of the classes."""
     training = [image for image in folder.images if image.part not in VALIDATION_PARTS and image.label]
     counts = {label: len(members) for label, members in groups(training, "label")}
-    if len(counts) < 2:
+    empty = _without_images(folder.empty_classes, counts)
+    if len(counts) > 1:
+        return [*empty, *_uneven(counts)]
+    if not empty:
         present = "all are of one class" if counts else "none has a class"
         raise InputError(f"the images cannot be compared by class, since {present}: put each class into its own folder")
+    return empty
+
+
+def _without_images(names: list[str], counts: dict[str, int]) -> list[Evidenced]:
+    """The class folders without images; none in a folder whose images have no classes."""
+    if not names or not counts:
+        return []
+    evidence = Fact("class folders without a readable image: {names}", names=names)
+    return [("", evidence, partial(_draw, counts | dict.fromkeys(names, 0)))]
+
+
+def _uneven(counts: dict[str, int]) -> list[Evidenced]:
+    """What the numbers of images of the classes have against them."""
     least, most = min(counts, key=lambda label: counts[label]), max(counts, key=lambda label: counts[label])
     if counts[most] < FACTOR * counts[least] and counts[least] >= FEWEST:
         return []
     if counts[most] < FACTOR * counts[least]:
         few = sum(count < FEWEST for count in counts.values())
-        sparse = Fact(
-            "{few} of {total} classes have fewer than {fewest} images; {least} has {least_count}",
+        evidence = Fact(
+            "{few} of {total} classes has fewer than {fewest} images; {least} has {least_count}"
+            if few == 1
+            else "{few} of {total} classes have fewer than {fewest} images; {least} has {least_count}",
             few=few, total=len(counts), fewest=FEWEST, least=least, least_count=counts[least],
         )  # fmt: skip
-        return [("", sparse, partial(_draw, counts))]
-    evidence = Fact(
-        "{most} has {most_count} images, {least} has {least_count}",
-        most=most, most_count=counts[most], least=least, least_count=counts[least],
-    )  # fmt: skip
+    else:
+        evidence = Fact(
+            "{most} has {most_count} images, {least} has {least_count}",
+            most=most, most_count=counts[most], least=least, least_count=counts[least],
+        )  # fmt: skip
     return [("", evidence, partial(_draw, counts))]
 
 

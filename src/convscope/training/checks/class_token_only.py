@@ -1,5 +1,13 @@
 """A layer of tokens behind which only the class token counts."""
 
+from functools import partial
+
+import numpy as np
+from torch import Tensor
+
+from convscope.render.line_plot import PlotLine, draw_lines
+from convscope.render.palette import line_colours
+from convscope.render.rendered_picture import Picture
 from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.explanation_evidence import ExplanationEvidence
 from convscope.values.facts import Fact
@@ -34,5 +42,13 @@ def class_token_only(explanation: ExplanationEvidence) -> list[Evidenced]:
                 "the gradient of the first token of {layer} is {first}, that of the other {count} is {others}",
                 layer=repr(layer), first=f"{first:.1e}", count=gradient.shape[1] - 1, others=f"{others:.1e}",
             )  # fmt: skip
-            findings.append((layer, evidence))
+            findings.append((layer, evidence, partial(_draw, layer, gradient)))
     return findings
+
+
+def _draw(layer: str, gradient: Tensor) -> Picture:
+    """The norm of the gradient (N, tokens, channels) at each token."""
+    title = f"norm of the gradient at the tokens of {layer}"
+    norms = gradient.double().norm(dim=2).mean(0).cpu().numpy()
+    line = PlotLine(title, np.arange(len(norms), dtype=np.float64), norms, line_colours(1)[0])
+    return draw_lines([line], title=title, x_label="token; 0 is the class token")

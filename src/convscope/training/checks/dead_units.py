@@ -26,7 +26,9 @@ def dead_units(network: NetworkEvidence) -> list[tuple[str, Fact]]:
         (
             layer.layer,
             Fact(
-                "{dead} of its {channels} channels are dead on {images} images",
+                "{dead} of its {channels} channels is dead on {images} images"
+                if layer.dead == 1
+                else "{dead} of its {channels} channels are dead on {images} images",
                 dead=layer.dead,
                 channels=layer.channels,
                 images=len(network.tensor),

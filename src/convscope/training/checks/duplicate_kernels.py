@@ -23,7 +23,9 @@ SHARE, FEWEST = 0.1, 2
     remedy="import torch.nn.utils.prune as prune\n"
     "mask = torch.ones_like(layer.weight)\n"
     "mask[repeated] = 0  # the filters that cs.kernels(model, layer='…') marks as duplicates\n"
-    "prune.custom_from_mask(layer, 'weight', mask)  # then measure the accuracy again",
+    "prune.custom_from_mask(layer, 'weight', mask)\n"
+    "if layer.bias is not None:\n"
+    "    prune.custom_from_mask(layer, 'bias', mask.flatten(1)[:, 0])  # their outputs are zero then",
     severity="note",
     draw=draw_kernels,
 )
@@ -43,13 +45,13 @@ def duplicate_kernels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
 def _evidence(network: NetworkEvidence, module: nn.Module, repeated: Sequence[int], filters: int) -> Fact:
     """How many filters repeat another, and the price of pruning them where classes are known."""
     rows = [row for row, index in enumerate(network.classes) if index is not None]
-    if network.answers is None or not rows:
+    if network.answers is None or len(rows) < 2:
         return Fact("{count} of its {filters} filters repeat another", count=len(repeated), filters=filters)
     classes = torch.tensor([network.classes[row] for row in rows], dtype=torch.int64, device="cpu")
     pruned = _answers_without(network, module, repeated)
     return Fact(
         "{count} of its {filters} filters repeat another; the accuracy on {images} images is {before}, and {after} "
-        "when they are pruned (set to zero)",
+        "when they are pruned (weights and bias set to zero)",
         count=len(repeated), filters=filters, images=len(rows),
         before=f"{float((network.answers[rows] == classes).double().mean()):.1%}",
         after=f"{float((pruned[rows] == classes).double().mean()):.1%}",

@@ -2,6 +2,7 @@
 
 from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.explanation_evidence import ExplanationEvidence
+from convscope.training.checks.explanation_pictures import draw_map
 from convscope.values.facts import Fact
 
 SPREAD, FEWEST_POSITIONS = 0.05, 4
@@ -15,6 +16,7 @@ SPREAD, FEWEST_POSITIONS = 0.05, 4
     cause="the layer lies behind the pooling that removes the positions, or it does not tell places apart",
     remedy="cs.grad_cam(model, image)  # the default layer is the last one with positions\n"
     "# convscope layers -m ADDRESS says which layers have maps, and how large they are",
+    draw=draw_map,
 )
 def flat_map(explanation: ExplanationEvidence) -> list[Evidenced]:
     """Look at the size of the map at the layer, and at how much the numbers differ."""

@@ -60,12 +60,14 @@ class FolderEvidence:
 
     Attributes:
         unreadable: name → why it cannot be read.
+        empty_classes: folders of classes of the training images without an image that can be read.
         features: what a network makes of each image (N, features): the input of its last linear layer; None without a
             network, or with one that has no such layer.
     """
 
     images: list[ImageFile] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    empty_classes: list[str] = field(default_factory=list)
     features: Floats | None = None
 
     def parts(self) -> "tuple[Rows, Rows]":
@@ -105,6 +107,7 @@ def read_folders(folder: str | Path, reference: str | Path, model: Model | None 
         evidence, of_folder = _read_images(path, part)
         joined.images += evidence.images
         joined.unreadable |= evidence.unreadable
+        joined.empty_classes += evidence.empty_classes if part in TRAINING_PARTS else []
         inputs += of_folder
     joined.features = None if model is None else features_of_inputs(model, inputs)
     return joined
@@ -129,7 +132,20 @@ def _read_images(path: Path, part: str) -> tuple[FolderEvidence, list[Path]]:
             continue
         evidence.images.append(replace(image, name=f"{path.name}/{name}", part=part) if part else image)
         inputs.append(source.paths[index])
+    evidence.empty_classes = _empty_classes(path, evidence.images)
     return evidence, inputs
+
+
+def _empty_classes(root: Path, images: list[ImageFile]) -> list[str]:
+    """The folders below the training part, or below the folder if it has no parts, that hold none of the images."""
+    parts = [part for part in _subfolders(root) if part.name.lower() in (*TRAINING_PARTS, *VALIDATION_PARTS)]
+    roots = [part for part in parts if part.name.lower() in TRAINING_PARTS] if parts else [root]
+    present = {image.label for image in images if image.part not in VALIDATION_PARTS}
+    return sorted({folder.name for root in roots for folder in _subfolders(root)} - present)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*") if path.is_dir() and not path.name.startswith(".")]
 
 
 def _read(name: str, picture: Image.Image) -> ImageFile:

@@ -2,13 +2,9 @@
 
 from functools import partial
 
-import numpy as np
-
-from convscope.render.line_plot import PlotLine, draw_lines
-from convscope.render.palette import line_colours
-from convscope.render.rendered_picture import Picture
 from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.training.checks.network_pictures import draw_by_layer
 from convscope.training.checks.quarters import first_and_last_quarter
 from convscope.values.facts import Fact
 
@@ -39,12 +35,6 @@ def gradient_by_depth(network: NetworkEvidence) -> list[Evidenced]:
         "the gradient {kind}: it is {first} of the weights in {first_layer} and {last} in {last_layer}",
         kind=kind, first=f"{first:.1e}", first_layer=layers[0].layer, last=f"{last:.1e}", last_layer=layers[-1].layer,
     )  # fmt: skip
-    return [("", evidence, partial(_draw, {s.layer: s.ratio or 0.0 for s in layers}))]
-
-
-def _draw(ratios: dict[str, float]) -> Picture:
-    """The gradient relative to the weights, from the layers at the input to those at the output."""
     title = "norm of the gradient / norm of the weights, by layer"
-    places, values = np.arange(len(ratios), dtype=np.float64), np.array(list(ratios.values()))
-    line = PlotLine(title, places, values, line_colours(1)[0])
-    return draw_lines([line], title=title, x_label="", logarithmic=True, x_names=list(ratios))
+    ratios = {s.layer: s.ratio or 0.0 for s in layers}
+    return [("", evidence, partial(draw_by_layer, ratios, title=title, logarithmic=True))]

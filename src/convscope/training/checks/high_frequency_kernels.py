@@ -37,7 +37,10 @@ def high_frequency_kernels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     if count < OF_FILTERS * len(weights):
         return []
     evidence = Fact(
-        "{count} of its {filters} filters have {share} of their power (median) beyond half of the highest frequency",
+        "{count} of its {filters} filters has {share} of its power beyond half of the highest frequency"
+        if count == 1
+        else "{count} of its {filters} filters have {share} of their power (median) beyond half of the highest "
+        "frequency",
         count=count, filters=len(weights), share=f"{float(shares.median()):.0%}",
     )  # fmt: skip
     return [(address, evidence)]

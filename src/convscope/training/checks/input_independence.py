@@ -1,12 +1,15 @@
 """Layers whose output does not depend on the image."""
 
+from functools import partial
+
 from torch import Tensor, nn
 
-from convscope.training.checks.declaration import check
+from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.network_evidence import MOST_OBSERVED, NetworkEvidence
+from convscope.training.checks.network_pictures import draw_by_layer
 from convscope.values.facts import Fact
 
-TOLERANCE = 1e-5
+TOLERANCE, LEAST_DRAWN = 1e-5, 1e-9
 
 
 @check(
@@ -18,20 +21,18 @@ TOLERANCE = 1e-5
     "nn.init.kaiming_normal_(layer.weight)",
     severity="error",
 )
-def input_independence(network: NetworkEvidence) -> list[tuple[str, Fact]]:
+def input_independence(network: NetworkEvidence) -> list[Evidenced]:
     """Compare the outputs of each layer over the images; the first layer that is constant is named."""
     findings: list[tuple[str, Fact]] = []
+    relative: dict[str, float] = {}
 
     def observe(name: str, module: nn.Module, before: Tensor, after: Tensor) -> None:
-        if (
-            findings
-            or len(after) < 2
-            or len(after) != len(network.tensor[:MOST_OBSERVED])
-            or not bool(after.isfinite().all())
-        ):
+        of_images = len(after) == len(network.tensor[:MOST_OBSERVED])
+        if len(after) < 2 or not of_images or not bool(after.isfinite().all()):
             return
-        apart = float((after - after[:1]).abs().max())
-        if apart <= TOLERANCE * float(after.abs().max()):
+        apart, largest = float((after - after[:1]).abs().max()), float(after.abs().max())
+        relative[name] = max(relative.get(name, LEAST_DRAWN), apart / (largest or 1.0))
+        if not findings and apart <= TOLERANCE * largest:
             findings.append(
                 (
                     name,
@@ -44,4 +45,6 @@ def input_independence(network: NetworkEvidence) -> list[tuple[str, Fact]]:
             )
 
     network.observe(None, observe)
-    return findings
+    title = f"largest difference between images / largest output, by layer (not less than {LEAST_DRAWN:g})"
+    options = {"logarithmic": True, "marks": ((TOLERANCE, "below: the same for all images"),)}
+    return [(*finding, partial(draw_by_layer, relative, title=title, **options)) for finding in findings]

@@ -1,13 +1,11 @@
 """A map whose warm places speak against the answer: the sign is the other way round."""
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
-from convscope import render
 from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.explanation_evidence import ExplanationEvidence
+from convscope.training.checks.explanation_pictures import draw_map
 from convscope.values.facts import Fact
 
 SHARE, FACTOR = 0.2, 2.0
@@ -22,6 +20,7 @@ SHARE, FACTOR = 0.2, 2.0
     "multiplied by minus one, or a color scale that was read the other way round",
     remedy="-attribution.values  # of a principal component, whose sign is arbitrary\n"
     "cs.compare(model, image, ['grad-cam', 'occlusion'])  # occlusion has the sign of the score",
+    draw=draw_map,
 )
 def inverted_map(explanation: ExplanationEvidence) -> list[Evidenced]:
     """Remove the highest and the lowest positions, and compare the scores."""
@@ -43,7 +42,7 @@ def inverted_map(explanation: ExplanationEvidence) -> list[Evidenced]:
         "the score {score} becomes {highest} without the highest fifth of the map and {lowest} without the lowest",
         score=f"{full:.3g}", highest=f"{without_highest:.3g}", lowest=f"{without_lowest:.3g}",
     )  # fmt: skip
-    return [("", evidence, partial(render.picture, attribution))]
+    return [("", evidence)]
 
 
 def _without(image: Tensor, positions: Tensor) -> Tensor:

@@ -34,8 +34,8 @@ def near_duplicates(folder: FolderEvidence) -> list[Evidenced]:
     across = sum(first.part != second.part for first, second in pairs)
     conflicting = sum(first.label != second.label for first, second in pairs)
     evidence = Fact(
-        "{count} images are nearly the same as another; of {pairs} pairs {across} are in different parts, "
-        "{conflicting} in different classes; for example {names}",
+        "{count} images are nearly the same as another; pairs: {pairs}, in different parts: {across}, "
+        "in different classes: {conflicting}; for example {names}",
         count=count, pairs=len(pairs), across=across, conflicting=conflicting,
         names=[image.name for image in pairs[0]],
     )  # fmt: skip

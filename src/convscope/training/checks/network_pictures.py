@@ -1,6 +1,7 @@
-"""The evidence of findings about a network as pictures: the images concerned, kernels, distributions of activations."""
+"""The evidence of findings about a network as pictures: the images concerned, kernels, numbers of all layers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,7 +9,8 @@ from torch import Tensor
 
 from convscope import render
 from convscope.catalogue import call
-from convscope.render.palette import Pixels
+from convscope.render.line_plot import PlotLine, draw_lines
+from convscope.render.palette import Pixels, line_colours
 from convscope.render.picture_table import PictureCell, draw_picture_table
 from convscope.render.rendered_picture import Picture
 from convscope.training.checks.network_evidence import NetworkEvidence
@@ -39,6 +41,18 @@ def draw_kernels(network: NetworkEvidence, layer: str) -> Picture:
 def draw_activations(network: NetworkEvidence, layer: str) -> Picture:
     """The distributions of the outputs of all layers, with their dead and saturated channels."""
     return render.picture(network.activations)
+
+
+def draw_by_layer(numbers: Mapping[str, float], *, title: str, **options: Any) -> Picture:
+    """A number of each layer, from the input to the output.
+
+    Args:
+        numbers: layer → its number.
+        options: further arguments of `draw_lines`.
+    """
+    places, values = np.arange(len(numbers), dtype=np.float64), np.array(list(numbers.values()), np.float64)
+    line = PlotLine(title, places, values, line_colours(1)[0])
+    return draw_lines([line], title=title, x_label="", x_names=list(numbers), **options)
 
 
 def grey(values: Tensor) -> Pixels:

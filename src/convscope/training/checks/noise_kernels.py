@@ -31,4 +31,10 @@ def noise_kernels(network: NetworkEvidence) -> list[tuple[str, Fact]]:
     count = len(find_oddities(weights, groups_of(module)).noise_like)
     if count < SHARE * len(weights):
         return []
-    return [(address, Fact("{count} of its {filters} filters look like noise", count=count, filters=len(weights)))]
+    evidence = Fact(
+        "{count} of its {filters} filters looks like noise"
+        if count == 1
+        else "{count} of its {filters} filters look like noise",
+        count=count, filters=len(weights),
+    )  # fmt: skip
+    return [(address, evidence)]

@@ -2,6 +2,7 @@
 
 from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.explanation_evidence import ExplanationEvidence
+from convscope.training.checks.explanation_pictures import draw_nonfinite
 from convscope.values.facts import Fact
 
 
@@ -15,6 +16,7 @@ from convscope.values.facts import Fact
     "model.module.float()  # in place of half precision\n"
     "(x + 1e-6).sqrt()  # the gradient of a root at zero is infinite",
     severity="error",
+    draw=draw_nonfinite,
 )
 def nonfinite_map(explanation: ExplanationEvidence) -> list[Evidenced]:
     """Count the numbers that are not finite."""
@@ -22,4 +24,10 @@ def nonfinite_map(explanation: ExplanationEvidence) -> list[Evidenced]:
     count = int((~values.isfinite()).sum())
     if not count:
         return []
-    return [("", Fact("{count} of its {total} numbers are not finite", count=count, total=values.numel()))]
+    evidence = Fact(
+        "{count} of its {total} numbers is not finite"
+        if count == 1
+        else "{count} of its {total} numbers are not finite",
+        count=count, total=values.numel(),
+    )  # fmt: skip
+    return [("", evidence)]

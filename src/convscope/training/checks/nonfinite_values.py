@@ -1,10 +1,13 @@
 """NaN or infinite numbers, and the first layer that gives them."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
-from convscope.training.checks.declaration import check
+from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.network_evidence import NetworkEvidence
+from convscope.training.checks.network_pictures import draw_by_layer
 from convscope.values.facts import Fact
 
 
@@ -19,12 +22,15 @@ from convscope.values.facts import Fact
     "x / (norm + 1e-6); x.clamp_min(1e-6).log()",
     severity="error",
 )
-def nonfinite_values(network: NetworkEvidence) -> list[tuple[str, Fact]]:
+def nonfinite_values(network: NetworkEvidence) -> list[Evidenced]:
     """Run the network, and find the first layer whose output is not finite."""
     findings: list[tuple[str, Fact]] = []
+    percent: dict[str, float] = {}
 
     def observe(name: str, module: nn.Module, before: Tensor, after: Tensor) -> None:
-        if findings or bool(torch.isfinite(after).all()):
+        share = float((~torch.isfinite(after)).float().mean())
+        percent[name] = max(percent.get(name, 0.0), share * 100)
+        if findings or not share:
             return
         broken = [key for key, p in module.named_parameters() if not bool(torch.isfinite(p).all())]
         if broken:
@@ -32,8 +38,8 @@ def nonfinite_values(network: NetworkEvidence) -> list[tuple[str, Fact]]:
         elif not bool(torch.isfinite(before).all()):
             findings.append((name, Fact("an operation before it gave numbers that are not finite")))
         else:
-            share = float((~torch.isfinite(after)).float().mean())
             findings.append((name, Fact("{share} of its outputs are not finite, its inputs are", share=f"{share:.2%}")))
 
     network.observe(None, observe)
-    return findings
+    title = "percent of the outputs that are not finite, by layer"
+    return [(*finding, partial(draw_by_layer, percent, title=title)) for finding in findings]

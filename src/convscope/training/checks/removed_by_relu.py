@@ -3,6 +3,7 @@
 from convscope.runtime.layer_maps import NOTHING_POSITIVE
 from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.explanation_evidence import ExplanationEvidence
+from convscope.training.checks.explanation_pictures import draw_map
 from convscope.values.facts import Fact
 
 
@@ -13,6 +14,7 @@ from convscope.values.facts import Fact
     cause="every position of the layer speaks against this class; it is often a class that the network does not answer",
     remedy="cs.grad_cam(model, image, target=target, relu=False)  # shows what speaks against it\n"
     "cs.predict(model, image)  # is it the class that the network answers?",
+    draw=draw_map,
 )
 def removed_by_relu(explanation: ExplanationEvidence) -> list[Evidenced]:
     """Read the reason that the lens gives."""

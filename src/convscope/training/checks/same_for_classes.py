@@ -1,9 +1,12 @@
 """A map that does not change with the class."""
 
+from functools import partial
+
 import torch
 
 from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.explanation_evidence import ExplanationEvidence
+from convscope.training.checks.explanation_pictures import draw_map, draw_of_classes
 from convscope.values.facts import Fact
 
 CORRELATION = 0.95
@@ -19,6 +22,7 @@ CORRELATION = 0.95
     remedy="cs.grad_cam(model, image, target='cat - dog')  # what speaks for the one rather than the other\n"
     "cs.recommend(model, image, 'class')  # lenses whose maps depend on the class",
     severity="note",
+    draw=draw_map,
 )
 def same_for_classes(explanation: ExplanationEvidence) -> list[Evidenced]:
     """Ask the declaration of the lens, and compare with the map of another class."""
@@ -32,9 +36,12 @@ def same_for_classes(explanation: ExplanationEvidence) -> list[Evidenced]:
     if scores is None or target is None:
         return []
     other = next(int(index) for index in scores[0].argsort(descending=True) if int(index) != target)
-    maps = torch.stack([attribution.values.flatten(), explanation.map_for(other).values.flatten()]).double()
+    of_other = explanation.map_for(other)
+    maps = torch.stack([attribution.values.flatten(), of_other.values.flatten()]).double()
     correlation = float(torch.corrcoef(maps)[0, 1]) if bool(maps.std(1).all()) else 0.0
     if correlation <= CORRELATION:
         return []
-    return [("", Fact("its map for class {other} correlates by {correlation}", other=other,
-                      correlation=f"{correlation:.3f}"))]  # fmt: skip
+    evidence = Fact(
+        "its map for class {other} correlates by {correlation}", other=other, correlation=f"{correlation:.3f}"
+    )
+    return [("", evidence, partial(draw_of_classes, explanation, [attribution, of_other]))]

@@ -2,6 +2,7 @@
 
 from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.explanation_evidence import ExplanationEvidence
+from convscope.training.checks.explanation_pictures import draw_map
 from convscope.values.facts import Fact
 
 NEAR = 1e-3
@@ -17,6 +18,7 @@ PROBABILITY = "the probability, not the logit"
     "and covering parts of the image changes nothing",
     remedy="cs.load(address, output='…')  # the scores before softmax, where the network gives them too\n"
     "nn.Sequential(*list(network.children())[:-1])  # without its last softmax",
+    draw=draw_map,
 )
 def saturated_score(explanation: ExplanationEvidence) -> list[Evidenced]:
     """Read the score and what it means."""

@@ -25,7 +25,9 @@ def saturated_units(network: NetworkEvidence) -> list[tuple[str, Fact]]:
         (
             layer.layer,
             Fact(
-                "{saturated} of its {channels} channels are saturated",
+                "{saturated} of its {channels} channels is saturated"
+                if layer.saturated == 1
+                else "{saturated} of its {channels} channels are saturated",
                 saturated=layer.saturated,
                 channels=layer.channels,
             ),

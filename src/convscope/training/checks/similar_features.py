@@ -42,8 +42,8 @@ def similar_features(folder: FolderEvidence) -> list[Evidenced]:
         return []
     pairs.sort(key=lambda pair: pair[0].part == pair[1].part)  # those across the parts first
     evidence = Fact(
-        "{count} images have nearly the features of another; of {pairs} pairs {across} are in different parts, "
-        "{conflicting} in different classes; for example {names}",
+        "{count} images have nearly the features of another; pairs: {pairs}, in different parts: {across}, "
+        "in different classes: {conflicting}; for example {names}",
         count=count, pairs=len(pairs), across=sum(first.part != second.part for first, second in pairs),
         conflicting=sum(first.label != second.label for first, second in pairs),
         names=[image.name for image in pairs[0]],

@@ -29,7 +29,9 @@ def split_leak(folder: FolderEvidence) -> list[Evidenced]:
         return []
     total = sum(1 for image in folder.images if image.part and image.part not in TRAINING_PARTS)
     evidence = Fact(
-        "{count} of {total} validation images are training images too; for example {names}",
+        "{count} of {total} validation images is a training image too: {names}"
+        if len(leaked) == 1
+        else "{count} of {total} validation images are training images too; for example {names}",
         count=len(leaked), total=total, names=[image.name for image in leaked[:3]],
     )  # fmt: skip
     title = "validation images beside the training images with the same pixels"

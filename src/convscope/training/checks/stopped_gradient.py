@@ -2,6 +2,7 @@
 
 from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.explanation_evidence import ExplanationEvidence
+from convscope.training.checks.explanation_pictures import draw_map
 from convscope.values.facts import Fact
 
 BEGINNING = "the gradient is zero everywhere"
@@ -16,6 +17,7 @@ BEGINNING = "the gradient is zero everywhere"
     "saturated, or the score does not depend on this layer",
     remedy="cs.occlusion(model, image)  # needs no gradient; so does cs.rise\n"
     "tensor  # in place of tensor.detach() or tensor.data, in the forward of the network",
+    draw=draw_map,
 )
 def stopped_gradient(explanation: ExplanationEvidence) -> list[Evidenced]:
     """Read the reason that the lens gives."""

@@ -21,10 +21,13 @@ DARK, BRIGHT, BLANK, SHARE = 0.04, 0.96, 0.01, 1 / 3
     severity="note",
 )
 def unusual_images(folder: FolderEvidence) -> list[Evidenced]:
-    """Look at brightness and contrast; in a class that is often dark, as of photographs at night, it is not unusual."""
+    """Look at brightness and contrast; in a class that is often dark, as of photographs at night, it is not unusual.
+
+    An image of a single color is blank, whatever its brightness.
+    """
     kinds: dict[str, Callable[[ImageFile], bool]] = {
-        "dark": lambda image: image.brightness < DARK,
-        "bright": lambda image: image.brightness > BRIGHT,
+        "dark": lambda image: image.brightness < DARK and image.contrast >= BLANK,
+        "bright": lambda image: image.brightness > BRIGHT and image.contrast >= BLANK,
         "blank": lambda image: image.contrast < BLANK,
     }
     findings: list[Evidenced] = []
@@ -33,8 +36,11 @@ def unusual_images(folder: FolderEvidence) -> list[Evidenced]:
         if rare:
             names = [image.name for image in rare]
             evidence = Fact(
-                "{count} images are {kind}; for example {names}", count=len(names), kind=kind, names=names[:3]
-            )
+                "{count} image is {kind}: {names}"
+                if len(names) == 1
+                else "{count} images are {kind}; for example {names}",
+                count=len(names), kind=kind, names=names[:3],
+            )  # fmt: skip
             lines = [f"{image.brightness:.0%} ± {image.contrast:.1%}" for image in rare]
             legend = "mean and standard deviation of the grey levels"
             picture = partial(draw_cells, single(rare, lines), title=f"{kind} images", legend=legend)

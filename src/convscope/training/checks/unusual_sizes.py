@@ -36,8 +36,10 @@ def unusual_sizes(folder: FolderEvidence) -> list[Evidenced]:
     unusual = [folder.images[row] for row in np.flatnonzero(odd).tolist()]
     first = unusual[0]
     evidence = Fact(
-        "{count} images are of odd size or shape; for example {name} has {size} pixels, the usual is {usual}",
-        count=int(odd.sum()), name=first.name, size=f"{first.size[0]}×{first.size[1]}", usual=f"{width}×{height}",
+        "{count} image is of odd size or shape: {name} has {size} pixels, the usual is {usual}"
+        if len(unusual) == 1
+        else "{count} images are of odd size or shape; for example {name} has {size} pixels, the usual is {usual}",
+        count=len(unusual), name=first.name, size=f"{first.size[0]}×{first.size[1]}", usual=f"{width}×{height}",
     )  # fmt: skip
     lines = [f"{image.size[0]}×{image.size[1]} pixels" for image in unusual]
     legend = f"the usual size is {width}×{height}"

@@ -100,7 +100,12 @@ def _fit(spectrum: WeightSpectrum) -> str:
 def _named(layers: list[str]) -> str:
     if len(layers) <= NAMED:
         return Fact("{layers}", layers=layers)
-    return Fact("{layers} and {more} more layers", layers=layers[:NAMED], more=len(layers) - NAMED)
+    more = len(layers) - NAMED
+    return Fact(
+        "{layers} and {more} more layer" if more == 1 else "{layers} and {more} more layers",
+        layers=layers[:NAMED],
+        more=more,
+    )
 
 
 def _draw(address: str, spectrum: WeightSpectrum, weights: Tensor) -> Picture:

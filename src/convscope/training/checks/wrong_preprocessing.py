@@ -1,14 +1,25 @@
 """Images that are prepared in another way than the network expects: the plausible ways are tried."""
 
+from functools import partial
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from convscope.engine.inputs.specs import ImageInput
-from convscope.training.checks.declaration import check
+from convscope.render.bar_plot import draw_bars
+from convscope.render.rendered_picture import Picture
+from convscope.training.checks.declaration import Evidenced, check
 from convscope.training.checks.network_evidence import NetworkEvidence
 from convscope.values.facts import Fact
 
 GAIN, CONFIDENCE_GAIN, FEWEST_LABELS = 0.1, 0.2, 8
+BAR_NAMES = {
+    "pixels from 0 to 1": "0 to 1", "pixels from 0 to 255": "0 to 255", "pixels from -1 to 1": "-1 to 1",
+    "pixels from 0 to 255, inverted": "255 to 0", "inverted pixels": "inverted",
+    "the mean and standard deviation of ImageNet": "ImageNet", "channels in the order blue, green, red": "BGR",
+}  # fmt: skip
+"""Short names of the ways of preparation, for the bars of the picture."""
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -20,7 +31,7 @@ IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     cause="the images are prepared differently than in the training of the network",
     remedy="cs.load(address, mean=..., std=...)  # as the evidence says; or cs.ImageInput(size, mean, std)",
 )
-def wrong_preprocessing(network: NetworkEvidence) -> list[tuple[str, Fact]]:
+def wrong_preprocessing(network: NetworkEvidence) -> list[Evidenced]:
     """Prepare the same pixels in other ways, and compare the answers."""
     spec = network.model.input
     if not isinstance(spec, ImageInput) or network.tensor.ndim != 4:
@@ -41,7 +52,7 @@ def wrong_preprocessing(network: NetworkEvidence) -> list[tuple[str, Fact]]:
         "{kind} {usual} as prepared now, {better} with {name}",
         kind=kind, usual=f"{usual:.1%}", better=f"{measured[best]:.1%}", name=best,
     )  # fmt: skip
-    return [("", evidence)]
+    return [("", evidence, partial(_draw, kind, {"now": usual} | {BAR_NAMES[way]: q for way, q in measured.items()}))]
 
 
 def _alternatives(pixels: Tensor, prepared: Tensor, channels: int) -> dict[str, Tensor]:
@@ -58,6 +69,14 @@ def _alternatives(pixels: Tensor, prepared: Tensor, channels: int) -> dict[str, 
         ways["the mean and standard deviation of ImageNet"] = (pixels - mean) / std
         ways["channels in the order blue, green, red"] = prepared.flip(1)
     return ways
+
+
+def _draw(kind: str, qualities: dict[str, float]) -> Picture:
+    """The accuracy or the confidence with each way of preparation."""
+    title = f"{kind} by how the pixels are prepared, in percent"
+    legend = "ImageNet: with its mean and standard deviation; BGR: channels in the order blue, green, red"
+    percent = np.array([round(quality * 100, 1) for quality in qualities.values()], np.float64)
+    return draw_bars(percent, list(qualities), title=title, x_label="", legend=legend if "BGR" in qualities else "")
 
 
 def _labelled(network: NetworkEvidence) -> bool:

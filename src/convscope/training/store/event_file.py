@@ -115,5 +115,10 @@ class EventFile:
             problems.append(Fact("{file}: {reason}", file=name, reason=self.records.broken))
         lost = self.records.skipped + self.unreadable
         if lost:
-            problems.append(Fact("{file}: {count} records are damaged and were left out", file=name, count=f"{lost:,}"))
+            problems.append(
+                Fact(
+                    "{file}: {count} record is damaged and was left out" if lost == 1 else
+                    "{file}: {count} records are damaged and were left out", file=name, count=f"{lost:,}",
+                )
+            )  # fmt: skip
         return problems
