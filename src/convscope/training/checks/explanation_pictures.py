@@ -37,10 +37,11 @@ def draw_of_classes(explanation: ExplanationEvidence, maps: Sequence[Attribution
     if explanation.attribution.values.ndim != 2:
         return draw_map(explanation, "")
     cells = [
-        PictureCell([map_pixels(value.values.float().cpu().numpy(), scale_of([value]))], [f"class {value.target}"])
+        PictureCell([map_pixels(value.values.float().cpu().numpy(), scale_of([value]))], [value.target])
         for value in maps
     ]
-    return draw_picture_table([*_input_cells(explanation), *cells], title="the map by class", legend="", side=SIDE)
+    legend = "each map on its own scale"
+    return draw_picture_table([*_input_cells(explanation), *cells], title="the map by class", legend=legend, side=SIDE)
 
 
 def _input_cells(explanation: ExplanationEvidence) -> list[PictureCell]:
