@@ -187,6 +187,10 @@ def _quoted(word: str) -> str:
     return word if re.fullmatch(r"[\w./\\:=-]+", word) else f"'{word}'"
 
 
+SAVE_AGAIN = "save or copy it again"
+"""What to do about a file that is cut off or damaged."""
+
+
 def brief_reason(error: BaseException) -> str:
     """The message of a library's error as one short line: it may quote the whole content of a file."""
     return " ".join(str(error)[:1000].split())[:200] or type(error).__name__

@@ -34,9 +34,9 @@ ModelAddress = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="torchvision:NAME, timm:NAME, bundled:NAME or net.py:FUNCTION; add ?weights=none for random weights, "
-        "?weights=FILE for those of a file, ?output=PART for a part of the output or for its kind (probabilities, "
-        "value, …)",
+        help="a file such as net.keras, net.onnx or net.pt2, or torchvision:NAME, timm:NAME, hf:NAME, keras:NAME, "
+        "bundled:NAME or net.py:FUNCTION; add ?weights=none for random weights, ?weights=FILE for those of a file, "
+        "?output=PART for a part of the output or for its kind (probabilities, value, …)",
         metavar="ADDRESS",
         show_default=False,
         autocompletion=complete_model_addresses,

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
-from convscope.errors import LoadError
+from convscope.errors import SAVE_AGAIN, LoadError
 from convscope.loaders.weights import CUT_OFF
 from convscope.loaders.weights import EXTENSIONS as WEIGHT_EXTENSIONS
 from convscope.spec import FILE_FORMATS, FileFormat
 from convscope.spec.tables import HEAD_BYTES
+
+_PICTURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8")
+"""How PNG, JPEG and GIF files begin."""
 
 
 def find_file_format(name: str) -> FileFormat | None:
@@ -24,12 +27,24 @@ def find_file_format(name: str) -> FileFormat | None:
     by_content = _recognized(path)
     if by_content is not None:
         return by_content
+    if _is_picture(path):
+        raise LoadError(
+            f"{name!r} is a picture, not a model: give it as the input, and a model's file or name as the model"
+        )
     if name.lower().endswith(WEIGHT_EXTENSIONS) and path.is_file():
         raise LoadError(_weights_alone(name, path))
     if by_name is not None:
-        raise LoadError(f"{name!r} is not a complete file of the format that its name says ({by_name.title})")
+        raise LoadError(
+            f"{name!r} is not a complete file of the format that its name says ({by_name.title}); {SAVE_AGAIN}"
+        )
     known = ", ".join(sorted({ending for spec in FILE_FORMATS.values() for ending in spec.extensions}))
     raise LoadError(f"{name!r} is of no format that can be opened" + (f" ({known})" if known else ""))
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a file begins as a PNG, JPEG, GIF or WebP picture."""
+    head = _head(path)
+    return head.startswith(_PICTURES) or head[8:12] == b"WEBP"
 
 
 def _weights_alone(name: str, path: Path) -> str:
@@ -37,14 +52,14 @@ def _weights_alone(name: str, path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(9)
     if not head:
-        return f"{name!r} is empty: save or copy it again"
+        return f"{name!r} is empty: {SAVE_AGAIN}"
     if name.lower().endswith(".safetensors") and head.endswith(b"{") and len(head) == 9:
         return (
             f"{name!r} holds weights without the network that they belong to: give them to an architecture, as in "
             f"torchvision:resnet50?weights={name}"
         )
     if head.startswith(b"PK\x03\x04"):
-        return f"{name!r} cannot be opened: {CUT_OFF}; save or copy it again"
+        return f"{name!r} cannot be opened: {CUT_OFF}; {SAVE_AGAIN}"
     return (
         f"{name!r} is not a complete file of the format that its name says, and of no other format that can be opened"
     )
@@ -53,10 +68,15 @@ def _weights_alone(name: str, path: Path) -> str:
 def _recognized(path: Path) -> FileFormat | None:
     """The format whose content a file or a folder has."""
     try:
-        head = b""
-        if path.is_file():
-            with path.open("rb") as file:
-                head = file.read(HEAD_BYTES)
+        head = _head(path)
         return next((spec for spec in FILE_FORMATS.values() if spec.recognizes(path, head)), None)
     except OSError as error:
         raise LoadError(f"{str(path)!r} cannot be read: {error.strerror or error}") from error
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file; none of a folder."""
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from convscope.errors import LoadError, brief_reason
+from convscope.errors import SAVE_AGAIN, LoadError, brief_reason
 from convscope.values.formatting import format_list
 
 State = Mapping[str, Tensor]
@@ -99,7 +99,9 @@ def _read_safetensors(path: Path) -> State:
         state: State = load_file(path)
         return state
     except (SafetensorError, OSError) as error:
-        raise LoadError(f"{str(path)!r} is not a complete safetensors file: {brief_reason(error)}") from error
+        raise LoadError(
+            f"{str(path)!r} is not a complete safetensors file: {brief_reason(error)}; {SAVE_AGAIN}"
+        ) from error
 
 
 def check_archive(path: Path) -> None:
@@ -118,7 +120,7 @@ def check_archive(path: Path) -> None:
             check_sizes(archive, str(path), path.stat().st_size)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise LoadError(
-            f"{str(path)!r} cannot be read as weights: {CUT_OFF} ({brief_reason(error)}); save or copy it again"
+            f"{str(path)!r} cannot be read as weights: {CUT_OFF} ({brief_reason(error)}); {SAVE_AGAIN}"
         ) from error
 
 

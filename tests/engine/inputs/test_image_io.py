@@ -73,6 +73,10 @@ REFUSED: dict[str, tuple[Make, str]] = {
         lambda p: write(p / "a.jpg", b"dear diary"),
         r"a\.jpg' is not an image that Pillow can read$",
     ),
+    "a model's file": (
+        lambda p: write(p / "a.onnx", b"dear diary"),
+        r"a\.onnx' is not an image that Pillow can read; a model's file is given as the model$",
+    ),
     "a truncated JPEG": (lambda p: truncate(save_noise(p / "a.jpg"), 0.6), r"a\.jpg' is damaged: .*truncated"),
     "a truncated PNG": (lambda p: truncate(save_noise(p / "a.png"), 0.6), r"a\.png' is damaged: "),
     "one pixel": (

@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from convscope.errors import InputError
-from convscope.spec import SAMPLES
+from convscope.spec import FILE_FORMATS, SAMPLES
 
 MAX_SIDE, MAX_PIXELS = 20_000, 100_000_000
 """An image larger than this is refused before it is decoded."""
@@ -65,11 +65,17 @@ def decode_image(file: Path | IO[bytes], name: str, *, kinds: tuple[str, ...] | 
         reason = (
             f"no image of a kind that is taken here: {', '.join(kinds)}"
             if kinds
-            else "not an image that Pillow can read"
+            else "not an image that Pillow can read" + _if_a_model(name)
         )
         raise InputError(f"{name!r} is {reason}") from error
     except Exception as error:  # Pillow's decoders raise all kinds of exceptions for damaged bytes
         raise InputError(f"{name!r} is damaged: {_one_line(error)}") from error
+
+
+def _if_a_model(name: str) -> str:
+    """What to do with a file whose name is that of a model; nothing for other files."""
+    endings = tuple(ending for spec in FILE_FORMATS.values() for ending in spec.extensions)
+    return "; a model's file is given as the model" if name.lower().endswith(endings) else ""
 
 
 def image_extensions() -> frozenset[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from convscope.errors import LoadError, brief_reason
+from convscope.errors import SAVE_AGAIN, LoadError, brief_reason
 from convscope.loaders.keras.config import Layer, Network, parse_layer
 from convscope.loaders.keras.hdf5_file import Hdf5File, open_hdf5
 from convscope.loaders.keras.memory_file import memory_file
@@ -81,7 +81,9 @@ def opened_archive(path: Path) -> Iterator[Archive]:
         except LoadError:
             raise
         except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
-            raise LoadError(f"{str(path)!r} is not a complete .keras archive: {brief_reason(error)}") from error
+            raise LoadError(
+                f"{str(path)!r} is not a complete .keras archive: {brief_reason(error)}; {SAVE_AGAIN}"
+            ) from error
         version = metadata.get("keras_version") if isinstance(metadata, dict) else None
         yield Archive(config, str(version or "3"), weights, has_assets)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from convscope.errors import LoadError, MissingExtra
+from convscope.errors import SAVE_AGAIN, LoadError, MissingExtra
 from convscope.loaders.keras.hdf5_probe import ends_well
 from convscope.loaders.keras.weights import Array
 
@@ -134,7 +134,9 @@ def open_hdf5(source: Path | IO[bytes], name: str) -> Iterator[Hdf5File]:
     status = source.stat() if isinstance(source, Path) else os.fstat(source.fileno())
     size = status.st_size
     if not (_file_ends_well(source, size, status.st_mtime_ns) if isinstance(source, Path) else ends_well(source)):
-        raise LoadError(f"{name} is not a complete HDF5 file: reading its headers does not end or crashes")
+        raise LoadError(
+            f"{name} is not a complete HDF5 file: reading its headers does not end or crashes; {SAVE_AGAIN}"
+        )
     try:
         with h5py.File(source, "r") as file:
             yield Hdf5File(file, name, size)
@@ -151,4 +153,4 @@ def open_hdf5(source: Path | IO[bytes], name: str) -> Iterator[Hdf5File]:
         AttributeError,
     ) as error:
         reason = " ".join(str(error).split())[:160]
-        raise LoadError(f"{name} is not a complete HDF5 file: {reason}") from error
+        raise LoadError(f"{name} is not a complete HDF5 file: {reason}; {SAVE_AGAIN}") from error

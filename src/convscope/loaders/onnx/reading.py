@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from convscope.errors import LoadError, MissingExtra
+from convscope.errors import SAVE_AGAIN, LoadError, MissingExtra
 from convscope.loaders.onnx.graph import MAX_DEPTH
 from convscope.loaders.onnx.tensors import check_external_data
 
@@ -84,7 +84,7 @@ def read_model(path: Path) -> StoredModel:
     try:
         proto = package.ModelProto.FromString(path.read_bytes())
     except Exception as error:  # of the parser, whose class depends on its implementation
-        raise LoadError(f"{str(path)!r} is not a complete ONNX file: {_first_line(error)}") from error
+        raise LoadError(f"{str(path)!r} is not a complete ONNX file: {_first_line(error)}; {SAVE_AGAIN}") from error
     if not proto.graph.node and not proto.graph.output:
         raise LoadError(f"{str(path)!r} holds no network: its graph has no node")
     for part in (proto.graph, *proto.functions):

@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from convscope.errors import LoadError, brief_reason
+from convscope.errors import SAVE_AGAIN, LoadError, brief_reason
 
 CONFIG = "config.json"
 SAFETENSORS, SAFETENSORS_INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -157,7 +157,9 @@ def _tensor_shapes(path: Path) -> list[tuple[int, ...]]:
         with safe_open(path, framework="pt") as file:
             return [tuple(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
-        raise LoadError(f"{str(path)!r} is not a complete safetensors file: {brief_reason(error)}") from error
+        raise LoadError(
+            f"{str(path)!r} is not a complete safetensors file: {brief_reason(error)}; {SAVE_AGAIN}"
+        ) from error
 
 
 def whole_numbers(config: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, int]]:
