@@ -83,7 +83,10 @@ def test_files_that_cannot_be_opened_are_refused(
 
 
 def test_folders_are_recognized_too(plain_format: list[dict], tmp_path: Path) -> None:
-    with pytest.raises(LoadError, match="is of no format that can be opened"):
+    with pytest.raises(LoadError, match=r"the folder '.*' is empty: a folder of Hugging Face has a config\.json"):
+        cs.load(tmp_path)
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(LoadError, match=r"the folder '.*' holds no model: a folder of Hugging Face"):
         cs.load(tmp_path)
 
 

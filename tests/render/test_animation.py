@@ -21,6 +21,14 @@ def map_of_clip(kind: str = "video") -> Attribution:
     return Attribution(values=values, photo=clip, record=record)
 
 
+def scale_ends(frame: np.ndarray) -> tuple[str, ...]:
+    """The colours at the ends of the bar in the last line of a frame."""
+    line = frame[-22:]
+    columns = np.flatnonzero((line.max(2) - line.min(2) > 100).sum(0) > 8)
+    ends = [line[10, column] for column in (columns[0], columns[-1])]
+    return tuple(("red", "green", "blue")[int(colour.argmax())] for colour in ends)
+
+
 def test_the_map_over_each_frame_in_the_time_of_the_clip(tmp_path: Path) -> None:
     path = map_of_clip().save(tmp_path / "map.gif")
     with Image.open(path) as animation:
@@ -28,9 +36,10 @@ def test_the_map_over_each_frame_in_the_time_of_the_clip(tmp_path: Path) -> None
         assert animation.info["duration"] == 40
         animation.seek(3)
         frame = np.asarray(animation.convert("RGB"), int)
-    side = frame.shape[0] // 6
+    side = frame.shape[1] // 8
     place = frame[2 * side : 3 * side, 4 * side : 5 * side]
     assert (place[..., 0] - place[..., 2]).min() > 80, "warm where the map is"
+    assert scale_ends(frame) == ("blue", "red")
 
 
 def test_the_same_frames_as_a_film(tmp_path: Path) -> None:
@@ -40,7 +49,7 @@ def test_the_same_frames_as_a_film(tmp_path: Path) -> None:
         frames = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
         assert container.streams.video[0].average_rate == 25
     assert len(frames) == 5
-    side = frames[3].shape[0] // 6
+    side = frames[3].shape[1] // 8
     place = frames[3][2 * side + 8 : 3 * side - 8, 4 * side + 8 : 5 * side - 8]
     assert (place[..., 0] - place[..., 2]).min() > 60, "warm where the map is"
 
@@ -62,6 +71,7 @@ def test_the_maps_of_several_layers_follow_each_other_on_one_scale(tmp_path: Pat
     assert redness[1][-8:, -8:].mean() > 100, "the strongest map reaches the end of the scale"
     assert 0 < redness[0][:8, :8].mean() < 60, "a weak one stays pale on the same scale"
     assert redness[1][:8, :8].max() < 20
+    assert scale_ends(frames[0]) == scale_ends(frames[1]) == ("blue", "red"), "the scale stands below each map"
 
 
 def test_the_map_of_a_layer_lies_over_the_part_of_the_input_that_it_covers() -> None:

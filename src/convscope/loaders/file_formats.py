@@ -10,6 +10,9 @@ from convscope.spec.tables import HEAD_BYTES
 
 _PICTURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8")
 """How PNG, JPEG and GIF files begin."""
+_FOLDERS = (
+    "a folder of Hugging Face has a config.json, one of TensorFlow a saved_model.pb, one of TensorFlow.js a model.json"
+)
 
 
 def find_file_format(name: str) -> FileFormat | None:
@@ -37,6 +40,9 @@ def find_file_format(name: str) -> FileFormat | None:
         raise LoadError(
             f"{name!r} is not a complete file of the format that its name says ({by_name.title}); {SAVE_AGAIN}"
         )
+    if path.is_dir():
+        holds = "is empty" if not any(path.iterdir()) else "holds no model"
+        raise LoadError(f"the folder {name!r} {holds}: {_FOLDERS}")
     known = ", ".join(sorted({ending for spec in FILE_FORMATS.values() for ending in spec.extensions}))
     raise LoadError(f"{name!r} is of no format that can be opened" + (f" ({known})" if known else ""))
 

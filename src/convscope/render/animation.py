@@ -12,12 +12,15 @@ from PIL import Image, ImageDraw
 from convscope.errors import MissingExtra
 from convscope.render.font_fallback import default_font
 from convscope.render.font_metrics import load_font
+from convscope.render.palette import opaque_colours
 from convscope.render.raster import enlarge, map_pixels, overlay_pixels, photo_at_map_size, side_by_side
-from convscope.render.scale import map_values, scale_of
+from convscope.render.scale import Scale, legend_of, map_values, scale_of
 from convscope.render.video_panels import frame_over_input
 from convscope.values import AttentionMaps, Attribution, Pictures
 
 SIDE, GAP = 256, 4
+_LINE, _BAR = 22, 96
+"""The height of a line of text and the length of the colour bar below a frame, in pixels."""
 _BIT_RATE = 4_000_000
 """Bits of a film per second: much for pictures of this size, so that colors stay what they mean."""
 FRAME_MS, LAST_FRAME_MS, MIN_FRAME_MS, LAYER_MS = 120, 1500, 20, 700
@@ -88,16 +91,26 @@ def _layers_gif(attribution: Attribution) -> bytes:
         values = map_values(layer)
         over = map_pixels(values, scale) if photo is None else overlay_pixels(values, photo, scale)
         pixels = side_by_side([enlarge(over, SIDE), enlarge(map_pixels(values, scale), SIDE)], GAP)
-        frames.append(_with_name(Image.fromarray(pixels), layer.layers[0]))
+        frames.append(_with_scale(Image.fromarray(pixels), scale, layer.layers[0]))
     return gif(frames, [LAYER_MS] * (len(frames) - 1) + [LAST_FRAME_MS])
 
 
-def _with_name(frame: Image.Image, name: str) -> Image.Image:
-    """A frame with a line of text below it."""
-    font = load_font(default_font(bold=False), 13)
-    whole = Image.new("RGB", (frame.width, frame.height + 22), "white")
+def _with_scale(frame: Image.Image, scale: Scale, name: str = "") -> Image.Image:
+    """A frame with the scale of its map below it, under a line with its name."""
+    font, ticks = load_font(default_font(bold=False), 13), legend_of(scale).ticks
+    low, high = ticks[0][1], ticks[-1][1]
+    start = 12 + round(font.getlength(low))
+    needed = start + _BAR + 8 + round(font.getlength(high)) + 4
+    top = frame.height + (_LINE if name else 0)
+    whole = Image.new("RGB", (max(frame.width, needed), top + _LINE), "white")
     whole.paste(frame)
-    ImageDraw.Draw(whole).text((4, frame.height + 3), name, fill="black", font=font)
+    draw = ImageDraw.Draw(whole)
+    draw.text((4, frame.height + 3), name, fill="black", font=font)
+    draw.text((4, top + 3), low, fill="black", font=font)
+    draw.text((start + _BAR + 8, top + 3), high, fill="black", font=font)
+    colours = opaque_colours(scale.signed)
+    row = colours[np.linspace(0, len(colours) - 1, _BAR).round().astype(int)]
+    whole.paste(Image.fromarray(row[None].repeat(12, 0)), (start, top + 5))
     return whole
 
 
@@ -136,7 +149,7 @@ def _clip_frames(attribution: Attribution) -> list[Image.Image]:
     """The map over each frame, on one scale for all of them."""
     scale = scale_of([attribution])
     return [
-        Image.fromarray(enlarge(frame_over_input(attribution, scale, index), SIDE))
+        _with_scale(Image.fromarray(enlarge(frame_over_input(attribution, scale, index), SIDE)), scale)
         for index in range(len(attribution.values))
     ]
 

@@ -19,7 +19,9 @@ def draw_attention_heads(value: AttentionHeads, *, theme: str = "light", bare: b
     header_footer.draw_header(canvas, value)
     scale = Scale(1.0, False, 1.0, ends=("one place", "everywhere"))
     for layer, roles in value.roles.items():
-        tile_grid.draw_heading(canvas, layer, f"{len(roles)} heads; color is entropy, the number is the distance")
+        tile_grid.draw_heading(
+            canvas, layer, f"{len(roles)} heads; color is entropy, the number is the distance in positions of the input"
+        )
         _draw_heads(canvas, value, layer, scale)
     canvas.y += 8
     tile_grid.draw_scale_bar(canvas, scale, each=False)

@@ -60,7 +60,9 @@ class AttentionMaps(Value):
             share = (
                 f", {float(self.beside[layer].mean()):.0%} beside the grid" if bool(self.beside[layer].any()) else ""
             )
-            lines.append(f"{layer}: {len(maps)} heads of {grid}, peak {float(peaks[head]):.3g} in head {head}{share}")
+            each = self.heads == "each"
+            heads, place = (f"{len(maps)} heads", f" in head {head}") if each else (f"the {self.heads} over heads", "")
+            lines.append(f"{layer}: {heads} of {grid}, peak {float(peaks[head]):.3g}{place}{share}")
         return lines
 
     def _save_gif(self, path: Path) -> None:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 import convscope as cs
 from convscope.errors import InputNotAccepted, ModelFailed
+from convscope.loaders.onnx.operators.shapes import shape_for_batch
 from tests.nets import seeded
 
 
@@ -93,3 +94,19 @@ def test_a_function_in_the_networks_own_forward_has_no_layer() -> None:
     with pytest.raises(ModelFailed, match=r"in layer 'fc': mat1 and mat2 .*takes inputs of one size") as failed:
         cs.saliency(model, torch.zeros(1, 1, 20, 20))
     assert not isinstance(failed.value, InputNotAccepted)
+
+
+class OneSize(nn.Module):
+    """A network whose file holds a shape for inputs of one size, as those that Keras writes to ONNX."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.reshape(shape_for_batch(images.shape, (1, 1, 8, 8), (1, 64)))
+
+
+def test_a_file_for_inputs_of_one_size_refuses_others() -> None:
+    model = cs.Model(OneSize(), input=cs.TensorInput())
+    assert cs.saliency(model, torch.zeros(2, 1, 8, 8))[0].values.shape == (8, 8)
+    with pytest.raises(
+        InputNotAccepted, match=r"differs in more than the batch: .* pass the size that it was made for"
+    ):
+        cs.saliency(model, torch.zeros(1, 1, 10, 10))

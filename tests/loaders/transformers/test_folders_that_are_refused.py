@@ -46,6 +46,9 @@ def test_a_repository_that_is_not_cached_needs_a_network(monkeypatch: pytest.Mon
     assert "hf:./FOLDER" in message
     assert "neither a folder nor the name" in refusal(f"hf:{tmp_path}/none")
     assert "neither a folder nor the name" in refusal("hf:a/b/c")
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
+    monkeypatch.chdir(tmp_path)
+    assert refusal("hf:photo.jpg").startswith("hf:photo.jpg is a file: give the folder that save_pretrained wrote")
 
 
 def test_a_repository_is_read_from_the_cache(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

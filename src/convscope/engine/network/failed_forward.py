@@ -32,7 +32,9 @@ _CUT = (
 )
 """Messages of PyTorch of an input that is too small for a convolution, a pooling, a padding or a norm."""
 _UNKNOWN_TOKEN = "index out of range in self"
+_OTHER_SIZE = "differs in more than the batch"
 _HINTS = {
+    _OTHER_SIZE: "the file holds a network for inputs of one size: pass the size that it was made for",
     _UNKNOWN_TOKEN: "an embedding has no vector of this number, pass the vocabulary of the network",
     "mat1 and mat2 shapes cannot be multiplied": "this layer takes inputs of one size: pass the size that the network "
     "was made for",
@@ -63,7 +65,8 @@ def forward_failure(model: "Model", shape: tuple[int, ...], error: Exception) ->
     if shortage is not None:
         return InputNotAccepted(_too_small(model, shape, layer, shortage))
     where = f"in layer {layer!r}: " if layer else ""
-    kind = InputNotAccepted if _UNKNOWN_TOKEN in str(error) else ModelFailed
+    is_refused = any(words in str(error) for words in (_UNKNOWN_TOKEN, _OTHER_SIZE))
+    kind = InputNotAccepted if is_refused else ModelFailed
     reason = _reason(model.module, error)
     return kind(f"{model.name} raised {type(error).__name__} on input {shape}: {where}{reason}")
 

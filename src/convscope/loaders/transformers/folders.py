@@ -36,6 +36,8 @@ def find_folder(name: str, *, chosen: str | None, weights: str | Path | None, tr
     path = Path(name).expanduser()
     if path.is_dir():
         return path
+    if path.is_file():
+        raise LoadError(f"hf:{name} is a file: give the folder that save_pretrained wrote, or the file as {name}")
     if name.startswith((".", "~", "/")) or not _REPOSITORY.fullmatch(name):
         raise LoadError(f"hf:{name} is neither a folder nor the name of a repository such as hf:microsoft/resnet-50")
     needs_weights = chosen != "none" and weights is None
