@@ -25,7 +25,9 @@ def scale_ends(frame: np.ndarray) -> tuple[str, ...]:
     """The colours at the ends of the bar in the last line of a frame."""
     line = frame[-22:]
     columns = np.flatnonzero((line.max(2) - line.min(2) > 100).sum(0) > 8)
-    ends = [line[10, column] for column in (columns[0], columns[-1])]
+    bar = line[10, columns[0] : columns[-1] + 1]
+    assert len(np.unique(bar, axis=0)) > 40, "a bar of few steps would show other colours than the map"
+    ends = bar[[0, -1]]
     return tuple(("red", "green", "blue")[int(colour.argmax())] for colour in ends)
 
 

@@ -37,6 +37,9 @@ SWITCH = Parameter("switch", bool, False, Param(help=""))
 CHOICE = Parameter("choice", str, "black", Param(help="", choices=("black", "white", "blur")))
 
 
+PATCH = Parameter("patch", str, "", Param(help="", joined="x", min=0, max=9))
+"""Numbers in a text."""
+
 ALSO = Parameter("also", str, "black", Param(help="", choices=("black", "white")), also=(torch.Tensor,))
 
 
@@ -101,6 +104,7 @@ REFUSED: list[tuple[Parameter, Any, str]] = [
     (CHOICE, 0, r"^choice must be black, white or blur, got 0$"),
     (CHOICE, ["black"], r"^choice must be black, white or blur, got \['black'\]$"),
     (CHOICE, torch.zeros(3), r"^choice must be black, white or blur, got Tensor\(3,\)$"),
+    (PATCH, (3, 4), r"^patch must be a text with whole numbers joined by 'x', got \(3, 4\)$"),
     (ALSO, np.zeros((3, 4)), r"^also must be black or white.*, got ndarray\(3, 4\)$"),
     (CHOICE, "x" * 500, r"^choice must be black, white or blur, got '.{1,60}…"),
 ]

@@ -91,7 +91,7 @@ def _layers_gif(attribution: Attribution) -> bytes:
         values = map_values(layer)
         over = map_pixels(values, scale) if photo is None else overlay_pixels(values, photo, scale)
         pixels = side_by_side([enlarge(over, SIDE), enlarge(map_pixels(values, scale), SIDE)], GAP)
-        frames.append(_with_scale(Image.fromarray(pixels), scale, layer.layers[0]))
+        frames.append(_indexed(_with_scale(Image.fromarray(pixels), scale, layer.layers[0])))
     return gif(frames, [LAYER_MS] * (len(frames) - 1) + [LAST_FRAME_MS])
 
 
@@ -112,6 +112,11 @@ def _with_scale(frame: Image.Image, scale: Scale, name: str = "") -> Image.Image
     row = colours[np.linspace(0, len(colours) - 1, _BAR).round().astype(int)]
     whole.paste(Image.fromarray(row[None].repeat(12, 0)), (start, top + 5))
     return whole
+
+
+def _indexed(frame: Image.Image) -> Image.Image:
+    """A frame in 256 colours, which keep those of the whole scale, however few pixels have them."""
+    return frame.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
 
 
 def film(attribution: Attribution) -> bytes:
@@ -141,7 +146,7 @@ def film(attribution: Attribution) -> bytes:
 
 
 def _clip_gif(attribution: Attribution) -> bytes:
-    frames = _clip_frames(attribution)
+    frames = [_indexed(frame) for frame in _clip_frames(attribution)]
     return gif(frames, [_frame_duration(attribution)] * len(frames))
 
 

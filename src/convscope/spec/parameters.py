@@ -61,7 +61,8 @@ class Parameter:
         if self.kind is str:
             if isinstance(value, str):
                 return self._joined(value) if self.about.joined else value
-            raise ParameterError(f"{self.name} must be a text, got {_short(value)}")
+            form = f" with whole numbers joined by {self.about.joined!r}" if self.about.joined else ""
+            raise ParameterError(f"{self.name} must be a text{form}, got {_short(value)}")
         if self.kind is bool:
             if isinstance(value, bool):
                 return value

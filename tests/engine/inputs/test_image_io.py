@@ -125,6 +125,10 @@ REFUSED: dict[str, tuple[Make, str]] = {
         lambda p: torch.zeros(1, 4, 8, 8),
         r"this model takes 3 channels, got 4 \(shape \(1, 4, 8, 8\)\)",
     ),
+    "a tensor with its channels last": (
+        lambda p: torch.zeros(1, 8, 8, 3),
+        r"this model takes 3 channels, got 8 \(shape \(1, 8, 8, 3\)\); channels come first: x.movedim\(-1, 1\)$",
+    ),
     "a tensor of two axes": (lambda p: torch.zeros(8, 8), r"is \(C, H, W\) or \(N, C, H, W\), got shape \(8, 8\)"),
     "a tensor of five axes": (lambda p: torch.zeros(1, 1, 3, 8, 8), r"got shape \(1, 1, 3, 8, 8\)"),
     "an empty tensor": (lambda p: torch.zeros(0, 3, 8, 8), r"without empty axes, got shape \(0, 3, 8, 8\)"),

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import convscope as cs
+from convscope.engine.network.failed_forward import forward_failure
 from convscope.errors import InputNotAccepted, ModelFailed
 from convscope.loaders.onnx.operators.shapes import shape_for_batch
 from tests.nets import seeded
@@ -110,3 +111,17 @@ def test_a_file_for_inputs_of_one_size_refuses_others() -> None:
         InputNotAccepted, match=r"differs in more than the batch: .* pass the size that it was made for"
     ):
         cs.saliency(model, torch.zeros(1, 1, 10, 10))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Input image size (60*60) doesn't match model (64*64).",
+        "Input height (60) doesn't match model (224).",
+        "Wrong image height! Expected 224 but got 60!",
+    ],
+)
+def test_vision_transformers_refuse_other_sizes(message: str) -> None:
+    failed = forward_failure(cs.Model(OneSize()), (1, 3, 60, 60), ValueError(message))
+    assert isinstance(failed, InputNotAccepted)
+    assert str(failed).endswith(f"{message[:-1]}: it takes inputs of one size: pass the size that it was made for")

@@ -4,6 +4,7 @@ import copy
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -211,7 +212,18 @@ def test_confidences_are_a_softmax_unless_the_network_already_gives_one() -> Non
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: unchecked.Model("resnet50"), r"a model is built from a torch\.nn\.Module or a function, got str"),
+        (
+            lambda: unchecked.Model("resnet50"),
+            r"a model is built from a torch\.nn\.Module or a function, got str: cs\.load\(…\) opens a file or an address",
+        ),
+        (
+            lambda: unchecked.Model(SimpleNamespace(predict_proba=len)),
+            r"got SimpleNamespace: give a function of arrays that calls its predict_proba",
+        ),
+        (
+            lambda: unchecked.Model(SimpleNamespace(run=len)),
+            r"got SimpleNamespace: save it to a file and open that with",
+        ),
         (
             lambda: unchecked.Model(nn.Linear),
             r"a model is built from a network, got the class Linear: make an instance",

@@ -136,7 +136,10 @@ def _with_batch_axis(tensor: Tensor, spec: InputSpec) -> tuple[Tensor, bool]:
         tensor = tensor[None]
     channels = spec.channels if isinstance(spec, ImageInput) else spec.shape[0] if spec.shape else None
     if channels is not None and tensor.shape[1] != channels:
-        raise InputError(f"this model takes {channels} channels, got {tensor.shape[1]} (shape {tuple(tensor.shape)})")
+        last = "; channels come first: x.movedim(-1, 1)" if tensor.shape[-1] == channels else ""
+        raise InputError(
+            f"this model takes {channels} channels, got {tensor.shape[1]} (shape {tuple(tensor.shape)}){last}"
+        )
     if tensor.is_inference():  # made under inference_mode: autograd can record only a copy of it
         tensor = tensor.clone()
     return tensor.detach(), len(tensor) == 1

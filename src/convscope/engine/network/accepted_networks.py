@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -73,8 +74,21 @@ def _as_scores_only(function: Any) -> ScoresOnly:
     if isinstance(function, type):
         raise InputError(f"a model is built from a network, got the class {function.__name__}: make an instance of it")
     if not callable(function):
-        raise InputError(f"a model is built from a torch.nn.Module or a function, got {type(function).__name__}")
+        raise InputError(
+            f"a model is built from a torch.nn.Module or a function, got {type(function).__name__}: "
+            f"{_other_way(function)}"
+        )
     return ScoresOnly(function)
+
+
+def _other_way(network: Any) -> str:
+    """How to open what is neither a module nor a function."""
+    if isinstance(network, (str, Path)):
+        return "cs.load(…) opens a file or an address"
+    predict = next((name for name in ("predict_proba", "decision_function") if hasattr(network, name)), "")
+    if predict:
+        return f"give a function of arrays that calls its {predict}"
+    return "save it to a file and open that with cs.load(…), or give a function of arrays that calls it"
 
 
 def _own_name(module: nn.Module) -> str:

@@ -32,9 +32,10 @@ _CUT = (
 )
 """Messages of PyTorch of an input that is too small for a convolution, a pooling, a padding or a norm."""
 _UNKNOWN_TOKEN = "index out of range in self"
-_OTHER_SIZE = "differs in more than the batch"
+_OTHER_SIZE = ("differs in more than the batch", "doesn't match model (", "Wrong image height!", "Wrong image width!")
+"""Of a file whose shapes hold for one size, of transformers and timm, and of torchvision."""
 _HINTS = {
-    _OTHER_SIZE: "the file holds a network for inputs of one size: pass the size that it was made for",
+    **dict.fromkeys(_OTHER_SIZE, "it takes inputs of one size: pass the size that it was made for"),
     _UNKNOWN_TOKEN: "an embedding has no vector of this number, pass the vocabulary of the network",
     "mat1 and mat2 shapes cannot be multiplied": "this layer takes inputs of one size: pass the size that the network "
     "was made for",
@@ -65,7 +66,7 @@ def forward_failure(model: "Model", shape: tuple[int, ...], error: Exception) ->
     if shortage is not None:
         return InputNotAccepted(_too_small(model, shape, layer, shortage))
     where = f"in layer {layer!r}: " if layer else ""
-    is_refused = any(words in str(error) for words in (_UNKNOWN_TOKEN, _OTHER_SIZE))
+    is_refused = any(words in str(error) for words in (_UNKNOWN_TOKEN, *_OTHER_SIZE))
     kind = InputNotAccepted if is_refused else ModelFailed
     reason = _reason(model.module, error)
     return kind(f"{model.name} raised {type(error).__name__} on input {shape}: {where}{reason}")
@@ -120,4 +121,5 @@ def _reason(network: nn.Module, error: Exception) -> str:
     if wrong_size and any(is_exported(m) or is_unflattened(m) for m in network.modules()):
         message = message.partition(". If you meant")[0]
         message += f"; {FIXED_SIZE}"
-    return message + next((f": {remedy}" for words, remedy in _HINTS.items() if words in message), "")
+    remedy = next((remedy for words, remedy in _HINTS.items() if words in message), "")
+    return f"{message.rstrip('.!')}: {remedy}" if remedy else message
