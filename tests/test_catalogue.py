@@ -70,7 +70,16 @@ def test_several_models_stand_side_by_side(picture) -> None:
     assert comparison.scales == (0, 1, 0, 1)
     alike = cs.compare([first, picture_model(seeded(PlainNet))], picture, "saliency")
     assert alike.titles == ("PlainNet #1", "PlainNet #2")
+    assert repr(alike) == "Comparison(1 input: PlainNet #1, PlainNet #2)"
     assert float(alike.rank_similarity[0, 1]) == pytest.approx(1)
+
+
+def test_networks_of_one_name_are_told_apart_by_their_files(picture) -> None:
+    alike = [picture_model(seeded(PlainNet)) for _ in range(3)]
+    for network, source in zip(alike, ("runs/a/net.keras", "net.onnx", "net.onnx"), strict=True):
+        network.source = source
+    assert cs.compare(alike[:2], picture, "grad-cam").titles == ("net.keras", "net.onnx")
+    assert cs.compare(alike, picture, "grad-cam").titles == ("net.keras", "PlainNet #2", "PlainNet #3")
 
 
 def test_target_and_targets_are_refused_together(model, picture) -> None:

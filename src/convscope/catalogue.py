@@ -285,12 +285,18 @@ def _column_title(value: Any, model: Any, declarations: Any, models: Any, target
         index = value.target_index
         parts.append(value.target if index is None or value.target == f"class {index}" else f"{value.target} ({index})")
     if len(models) > 1:
-        name = str(value.record.model.get("name", ""))
-        names = [str(getattr(network, "name", type(network).__name__)) for network in models]
-        parts.append(
-            f"{name} #{next(i for i, m in enumerate(models) if m is model) + 1}" if names.count(name) > 1 else name
-        )
+        parts.append(_network_title(next(i for i, m in enumerate(models) if m is model), models))
     return " · ".join(parts)
+
+
+def _network_title(index: int, models: Sequence[Any]) -> str:
+    """The name of a network; where others have the same, its file or address, or where these are alike, its number."""
+    names = [str(getattr(network, "name", type(network).__name__)) for network in models]
+    files = [str(getattr(network, "source", "")).rpartition("/")[2] for network in models]
+    if names.count(names[index]) == 1:
+        return names[index]
+    is_opened = files[index] and not files[index].startswith("python:")
+    return files[index] if is_opened and files.count(files[index]) == 1 else f"{names[index]} #{index + 1}"
 
 
 QUESTIONS = {

@@ -64,7 +64,9 @@ def test_values_without_a_viewer_are_shown_as_pictures() -> None:
     value = cs.grad_cam(cs.load("bundled:shapes"), "sample:shapes/3")
     assert notebook_html(value) is None
     assert value._repr_html_() is None
-    assert value._repr_png_()[:4] == b"\x89PNG"
+    png, metadata = value._repr_png_()
+    assert png[:4] == b"\x89PNG"
+    assert metadata == {"alt": value.picture().alt}
 
 
 def test_show_displays_the_value_itself_and_a_picture_where_options_are_given(

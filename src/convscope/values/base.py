@@ -235,8 +235,9 @@ class Value:
         else:
             display(self)
 
-    def _repr_png_(self) -> bytes:
-        return bytes(self.picture().png())
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+        picture = self.picture()
+        return bytes(picture.png()), {"alt": picture.alt}  # the text that exported notebooks have in place of a picture
 
     def _repr_html_(self) -> str | None:
         return get_renderer().notebook_html(self)

@@ -74,5 +74,10 @@ class Comparison(Value):
             raise CannotWrite("a comparison has no numbers of its own: save its attributions, or use .png or .json")
         return super().writer(path)
 
+    def __repr__(self) -> str:
+        columns = self.titles or tuple(cell.record.title for cell in self.rows[0])
+        count = "1 input" if len(self.rows) == 1 else f"{len(self.rows)} inputs"
+        return f"Comparison({count}: {', '.join(columns)})"
+
     def __iter__(self) -> Any:
         return (cell for row in self.rows for cell in row)

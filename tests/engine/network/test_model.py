@@ -214,7 +214,7 @@ def test_confidences_are_a_softmax_unless_the_network_already_gives_one() -> Non
     [
         (
             lambda: unchecked.Model("resnet50"),
-            r"a model is built from a torch\.nn\.Module or a function, got str: cs\.load\(…\) opens a file or an address",
+            r"is built from a torch\.nn\.Module or a function, got str: cs\.load\(…\) opens a file or an address",
         ),
         (
             lambda: unchecked.Model(SimpleNamespace(predict_proba=len)),
