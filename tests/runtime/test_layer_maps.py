@@ -41,3 +41,5 @@ def test_layers_are_fused_by_the_mean_of_their_normalized_maps() -> None:
         for values in attribution.layer_values.values()
     ]
     torch.testing.assert_close(attribution.values, sum(values / values.abs().max() for values in resized) / 2)
+    assert attribution.notes["joined layers"] == "the mean of 2 layers, each map divided by its peak"
+    assert "joined layers" not in cs.grad_cam(cs.Model(small_network(2)), tensor(), layer="0").notes

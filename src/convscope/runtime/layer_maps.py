@@ -39,7 +39,13 @@ def maps_to_values(
     why_blank: str | Sequence[str | None] | None = None,
     otherwise: str | None = None,
 ) -> list[Attribution]:
-    """Values from one map (N, …) per layer; ``why_blank`` and ``otherwise`` as in `attributions`."""
+    """Values from one map (N, …) per layer; ``why_blank`` and ``otherwise`` as in `attributions`.
+
+    Of several layers the notes say how their maps are joined, since the map is no longer in units of the score.
+    """
+    if len(layer_values) > 1:
+        joined = Fact("the mean of {layers} layers, each map divided by its peak", layers=len(layer_values))
+        notes = [{**row, "joined layers": joined} for row in notes or [{}] * len(images)]
     if relu:
         nonzero = [any(bool(values[row].any()) for values in layer_values.values()) for row in range(len(images))]
         stated = [why_blank] * len(images) if why_blank is None or isinstance(why_blank, str) else why_blank
