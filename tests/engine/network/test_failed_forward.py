@@ -125,3 +125,10 @@ def test_vision_transformers_refuse_other_sizes(message: str) -> None:
     failed = forward_failure(cs.Model(OneSize()), (1, 3, 60, 60), ValueError(message))
     assert isinstance(failed, InputNotAccepted)
     assert str(failed).endswith(f"{message[:-1]}: it takes inputs of one size: pass the size that it was made for")
+
+
+def test_a_program_exported_for_one_size_refuses_others() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    model = cs.Model(torch.export.export(network, (torch.zeros(2, 1, 8, 8),)), input=cs.TensorInput())
+    with pytest.raises(InputNotAccepted, match=r"exported .* for inputs of that size alone: export it with dynamic"):
+        cs.saliency(model, torch.zeros(2, 1, 10, 10))

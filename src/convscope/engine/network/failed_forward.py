@@ -66,9 +66,9 @@ def forward_failure(model: "Model", shape: tuple[int, ...], error: Exception) ->
     if shortage is not None:
         return InputNotAccepted(_too_small(model, shape, layer, shortage))
     where = f"in layer {layer!r}: " if layer else ""
-    is_refused = any(words in str(error) for words in (_UNKNOWN_TOKEN, *_OTHER_SIZE))
-    kind = InputNotAccepted if is_refused else ModelFailed
     reason = _reason(model.module, error)
+    is_refused = any(words in reason for words in (_UNKNOWN_TOKEN, FIXED_SIZE, *_OTHER_SIZE))
+    kind = InputNotAccepted if is_refused else ModelFailed
     return kind(f"{model.name} raised {type(error).__name__} on input {shape}: {where}{reason}")
 
 
