@@ -30,6 +30,14 @@ SHAPES = ("--model", "bundled:shapes")
             "--baseline must be black, white, mean, blur or noise, got 'wite'; did you mean 'white'?",
         ),
         (["serve", "--port", "many"], "--port: "),
+        (
+            ["compare", "sample:shapes/7", "-m", "net.keras", "--model=net.onnx"],
+            "--model is given several times, and takes one value; --beside names other models",
+        ),
+        (
+            ["grad-cam", "sample:shapes/7", *SHAPES, "--target", "star", "--target", "heart"],
+            "--target is given several times, and takes one value (",
+        ),
     ],
 )
 def test_parser_errors_are_one_sentence(refused, words: list[str], sentence: str) -> None:

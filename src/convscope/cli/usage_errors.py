@@ -41,6 +41,48 @@ class CommandGroup(TyperGroup):
             sys.exit(1)
         sys.exit(status if isinstance(status, int) else 0)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command and its arguments.
+
+        Raises:
+            UsageError: an option that takes one value is given several times, of which all but the last would be lost.
+        """
+        name, command, arguments = super().resolve_command(ctx, args)
+        if command is not None and (repeated := _repeated_option(command, arguments)):
+            beside = "--beside" in _options(command) and repeated == "--model"
+            others = "; --beside names other models" if beside else ""
+            raise UsageError(f"{repeated} is given several times, and takes one value{others}", ctx)
+        return name, command, arguments
+
+
+def _options(command: Any) -> dict[str, Any]:
+    """The options of a command that take a value, by each of their names."""
+    return {
+        name: param
+        for param in command.params
+        if param.param_type_name == "option" and not param.is_flag and not param.count
+        for name in param.opts
+    }
+
+
+def _repeated_option(command: Any, arguments: Sequence[str]) -> str:
+    """The first option with one value that occurs twice among the arguments, by its longest name; empty if none."""
+    options, given = _options(command), set()
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            break
+        name, equals, _ = word.partition("=")
+        param = options.get(name)
+        if param is None:
+            continue
+        if not equals:
+            next(words, None)  # its value, which may begin as an option
+        if param.name in given and not param.multiple:
+            return _display_name(param)
+        given.add(param.name)
+    return ""
+
 
 def _error_message(error: Any) -> str:
     context = getattr(error, "ctx", None)
