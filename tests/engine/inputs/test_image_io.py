@@ -136,7 +136,10 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "a tensor without numbers": (lambda p: torch.zeros(1, 3, 8, 8, device="meta"), r"meta"),
     "no image": (lambda p: [], r"there is no image: the list is empty"),
     "nothing": (lambda p: None, r"a path, a Pillow image, an array or a tensor, got NoneType"),
-    "a number in a list": (lambda p: [3], r"a path, a Pillow image, an array or a tensor, got int"),
+    "a number in a list": (
+        lambda p: [3],
+        r"a path, a Pillow image, an array or a tensor, got numbers in a list: pass np",
+    ),
     "a batch in a list": (lambda p: [torch.zeros(2, 3, 8, 8)], r"a list holds single images, got a batch"),
     "tensors of two sizes": (
         lambda p: [torch.zeros(3, 8, 8), torch.zeros(3, 9, 8)],

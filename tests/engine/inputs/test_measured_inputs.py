@@ -1,5 +1,6 @@
 """Signals, bands, volumes and clips prepared from files, and explained."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,33 @@ def test_voxels_of_another_size_are_mentioned() -> None:
     )
     assert spec.prepare_raw(RawInput(values, axes, (1, 1, 1))).remark == ""
     assert "no size of its voxels: 1×1×1 mm are assumed" in spec.prepare_array(values).remark
+
+
+@pytest.mark.parametrize(
+    ("options", "affine", "remark"),
+    [
+        ({}, np.eye(4), "neither the size of its voxels nor an orientation: those of the file are kept, 6×0.5×0.5 mm"),
+        ({}, np.eye(4), "0.5 mm and RAS"),
+        ({}, None, "^the network names no size of its voxels: those of the file are kept, 6×0.5×0.5 mm$"),
+        ({"spacing": (6, 0.5, 0.5)}, np.eye(4), "^$"),
+        ({"orientation": "RAS"}, np.eye(4), "^$"),
+    ],
+)
+def test_a_volume_for_a_network_that_names_no_voxels_is_mentioned(
+    options: dict[str, Any], affine: Any, remark: str
+) -> None:
+    raw = RawInput(np.zeros((1, 2, 4, 4), np.float32), ("x", "y", "z"), (6, 0.5, 0.5), "mm", affine)
+    assert re.search(remark, cs.VolumeInput(**options).prepare_raw(raw).remark)
+
+
+def test_a_volume_of_another_extent_is_mentioned() -> None:
+    def remark(*extent: int, fit: Any = "crop") -> str:
+        return cs.VolumeInput(shape=(1, 4, 4, 4), fit=fit).prepare_array(np.zeros(extent)).remark
+
+    assert remark(4, 4, 4) == remark(1, 4, 9, fit="stretch") == ""
+    assert remark(1, 4, 4) == "the volume has 1×4×4 voxels, and the network takes 4×4×4: zeros are added"
+    assert remark(4, 6, 4) == "the volume has 4×6×4 voxels, and the network takes 4×4×4: its center is kept"
+    assert remark(4, 6, 2).endswith("takes 4×4×4: its center is kept, and zeros are added")
 
 
 def test_windows_standardization_and_means_are_applied_in_this_order() -> None:
@@ -258,13 +286,21 @@ def test_a_volume_without_memory_for_its_forward_is_refused_before_it_is_read(
         cs.saliency(model, tmp_path / "large.npy")
 
 
-def test_rows_of_several_lengths_are_named() -> None:
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([[[1, 2, 3], [1, 2]]], "got rows of 2 and 3 numbers in a list: bring them to one length and pass an array"),
+        ([[1, 2, 3], [1, 2]], "got rows of 2 and 3 numbers in a list: bring them to one length and pass an array"),
+        ([[1, 2, 3], [1, 2, 4]], r"got numbers in a list: pass np.array\(…\) of them$"),
+        ([1, 2, 3], r"got numbers in a list: pass np.array\(…\) of them$"),
+        ([["a.npy"]], "got list$"),
+        ([], "^there is no input: the list is empty$"),
+    ],
+)
+def test_numbers_in_lists_are_refused(given: Any, message: str) -> None:
     spec: Any = cs.SignalInput(shape=(2, 3))
-    on_cpu: Any = {"device": torch.device("cpu"), "dtype": torch.float32}
-    with pytest.raises(InputError, match=r"^an input is a path, an array or a tensor, got list of rows of 2 and 3 num"):
-        read_images([[[1, 2, 3], [1, 2]]], spec, **on_cpu)
-    with pytest.raises(InputError, match=r"got list$"):
-        read_images([[[1, 2, 3], [1, 2, 4]]], spec, **on_cpu)
+    with pytest.raises(InputError, match=message):
+        read_images(given, spec, device=torch.device("cpu"), dtype=torch.float32)
 
 
 class NumbersWereRead(ConvScopeError):

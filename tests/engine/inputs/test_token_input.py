@@ -52,6 +52,7 @@ def test_sequences_are_padded_and_cut_to_the_length_of_the_network() -> None:
         (np.array([0.5]), {}, "a list of words or of whole numbers, got an array of float64"),
         ([[1, 2], [1]], {}, "the batch is ragged: its sequences have 1 to 2 tokens; say how long they are made"),
         ([[1], []], {}, "the sequence holds no token: it is empty"),
+        ([], {}, "the sequence holds no token: it is empty"),
         ([1.5, 2.0], {}, "tokens are whole numbers or words, got a list of float"),
         ("1,0,7", {}, "token 7 at position 2 is not in the vocabulary of 3 tokens, numbered 0 to 2"),
         ("zebra", {}, "'zebra' is not in the vocabulary of 3 tokens: its tokens are <pad>, good, bad"),

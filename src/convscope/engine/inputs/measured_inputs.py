@@ -294,7 +294,7 @@ class VolumeInput(MeasuredInput):
 
     def _on_grid(self, raw: RawInput) -> tuple[Numbers, Grid, str]:
         grid, values = Grid(raw.spacing, raw.unit, raw.affine, raw.channel_names), raw.values
-        remark = ""
+        remark = self._remark_on_neither(grid)
         if self.orientation is not None:
             values, turned = oriented(values, grid, self.orientation, raw.title)
             remark, grid = _remark_on_orientation(grid, self.orientation), turned
@@ -305,9 +305,24 @@ class VolumeInput(MeasuredInput):
             if self.fit == "stretch":
                 values, grid = resized(values, self.shape[1:], grid)
             else:
+                remark = joined_remarks([remark, _remark_on_extent(values.shape[1:], self.shape[1:])])
                 values, grid = cropped_or_padded(self._scaled(values), self.shape[1:], grid)
                 return values, grid, remark
         return self._scaled(values), grid, remark
+
+    def _remark_on_neither(self, grid: Grid) -> str:
+        """What is said where the network names neither the size of its voxels nor an orientation; of the file's own."""
+        if self.spacing is not None or self.orientation is not None or not (grid.spacing and grid.unit):
+            return ""
+        size = "×".join(f"{step:.4g}" for step in grid.spacing)
+        if grid.affine is None:
+            return Fact("the network names no size of its voxels: those of the file are kept, {size} mm", size=size)
+        return Fact(
+            "the network names neither the size of its voxels nor an orientation: those of the file are kept, {size} "
+            "mm and {letters}",
+            size=size,
+            letters=letters_of(grid.affine),
+        )
 
     def _remark_on_spacing(self, grid: Grid) -> str:
         """What is said of voxels that have another size than those of the network, or none."""
@@ -330,6 +345,23 @@ class VolumeInput(MeasuredInput):
             for size, old, new in zip(values.shape[1:], grid.spacing, spacing, strict=True)
         ]
         return resized(values, extent, grid)
+
+
+def _remark_on_extent(extent: Sequence[int], taken: Sequence[int]) -> str:
+    """What is said of a volume of which the network takes the center, or which is filled with zeros."""
+    is_cut = any(size > new for size, new in zip(extent, taken, strict=True))
+    is_filled = any(size < new for size, new in zip(extent, taken, strict=True))
+    sizes = {"size": "×".join(map(str, extent)), "taken": "×".join(map(str, taken))}
+    if is_cut and is_filled:
+        return Fact(
+            "the volume has {size} voxels, and the network takes {taken}: its center is kept, and zeros are added",
+            **sizes,
+        )
+    if is_cut:
+        return Fact("the volume has {size} voxels, and the network takes {taken}: its center is kept", **sizes)
+    if is_filled:
+        return Fact("the volume has {size} voxels, and the network takes {taken}: zeros are added", **sizes)
+    return ""
 
 
 def _remark_on_orientation(grid: Grid, letters: str) -> str:

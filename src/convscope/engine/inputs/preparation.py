@@ -36,7 +36,9 @@ def read_images(images: Any, spec: InputSpec, *, device: torch.device, dtype: to
     else:
         members = [images] if single else list(images)
         if not members:
-            raise InputError("there is no image: the list is empty")
+            raise InputError(f"there is no {'image' if isinstance(spec, ImageInput) else 'input'}: the list is empty")
+        if not single:
+            _refuse_numbers_in_lists(members, spec)
         samples = [_prepare_one(member, spec) for member in members]
         tensor = torch.stack(_check_equal_shapes([sample.tensor for sample in samples]))
         names = tuple(spec.address_of(member) or _name(member, i) for i, member in enumerate(members))
@@ -101,13 +103,30 @@ def _prepare_one(image: Any, spec: InputSpec) -> Sample:
     if isinstance(image, np.ndarray):
         return spec.prepare_array(image)
     if not isinstance(image, Pillow.Image):
-        lengths = {len(row) for row in _rows(image)}
-        ragged = f" of rows of {' and '.join(map(str, sorted(lengths)))} numbers" if len(lengths) > 1 else ""
-        noun = "an image is a path, a Pillow image" if isinstance(spec, ImageInput) else "an input is a path"
-        raise InputError(f"{noun}, an array or a tensor, got {type(image).__name__}{ragged}")
+        raise InputError(f"{_accepted(spec)}, got {type(image).__name__}")
     check_size(image.size, "the image")
     upright = apply_orientation(image)
     return Sample(spec.prepare(upright), size=(upright.height, upright.width))
+
+
+def _accepted(spec: InputSpec) -> str:
+    """What an input may be, for messages."""
+    noun = "an image is a path, a Pillow image" if isinstance(spec, ImageInput) else "an input is a path"
+    return f"{noun}, an array or a tensor"
+
+
+def _refuse_numbers_in_lists(members: list[Any], spec: InputSpec) -> None:
+    """Refuse nested lists of numbers, whose outer list may be a batch or the channels of one input."""
+    rows = [row for row in _rows(members) if all(isinstance(value, (int, float, np.number)) for value in row)]
+    lengths = sorted({len(row) for row in rows})
+    if not rows:
+        return
+    if len(lengths) == 1:
+        raise InputError(f"{_accepted(spec)}, got numbers in a list: pass np.array(…) of them")
+    raise InputError(
+        f"{_accepted(spec)}, got rows of {' and '.join(map(str, lengths))} numbers in a list: bring them to one length "
+        "and pass an array, or pass each as an array of its own"
+    )
 
 
 def _rows(nested: Any) -> list[Any]:

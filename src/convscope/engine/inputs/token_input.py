@@ -20,6 +20,7 @@ from convscope.errors import InputError, did_you_mean
 from convscope.values.facts import Fact
 
 _ARRAY_FILES = (".npy", ".npz", ".csv")
+_EMPTY = "the sequence holds no token: it is empty"
 _LONGEST_NAME = 64
 """A sequence of so many tokens is written out in the name of the input."""
 
@@ -95,7 +96,9 @@ class TokenInput(TensorInput):
             given = given.cpu().numpy()
         if isinstance(given, np.ndarray) and given.ndim == 2:
             return list(given)
-        if isinstance(given, (list, tuple)) and given:
+        if isinstance(given, (list, tuple)) and not given:
+            raise InputError(_EMPTY)
+        if isinstance(given, (list, tuple)):
             if all(isinstance(token, (int, np.integer)) and not isinstance(token, bool) for token in given):
                 return np.asarray(given, np.int64)
             if not isinstance(self.vocabulary, int) and all(self._knows(token) for token in given):
@@ -108,7 +111,7 @@ class TokenInput(TensorInput):
     def _of_one_length(self, sequences: list[Any]) -> list[Any]:
         """The sequences of one call; refused if one is empty, or their lengths differ and nothing fills them up."""
         if any(isinstance(sequence, (list, tuple)) and not sequence for sequence in sequences):
-            raise InputError("the sequence holds no token: it is empty")
+            raise InputError(_EMPTY)
         lengths = sorted({len(each) for each in sequences if isinstance(each, np.ndarray) and each.ndim == 1})
         if self.length is None and len(lengths) > 1:
             raise InputError(
@@ -186,7 +189,7 @@ class TokenInput(TensorInput):
 
     def _prepared(self, ids: Ids) -> Sample:
         if len(ids) == 0:
-            raise InputError("the sequence holds no token: it is empty")
+            raise InputError(_EMPTY)
         outside = np.nonzero((ids < 0) | (ids >= self.size))[0]
         if len(outside):
             raise InputError(

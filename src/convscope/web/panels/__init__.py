@@ -51,7 +51,7 @@ def show_picture(value: Value, context: PageContext) -> None:
                 ui.label(value.record.adapt_wording(context.tr(value.record.reads))).classes("reads")
             for note in render.notes(value):
                 text = value.record.adapt_wording(context.tr(note.text))
-                ui.label(text).classes("note warning" if note.warning else "note")
+                ui.label(text).classes("note warning" if note.warning else "note small")
 
 
 def data_uri(png: bytes) -> str:
