@@ -33,7 +33,11 @@ FOLDERS = {
 SLOW_FILES = (
     "engine/test_memory.py",
     "test_one_vocabulary.py",
+    "training/checks/test_shortcut.py",
     "training/loop/test_fit.py",
+    "training/test_landscape.py",
+    "training/test_remedy_trials.py",
+    "web/test_early_disconnects.py",
     "web/test_translations.py",
     "web/test_translations_of_notes.py",
 )

@@ -290,6 +290,7 @@ def test_the_help_of_a_lens_imports_neither_the_lens_nor_torch() -> None:
     assert "torch" not in imported["heavy"]
 
 
+@pytest.mark.slow
 def test_the_first_explanation_does_not_import_a_compiler() -> None:
     """``torch._dynamo``, sympy and scikit-learn take as long as torch itself; nothing here is compiled or fitted."""
     code = (
@@ -300,6 +301,7 @@ def test_the_first_explanation_does_not_import_a_compiler() -> None:
     assert _in_a_fresh_process(code)["modules"] == []
 
 
+@pytest.mark.slow
 def test_a_picture_is_drawn_without_matplotlib(tmp_path: Path) -> None:
     """Importing it takes a third of the time that torch takes; only vector files need it."""
     code = (
@@ -309,6 +311,7 @@ def test_a_picture_is_drawn_without_matplotlib(tmp_path: Path) -> None:
     assert "matplotlib" not in _in_a_fresh_process(code)["heavy"]
 
 
+@pytest.mark.slow
 def test_the_test_above_would_notice() -> None:
     imported = _in_a_fresh_process(f"import convscope\nconvscope.grad_cam\n{NOTES}")
     assert "torch" in imported["heavy"]

@@ -58,6 +58,7 @@ def imported_packages(path: Path) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
+@pytest.mark.slow
 def test_what_is_always_imported_is_a_dependency_and_of_no_extra() -> None:
     """Development environments have all extras, so that no other test would notice what a plain install lacks."""
     required = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}

@@ -52,6 +52,7 @@ def test_the_readme_shows_five_examples_in_python_and_five_in_the_shell() -> Non
     assert len(shell_lines("README.md")) >= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", README, ids=range(len(README)))
 def test_python_snippets_of_the_readme_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -38,6 +38,7 @@ def test_the_page_has_a_column_for_each_road_and_no_blank_cell() -> None:
         assert all(re.fullmatch(r"works|refuses \(\d+\)", cell) for cell in table()[family])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("road", INSTALLED, ids=lambda road: road.name)
 def test_the_column_of_a_road_is_what_it_does(road: Road, columns: dict[str, dict[str, Cell]]) -> None:
     listed = dict(re.findall(r"^(\d+)\. (.*)\.$", PAGE.read_text("utf-8"), re.MULTILINE))

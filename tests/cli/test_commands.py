@@ -163,6 +163,7 @@ def test_compare_and_report_write_files() -> None:
     assert "<html" in Path("r.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_lenses_and_models_and_layers_are_listed_also_as_json() -> None:
     assert all(command in convscope("lenses").stdout for command in SPECS)
     listed = json.loads(convscope("lenses", "--json").stdout)

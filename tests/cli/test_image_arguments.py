@@ -147,6 +147,7 @@ def test_a_result_never_overwrites_an_input(refused, tmp_path: Path) -> None:
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
 
 
+@pytest.mark.slow
 def test_names_of_results_contain_target_unit_and_layer(run, tmp_path: Path) -> None:
     for words in (
         ["grad-cam", "--target", "star - heart", "--layer", "layer2"],

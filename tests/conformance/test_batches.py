@@ -68,6 +68,7 @@ def test_the_size_of_chunks_does_not_change_the_values(
         assert_same(value, expected, tolerance=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attends", [False, True])
 def test_lenses_that_share_their_passes_give_the_values_of_each_alone(
     attends: bool, pictures: list[np.ndarray]

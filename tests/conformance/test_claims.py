@@ -88,6 +88,7 @@ COSTLY_REPETITIONS: dict[str, dict[str, Any]] = {
 COSTLY = ("sobol", "occlusion", "vit-cx", "extremal-perturbation", "meaningful-perturbation", "permutation", "xrai")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", _claiming_and_failing("contrasting", COSTLY))
 def test_contrasting_a_trained_network_has_another_map_for_its_second_class(spec: LensSpec) -> None:
     """On three scenes: the cosine between the maps of the best and the second best class, on average.
@@ -117,6 +118,7 @@ def _scenes_with_boxes() -> list[tuple[str, list[Any]]]:
     return [(scene, list(prediction.boxes)) for scene, prediction in zip(scenes, predictions, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", _claiming_and_failing("local"))
 def test_local_the_map_of_a_box_peaks_in_it(spec: LensSpec) -> None:
     """Each box of a detector in scenes with several objects, where other objects have the same features."""

@@ -116,6 +116,7 @@ def test_machines_find_the_manifests(file: Path) -> None:
     assert entries[0]["values"][1]["record"]["parameters"]["target"] == 8
 
 
+@pytest.mark.slow
 def test_by_default_every_lens_that_explains_an_answer_is_in_the_report(digits: cs.Model, tmp_path: Path) -> None:
     path = cs.report(digits, "sample:digits/3", out=tmp_path / "all.html", steps=2, samples=2)
     sections = manifests(path.read_text("utf-8"))

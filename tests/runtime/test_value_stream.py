@@ -104,6 +104,7 @@ def test_what_is_wrong_is_refused_at_the_call(shapes: cs.Model, tmp_path: Path) 
         cs.smooth_grad(shapes, "sample:shapes/0-3", samples=0)
 
 
+@pytest.mark.slow
 def test_progress_goes_from_nothing_to_all(shapes: cs.Model) -> None:
     shares: list[float] = []
     with reporting(lambda done, total: shares.append(done / total)):

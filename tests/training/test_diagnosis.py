@@ -151,6 +151,7 @@ def test_the_picture_of_dying_units_has_the_layer_in_question() -> None:
     assert finding.place in finding.picture().alt
 
 
+@pytest.mark.slow
 def test_the_report_on_a_shortcut_says_in_words_where_the_network_looks(tmp_path: Path) -> None:
     words = ["report", "sample:shapes-shortcut/0-59", "--model", "bundled:shapes-shortcut", "--lenses", "predict"]
     output = run_command([*words, "--out", "page.html"], tmp_path).output

@@ -41,6 +41,7 @@ def test_it_is_saved_and_read_back(tmp_path: Path) -> None:
     assert (back.layer, back.target, back.score) == (value.layer, value.target, value.score)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bare", [True, False])
 def test_bars_stand_for_units_also_where_there_is_no_map(bare: bool) -> None:
     net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))

@@ -229,6 +229,7 @@ def schema():
     return schemathesis.openapi.from_asgi(f"{API_PREFIX}/openapi.json", app, headers=HOST)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_responses_match_the_schema(schema, operation):
     """No 5xx, and no status or body that the schema does not declare: at the limits of its values, and random ones.

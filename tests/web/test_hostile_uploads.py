@@ -117,6 +117,7 @@ def test_api_refuses_the_upload(client: TestClient, name: str) -> None:
     assert not any("upload" in image["image"] for image in client.get(f"{API_PREFIX}/images").json()["images"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TAKEN)
 def test_api_accepts_the_upload(client: TestClient, name: str) -> None:
     key = client.post(f"{API_PREFIX}/images", params={"name": "x.png"}, content=content_of(name)).json()["image"]

@@ -111,6 +111,7 @@ def test_the_network_file_prepares_the_same_pixels_as_the_training(tmp_path: Pat
         assert torch.equal(row, (spec.prepare(open_image(tmp_path / "train" / file)) * 255).round().byte())
 
 
+@pytest.mark.slow
 def test_bundled_images_are_trained_on_as_their_samples_are_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convscope.training.loop.image_sets.SHAPES_FOR_TRAINING", 2)
     for name in ("shapes", "digits"):
@@ -120,6 +121,7 @@ def test_bundled_images_are_trained_on_as_their_samples_are_prepared(monkeypatch
         assert torch.equal(images[0], prepared.round().byte()), name
 
 
+@pytest.mark.slow
 def test_shapes_for_training_are_no_bundled_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convscope.training.loop.image_sets.SHAPES_FOR_TRAINING", 10)
     images = open_image_set("shapes")

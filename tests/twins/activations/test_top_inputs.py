@@ -237,6 +237,7 @@ def test_signals_and_volumes_are_drawn(axes: int) -> None:
     assert exemplars.crop(exemplars.units[0].exemplars[0]).shape[1:] == tuple(end - start for start, end in box)
 
 
+@pytest.mark.slow
 def test_class_units_of_a_trained_network_are_most_active_for_their_class() -> None:
     """At least nine in ten of the top five images for a class score belong to that class."""
     model = cs.load("bundled:shapes")

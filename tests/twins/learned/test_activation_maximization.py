@@ -144,6 +144,7 @@ def means(model: cs.Model, layer: str, batch: Tensor) -> Tensor:
     return activations["output"].mean((2, 3))
 
 
+@pytest.mark.slow
 def test_each_channel_is_most_active_for_its_own_picture(shapes: cs.Model, four: cs.Pictures) -> None:
     scores = means(shapes, "layer2", four.values)[:, [13, 15, 24, 28]]
     assert scores.argmax(0).tolist() == [0, 1, 2, 3]
@@ -166,6 +167,7 @@ def _compressed(model: cs.Model, photo: Tensor) -> Tensor:
     return model.prepare(Image.open(file)).tensor[0]
 
 
+@pytest.mark.slow
 def test_the_first_classes_are_visualized_by_default(shapes: cs.Model) -> None:
     pictures = cs.activation_maximization(shapes, steps=80)
     assert pictures.words == ("circle", "square", "triangle", "star")

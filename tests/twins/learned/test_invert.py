@@ -37,6 +37,7 @@ def test_inversion_minimizes_the_distance_of_activations(float64_model, photo, l
     assert_equal_pictures(inversion, invert(float64_model, photo, last, seed=5))
 
 
+@pytest.mark.slow
 def test_inverting_an_invertible_layer_reproduces_the_image(float64_model, photo) -> None:
     """A convolution with more output than input channels is invertible; layers after a stride are not."""
     smooth = F.interpolate(F.interpolate(photo, size=4, mode="area"), size=SIDE, mode="bicubic")

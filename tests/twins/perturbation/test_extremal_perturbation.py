@@ -65,6 +65,7 @@ def test_extremal_perturbation_is_gradient_descent_on_its_objective(subject: Sub
         assert attribution.notes["area"] == pytest.approx(float(true.mean()), abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("area", [0.1, 0.3])
 def test_an_extremal_mask_has_the_area_that_was_asked_for(area: float, pictures: list) -> None:
     for attribution in cs.extremal_perturbation(picture_model(seeded(SmoothNet)), pictures, area=area, steps=300):

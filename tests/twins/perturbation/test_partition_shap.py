@@ -84,6 +84,7 @@ def _owen_of_cells(slow: Slow, baseline: Tensor, cells: int, small: list[int]) -
     return partition_shap(Enlarged, nothing, (0,) * len(small), (cells,) * len(small))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subject", ["flatten", "shapes"], indirect=True)
 def test_partition_shap_over_parts_of_ones_own_is_that_over_a_grid_of_the_same_parts(subject: Subject) -> None:
     """A part is a part, whoever drew it: the tree follows from where parts lie."""

@@ -76,6 +76,7 @@ def noise_drawn(slow: Slow, masks: list[Tensor], inputs: list[Tensor]) -> list[T
     return noises
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("distance", "centred"), [(0.1, True), (0.03, False)])
 def test_vit_cx_is_its_formula_on_the_noise_it_drew(distance: float, centred: bool) -> None:
     model = by_hand.model()

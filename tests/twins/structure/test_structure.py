@@ -166,6 +166,7 @@ def _along_the_first_axis(size: Any) -> int:
     return along_axis
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet50", "mobilenet_v2"])
 def test_receptive_fields_follow_the_recurrence(name: str) -> None:
     """r' = r + d (k − 1) j, j' = s j, c' = c + (d (k − 1) / 2 − p) j along a chain; of branches the largest field."""

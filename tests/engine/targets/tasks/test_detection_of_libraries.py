@@ -75,6 +75,7 @@ def own_boxes(network: nn.Module, image: Tensor) -> tuple[Tensor, Tensor, Tensor
 CASES = [("ssd", "backbone.fine"), ("detr", "model.backbone.model.encoder.stages.2")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "layer"), CASES)
 def test_a_box_of_a_library_is_recognized_and_explained(name: str, layer: str, request: pytest.FixtureRequest) -> None:
     model: cs.Model = request.getfixturevalue(name)
