@@ -55,6 +55,46 @@ def test_the_gradients_are_those_of_autograd(options: dict[str, Any], classes: l
     torch.testing.assert_close(result[0], expected)
 
 
+@pytest.mark.parametrize("options", MODES.values(), ids=list(MODES))
+@pytest.mark.parametrize("channel", [0, 3, -1])
+def test_a_selected_channel_gets_its_gradient_alone(options: dict[str, Any], channel: int) -> None:
+    net, x = Segmenter(**options).double(), torch.randn(2, 3, 9, 12, dtype=torch.float64)
+    features = net.features(x)
+    output = F.interpolate(net.scores(features.relu()), size=x.shape[2:], **options)
+    total = output[:, channel].square().sum()
+    (expected,) = torch.autograd.grad(total, features, retain_graph=True)
+    with profile(activities=[ProfilerActivity.CPU]) as recorded:
+        result = gradients_through_upsampling(total, [features], output=output, retain_graph=True)
+    assert "aten::select_backward" not in {event.name for event in recorded.events()}
+    assert result is not None
+    assert result[0] is not None
+    torch.testing.assert_close(result[0], expected)
+
+
+@pytest.mark.parametrize("read", [lambda maps: maps[0], lambda maps: maps[:, :, 2], lambda maps: maps.square()[:, 2]])
+def test_other_selections_of_the_output_have_the_gradients_of_autograd(read: Callable[[Tensor], Tensor]) -> None:
+    maps = torch.randn(1, 5, 4, 4, requires_grad=True)
+    output = F.interpolate(maps * 2, scale_factor=2, mode="bilinear")
+    total = read(output).square().sum()
+    (expected,) = torch.autograd.grad(total, maps, retain_graph=True)
+    result = gradients_through_upsampling(total, [maps], output=output, retain_graph=True)
+    assert result is not None
+    assert result[0] is not None
+    torch.testing.assert_close(result[0], expected)
+
+
+def test_a_hook_on_the_output_of_the_network_is_run() -> None:
+    maps = torch.randn(1, 5, 4, 4, requires_grad=True)
+    output = F.interpolate(maps * 2, scale_factor=2, mode="bilinear")
+    output.register_hook(lambda gradient: gradient * 3)
+    total = output[:, 2].sum()
+    (expected,) = torch.autograd.grad(total, maps, retain_graph=True)
+    result = gradients_through_upsampling(total, [maps], output=output, retain_graph=True)
+    assert result is not None
+    assert result[0] is not None
+    torch.testing.assert_close(result[0], expected)
+
+
 def test_grad_cam_of_a_class_sends_one_channel_back() -> None:
     model = cs.Model(Segmenter(mode="bilinear").eval(), input=cs.ImageInput(size=16), task="segmentation")
     x = torch.randn(1, 3, 16, 16)

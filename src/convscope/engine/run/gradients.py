@@ -236,7 +236,7 @@ def outputs_with_gradients(
         output, activations = _kept_forward(model, tensor, layers, kept)
     with torch.enable_grad():
         scores = target.score(output, rows, clean=clean)
-        gradients = gradients_of(scores, activations, model, retain=kept is not None)
+        gradients = gradients_of(scores, activations, model, output=output, retain=kept is not None)
     pairs = zip(layers, activations, gradients, strict=True)
     return {address: (a if graph else a.detach(), g) for address, a, g in pairs}
 
@@ -276,11 +276,18 @@ def _on_the_map(
 
 
 def gradients_of(
-    scores: Tensor, to: list[Tensor], model: Model, *, create_graph: bool = False, retain: bool = False
+    scores: Tensor,
+    to: list[Tensor],
+    model: Model,
+    *,
+    output: Tensor | None = None,
+    create_graph: bool = False,
+    retain: bool = False,
 ) -> list[Tensor]:
     """The gradient of each image's score to several tensors of its forward; zeros where one has no part in it.
 
     Args:
+        output: what the network gave, if the scores are formed of it alone.
         create_graph: give the gradients a graph of their own.
         retain: keep the graph for another gradient.
 
@@ -294,7 +301,7 @@ def gradients_of(
     count_passes(backwards=len(scores))
     graph, total = create_graph or graph_is_kept(), scores.sum()
     with model.wrap_backward_errors():
-        gradients = None if graph else gradients_through_upsampling(total, to, retain_graph=retain)
+        gradients = None if graph else gradients_through_upsampling(total, to, output=output, retain_graph=retain)
         if gradients is None:
             gradients = torch.autograd.grad(
                 total, to, allow_unused=True, create_graph=graph, retain_graph=graph or retain
