@@ -41,6 +41,17 @@ class CommandGroup(TyperGroup):
             sys.exit(1)
         sys.exit(status if isinstance(status, int) else 0)
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options of the group; a flag that is not given is False.
+
+        typer imports pydantic, a third of the time of a help page, to validate a flag that is neither true nor false.
+        """
+        params: list[Any] = super().get_params(ctx)
+        for param in params:
+            if getattr(param, "is_flag", False) and param.default is None:
+                param.default = False
+        return params
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command and its arguments.
 
