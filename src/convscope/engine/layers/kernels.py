@@ -275,7 +275,7 @@ def _noise_like(weights: Tensor) -> Tensor:
     noise below its 99th percentile. With very many weights the test would detect even negligible correlations, so that
     those up to `UNCORRELATED` are ignored.
     """
-    from scipy.stats import chi2
+    from scipy.special import chdtri  # the quantile of scipy.stats.chi2, whose import takes a second
 
     extent = weights.shape[2:]
     steps = [
@@ -290,7 +290,7 @@ def _noise_like(weights: Tensor) -> Tensor:
         correlation = (weight * neighbor).flatten(1).mean(1) / energy.clamp_min(torch.finfo(torch.float64).tiny)
         statistic += weight[0].numel() * correlation.square()
         pairs += weight[0].numel()
-    return (statistic / pairs).sqrt() <= max(UNCORRELATED, math.sqrt(float(chi2.ppf(0.99, len(steps))) / pairs))
+    return (statistic / pairs).sqrt() <= max(UNCORRELATED, math.sqrt(float(chdtri(len(steps), 0.01)) / pairs))
 
 
 def _neighbor_steps(axes: int) -> list[tuple[int, ...]]:
