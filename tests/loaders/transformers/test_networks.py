@@ -180,7 +180,10 @@ def test_a_folder_is_recognized_by_its_content(folder_of: FolderOf, tmp_path: Pa
     assert cs.load(f"{folder}?size=48").input.size == (48, 48)
     for content in ("{", "[]", '{"vocabulary": 3}'):
         (tmp_path / "config.json").write_text(content)
-        with pytest.raises(cs.ConvScopeError, match="is of no format that can be opened"):
+        with pytest.raises(
+            cs.ConvScopeError,
+            match="holds no model: a folder of Hugging Face has a config.json that names its model_type",
+        ):
             cs.load(tmp_path)
 
 
