@@ -36,6 +36,10 @@ def test_an_address_says_what_kind_of_input_a_network_takes(tmp_path: Path, monk
         "net.py:make?input=volume&window=5,1": "low below high",
         "net.py:make?input=volume&shape=1,a,2,3": "is not of the form",
         "net.py:make?input=signal&standardize=maybe": "is not of the form",
+        "net.py:make?input=signal&std=0": "std must be above zero, got 0",
+        "net.py:make?input=volume&std=-0.2": "std must be above zero, got -0.2",
+        "net.py:make?size=8&std=0.5,0,0.5": "std must be above zero, got 0",
+        "net.py:make?size=8&std=-1,1,1": "std must be above zero, got -1",
     }.items():
         with pytest.raises(LoadError, match=message):
             cs.load(address)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convscope.errors import InputError, LoadError, did_you_mean
-from convscope.loaders.preprocessing import is_assumption
+from convscope.loaders.preprocessing import check_above_zero, is_assumption
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -50,6 +50,8 @@ def configure_measured_input(model: "Model", options: Mapping[str, str]) -> dict
     known = {name: getattr(model.input, name, None) for name in ("shape", "rate", "spacing")}
     if kind in _SHAPED_BY_FILE:
         settings = {name: value for name, value in known.items() if value and name in accepted} | settings
+    if "std" in settings:
+        check_above_zero("std", settings["std"])
     try:
         model.input = kinds[kind](**settings)
     except InputError as error:

@@ -157,7 +157,19 @@ def _parse(name: str, value: Any) -> Any:
         raise LoadError(
             f"{name} must be of pixels scaled to 0 … 1, got {max(numbers, key=abs):g}: divide each number by 255"
         )
+    if name == "std":
+        check_above_zero(name, numbers)
     return numbers
+
+
+def check_above_zero(name: str, numbers: tuple[float, ...]) -> None:
+    """Refuse standard deviations of an address that are zero or below it.
+
+    Raises:
+        LoadError: one is.
+    """
+    if min(numbers) <= 0:
+        raise LoadError(f"{name} must be above zero, got {min(numbers):g}: prepared values are divided by it")
 
 
 def _check_size(name: str, value: Any, sides: tuple[Any, ...]) -> None:

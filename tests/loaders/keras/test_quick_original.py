@@ -1,10 +1,11 @@
 """Configurations that Keras builds in less time."""
 
 from copy import deepcopy
+from typing import Any
 
 import pytest
 
-from convscope.loaders.keras.quick_original import for_one_sample, without_random_weights
+from convscope.loaders.keras.quick_original import attributes_listed_once, for_one_sample, without_random_weights
 
 
 def layer(name: str, **settings: object) -> dict[str, object]:
@@ -42,3 +43,22 @@ def test_only_the_inputs_of_the_network_itself_take_one_sample() -> None:
 def test_what_is_no_network_is_left_to_keras() -> None:
     assert for_one_sample(["text"]) == ["text"]
     assert for_one_sample({"config": {"layers": "text"}}) == {"config": {"layers": "text"}}
+
+
+def test_keras_lists_the_attributes_of_layers_once(keras: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from keras.src.layers import layer as layer_file
+    from keras.src.saving.saving_lib import get_attr_skipset
+
+    expected, built = get_attr_skipset("Layer"), []
+
+    class Layer(keras.layers.Layer):  # type: ignore[misc] # Keras has no types
+        def __init__(self) -> None:
+            super().__init__()
+            built.append(self)
+
+    with attributes_listed_once():
+        monkeypatch.setattr(layer_file, "Layer", Layer)  # what Keras makes in order to list its attributes
+        assert [get_attr_skipset("Layer") for _ in range(3)] == [expected] * 3
+        assert not built
+    get_attr_skipset("Layer")
+    assert built, "Keras itself is as it was"

@@ -70,9 +70,26 @@ def meaning_of_values(model: "Model", given: Meaning | None) -> Meaning:
 
 
 def check_labels_of(model: "Model", output: Tensor) -> None:
-    """Check the number of labels if there is one row of scores per image."""
-    if model.labels is not None and math.prod(output.shape[2:]) == 1:
+    """Check the number of labels and of units if there is one row of numbers per image."""
+    if math.prod(output.shape[2:]) != 1:
+        return
+    if model.labels is not None:
         check_labels(model, output.shape[1])
+    if len(model.units) > 1:
+        _check_units(model, output.shape[1])
+
+
+def _check_units(model: "Model", outputs: int) -> None:
+    """Refuse more units than outputs; one is that of all.
+
+    Raises:
+        OutputError: there are more.
+    """
+    if len(model.units) > outputs:
+        raise OutputError(
+            f"units={','.join(model.units)} has {len(model.units)} units for the {outputs} "
+            f"output{'s' * (outputs != 1)} of {model.name}: give one for all, or one per output, in their order"
+        )
 
 
 def _remedy_for_one_more(names: int, outputs: int) -> str:

@@ -20,7 +20,7 @@ import torch
 from convscope.errors import LoadError
 from convscope.loaders.keras.config import Network
 from convscope.loaders.keras.layout import Layout
-from convscope.loaders.keras.quick_original import for_one_sample, without_random_weights
+from convscope.loaders.keras.quick_original import attributes_listed_once, for_one_sample, without_random_weights
 from convscope.loaders.keras.weights import Array, LayerWeights
 
 
@@ -87,7 +87,7 @@ def load_for_one_sample(config: Any, weights: IO[bytes], *, trust: bool) -> Any:
     from keras.src.saving.serialization_lib import ObjectSharingScope
 
     require_own_packages(config)
-    with warnings.catch_warnings(), ObjectSharingScope():
+    with warnings.catch_warnings(), ObjectSharingScope(), attributes_listed_once():
         warnings.simplefilter("ignore")
         own = {**for_one_sample(config), "compile_config": None}
         model = library().saving.deserialize_keras_object(own, safe_mode=not trust)

@@ -5,7 +5,8 @@ through each layer twice, to see which sizes depend on the batch. Neither change
 sample.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 _RANDOM = (
@@ -15,6 +16,30 @@ _RANDOM = (
 _RANDOM_NAMES = frozenset(name.lower() for name in _RANDOM)
 _ZEROS: dict[str, Any] = {"module": "keras.initializers", "class_name": "Zeros", "config": {}, "registered_name": None}
 _SHAPES = ("batch_shape", "batch_input_shape")
+
+
+_ATTRIBUTES_ONCE = ("Layer", "Functional", "Sequential")
+"""The kinds of parts of which Keras lists the attributes that hold no weights."""
+
+
+@contextmanager
+def attributes_listed_once() -> Iterator[None]:
+    """While it is open, Keras lists the attributes of a layer that hold no weights once, not for each layer.
+
+    Keras 3.15 writes the list down under one name and looks it up under another. Its notes are those of a thread.
+    """
+    from keras.src.backend.common import global_state
+    from keras.src.saving.saving_lib import get_attr_skipset
+
+    names = {kind: f"saving_attr_skiplist_{kind}" for kind in _ATTRIBUTES_ONCE}
+    before = {name: global_state.get_global_attribute(name) for name in names.values()}
+    for kind, name in names.items():
+        global_state.set_global_attribute(name, get_attr_skipset(kind))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            global_state.set_global_attribute(name, value)
 
 
 def without_random_weights(config: Any) -> Any:
