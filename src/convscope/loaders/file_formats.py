@@ -10,7 +10,10 @@ from convscope.spec.tables import HEAD_BYTES
 
 _PICTURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8")
 """How PNG, JPEG and GIF files begin."""
-_FOLDERS = "a folder of Hugging Face has a config.json that names its model_type, one of TensorFlow a saved_model.pb, one of TensorFlow.js a model.json"
+_FOLDERS = (
+    "a folder of Hugging Face has a config.json that names its model_type, one of TensorFlow a saved_model.pb, "
+    "one of TensorFlow.js a model.json"
+)
 
 
 def find_file_format(name: str) -> FileFormat | None:

@@ -182,7 +182,7 @@ def test_a_folder_is_recognized_by_its_content(folder_of: FolderOf, tmp_path: Pa
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(
             cs.ConvScopeError,
-            match="holds no model: a folder of Hugging Face has a config.json that names its model_type",
+            match=r"holds no model: a folder of Hugging Face has a config\.json that names its model_type",
         ):
             cs.load(tmp_path)
 
