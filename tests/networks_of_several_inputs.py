@@ -93,3 +93,8 @@ def skin() -> cs.Model:
     table = cs.TableInput(features=("age", "pulse", "dose", "weight"), mean=(50, 70, 1, 60), std=(20, 10, 1, 15))
     network = seeded(ImageAndTable).eval()
     return cs.Model(network, inputs={"photo": photo, "table": table}, labels=("healthy", "ill", "unclear"))
+
+
+def rows() -> cs.Model:
+    net = seeded(lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
+    return cs.Model(net.eval(), input=cs.TableInput(features=FEATURES))

@@ -8,6 +8,7 @@ import torch
 
 import convscope as cs
 from convscope.render.palette import opaque_colours
+from convscope.render.token_panel import plain_tokens
 from tests.lens_calls import DrawnText
 from tests.networks_of_several_inputs import word_scorer
 
@@ -44,3 +45,7 @@ def test_a_comparison_shows_tokens_below_all_lenses_and_the_agreement(drawn_text
     comparison.picture()
     assert list(map(str, drawn_texts)).count("very") == 3
     assert "samples" not in drawn_texts
+
+
+def test_nothing_stands_below_a_short_text() -> None:
+    assert plain_tokens(["good", "film"], 220).height < 2 * plain_tokens(["good"], 220).height < 100

@@ -218,3 +218,15 @@ def test_a_network_without_attention_has_no_tab_for_it(inside: Any) -> None:
     page = inside(UNIT)
     page.get_by_role("tab", name="Kernels").wait_for()
     assert not page.get_by_role("tab", name="Attention").is_visible()
+
+
+def test_typed_words_are_examined_in_every_tab(inside: Any) -> None:
+    page = inside("model=bundled:sequence&image=text:we+drive&layer=gru&unit=gru%5B3%5D&tab=evidence")
+    page.wait_for_selector(".evidence img")
+    page.get_by_label("Or type words").fill("now right and wait")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".unit .words span:text-is('wait')")
+    assert "image=text%3Anow" in page.url
+    page.get_by_text("Feature maps", exact=True).click()
+    page.wait_for_selector(".maps[data-layer='gru'] img")
+    assert page.locator(".trouble", has_text="no image").count() == 0

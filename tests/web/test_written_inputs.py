@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import numpy as np
 import pytest
@@ -12,8 +14,11 @@ import convscope as cs
 from convscope.errors import ConvScopeError
 from convscope.values import JointAttribution
 from convscope.web.api import API_PREFIX
+from convscope.web.pages.inside.evidence_tab import EvidenceTab
 from convscope.web.requests.models_and_images import Library
+from convscope.web.requests.run_request import run_lens
 from convscope.web.requests.services import Services
+from convscope.web.requests.url_state import View
 from convscope.web.requests.written_inputs import named_keys
 from convscope.web.server.app import build
 from tests import networks_of_several_inputs
@@ -113,3 +118,16 @@ def test_written_inputs_have_a_picture(library: Library) -> None:
         assert library.thumbnail(key).startswith(b"\x89PNG")
     with pytest.raises(ConvScopeError, match="no image"):
         library.thumbnail("photo=/etc/passwd table=text:1")
+
+
+def test_a_lens_over_a_data_set_takes_a_typed_row() -> None:
+    library = Library([f"{Path(networks_of_several_inputs.__file__)}:rows"], [], [])
+    value = run_lens(library, View(lens="activations", image="text:71,9.5,1,80"))
+    own = cs.activations(networks_of_several_inputs.rows(), [np.array([71, 9.5, 1, 80])])
+    assert value["0"].mean == pytest.approx(own["0"].mean)
+
+
+@pytest.mark.parametrize(("model", "image"), [("bundled:sequence", "text:we drive"), (SKIN, SAMPLE)])
+def test_evidence_has_layers_for_written_inputs(library: Library, model: str, image: str) -> None:
+    selection: Any = SimpleNamespace(library=library, view=View())
+    assert EvidenceTab(selection, AsyncMock())._layers(model, image)

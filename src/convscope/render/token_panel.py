@@ -71,7 +71,7 @@ def coloured_tokens(words: Sequence[str], values: Numbers, scale: Scale, side: i
 
 def plain_tokens(words: Sequence[str], side: int) -> TokenPanel:
     """Tokens as they are, without a map."""
-    return _panel(words, [""] * len(words), [_PLAIN] * len(words), side, "input", line=_CELL + _BLANK)
+    return _panel(words, [""] * len(words), [_PLAIN] * len(words), side, "input", line=_CELL + _BLANK, lowest=0)
 
 
 def _panel(
@@ -81,8 +81,9 @@ def _panel(
     side: int,
     title: str,
     line: int = _LINE,
+    lowest: int = _MIN_HEIGHT,
 ) -> TokenPanel:
-    """Tokens in lines of at most twice the ``side``, which are ``line`` pixels high."""
+    """Tokens in lines of at most twice the ``side``, which are ``line`` pixels high; in all at least ``lowest``."""
     measure, width = Canvas("light"), 2 * side
     cells, left, top = [], 0.0, 0.0
     for word, number, colour in zip(words, numbers, colours, strict=True):
@@ -93,5 +94,5 @@ def _panel(
         cells.append((text, number, (colour[0], colour[1], colour[2]), left, top, cell_width))
         left += cell_width + _BLANK
     used = max(cell[3] + cell[5] for cell in cells)
-    pixels = np.zeros((max(int(top) + line, _MIN_HEIGHT), max(round(used), _MIN_WIDTH), 3), np.uint8)
+    pixels = np.zeros((max(int(top) + line, lowest), max(round(used), _MIN_WIDTH), 3), np.uint8)
     return TokenPanel(title, pixels, cells=tuple(cells))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from convscope.engine.optimize import transforms
+from convscope.errors import ParameterError
 from tests.engine.optimize.models import generator
 
 
@@ -50,3 +51,9 @@ def test_rotation_by_90_degrees_is_exact(monkeypatch) -> None:
     batch = torch.randn(2, 3, 9, 9, generator=generator())
     monkeypatch.setattr(transforms, "_uniform", lambda low, high, generator: high)
     torch.testing.assert_close(transforms.rotate(90)(batch, generator()), batch.rot90(1, (2, 3)), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["standard", "strong", "jitter"])
+def test_a_row_of_a_table_is_not_shifted(name: str) -> None:
+    with pytest.raises(ParameterError, match=r"without positions.*parametrisation='pixels' and transform='none'"):
+        transforms.BY_NAME[name](())

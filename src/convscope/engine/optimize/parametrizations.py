@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from convscope.engine.optimize.picture_space import PictureSpace
+from convscope.engine.optimize.picture_space import PictureSpace, require_positions
 from convscope.errors import ParameterError
 
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
@@ -113,6 +113,7 @@ def maco(space: PictureSpace, *, magnitude: Tensor | None = None, contrast: floa
 
 def laplacian(space: PictureSpace, *, std: float = 0.05) -> Parametrization:
     """A Laplacian pyramid: the picture is the sum of its levels, upsampled to full size."""
+    require_positions(space.extent)
     extents = [space.extent]
     while min(extents[-1]) >= 2 * _COARSEST:
         extents.append(tuple(math.ceil(side / 2) for side in extents[-1]))
@@ -149,6 +150,7 @@ def mean_magnitude(space: PictureSpace, images: Tensor) -> Tensor:
 
 def _spectrum_scale(space: PictureSpace, decay: float) -> Tensor:
     """The scale of each coefficient of the real transform; unit noise gives a picture of standard deviation one."""
+    require_positions(space.extent)
     frequencies = [torch.fft.fftfreq(side, dtype=torch.float32, device="cpu") for side in space.extent]
     radius = torch.stack(torch.meshgrid(*frequencies, indexing="ij")).square().sum(0).sqrt()
     scale = radius.clamp_min(1 / max(space.extent)) ** -decay

@@ -113,6 +113,19 @@ def picture_space_of(
     return PictureSpace((channels, *extent), low, high, color_matrix, **options)  # type: ignore[arg-type]
 
 
+def require_positions(extent: tuple[int, ...]) -> None:
+    """Refuse inputs without positions, such as the row of a table, where neighbouring positions are needed.
+
+    Raises:
+        ParameterError: the extent is empty.
+    """
+    if not extent:
+        raise ParameterError(
+            "this network takes numbers without positions, so there is no picture to draw, shift or scale: choose "
+            "parametrisation='pixels' and transform='none', which optimize the numbers themselves"
+        )
+
+
 def mixing_matrix(covariance: Tensor) -> Tensor:
     """The matrix that gives uncorrelated channels this covariance, scaled so that its largest column norm is one."""
     eigenvalues, components = torch.linalg.eigh(covariance.double())

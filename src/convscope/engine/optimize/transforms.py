@@ -11,6 +11,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from convscope.engine.optimize.picture_space import require_positions
+
 Transform = Callable[[Tensor, Generator], Tensor]
 
 
@@ -103,20 +105,26 @@ def noise(std: float) -> Transform:
 
 def standard(extent: tuple[int, ...]) -> Transform:
     """The default set: shift by up to a sixteenth of the side, scale by 5 %, rotate by 5°."""
-    return compose(jitter(max(1, min(extent) // 16)), scale_and_rotate(smallest=0.95, largest=1.05, degrees=5))
+    return compose(jitter(_shift(extent, 16)), scale_and_rotate(smallest=0.95, largest=1.05, degrees=5))
 
 
 def strong(extent: tuple[int, ...]) -> Transform:
     """A stronger set: shift by up to an eighth of the side, rotate by 10°, crop to half the side or more, add noise."""
-    return compose(jitter(max(1, min(extent) // 8)), scale_and_rotate(degrees=10), crop(0.5), noise(0.1))
+    return compose(jitter(_shift(extent, 8)), scale_and_rotate(degrees=10), crop(0.5), noise(0.1))
 
 
 BY_NAME: dict[str, Callable[[tuple[int, ...]], Transform]] = {
     "standard": standard,
     "strong": strong,
-    "jitter": lambda extent: jitter(max(1, min(extent) // 16)),
+    "jitter": lambda extent: jitter(_shift(extent, 16)),
     "none": lambda extent: identity,
 }
+
+
+def _shift(extent: tuple[int, ...], share: int) -> int:
+    """This share of the shortest side, at least one position."""
+    require_positions(extent)
+    return max(1, min(extent) // share)
 
 
 def _sample(batch: Tensor, share: float, angle: float, center: tuple[float, ...]) -> Tensor:

@@ -14,7 +14,7 @@ from convscope.web.jobs.job import BatchSpec
 from convscope.web.requests.models_and_images import Library
 from convscope.web.requests.target_files import refuse_files
 from convscope.web.requests.url_state import View
-from convscope.web.requests.written_inputs import opened_input, takes_numbers
+from convscope.web.requests.written_inputs import opened_input
 
 if TYPE_CHECKING:
     from convscope.engine.network.model import Model
@@ -44,7 +44,7 @@ class LibraryOpener(Opener):
         """The images of a collection; a tuple names a single image in place of one."""
         if not isinstance(address, tuple):
             return self._library.collection(address)
-        return self._library.image(*address, measured=takes_numbers(getattr(model, "input", None)))
+        return opened_input(self._library, *address, getattr(model, "input", None))
 
 
 def request_of(library: Library, view: View) -> Request:

@@ -8,10 +8,12 @@ from nicegui import ui
 from convscope.catalogue import lenses
 from convscope.engine.layers.default_layer import layers_to_default
 from convscope.errors import ConvScopeError
-from convscope.values import Attribution, Value
+from convscope.runtime.several_inputs import bound_to_first
+from convscope.values import Attribution, JointAttribution, Value
 from convscope.web.jobs.async_wait import run_in_thread
 from convscope.web.pages.inside.selection import Selection
 from convscope.web.panels.attribution import figure_with_layers, show_explanation
+from convscope.web.requests.written_inputs import opened_input
 
 MOST_LAYERS = 12
 """Layers that the slider has, at most, spread evenly over those with positions."""
@@ -39,12 +41,14 @@ class EvidenceTab:
             layers = await run_in_thread(self._layers, view.model, view.image)
         except (ConvScopeError, OSError) as error:
             return str(error)
-        return await self.selection.run(self.lens, layer=layers, **self.selection.link_parameters(self.lens))
+        value = await self.selection.run(self.lens, layer=layers, **self.selection.link_parameters(self.lens))
+        return next(iter(value.parts.values())) if isinstance(value, JointAttribution) else value
 
     def _layers(self, address: str, image: str) -> tuple[str, ...]:
         library = self.selection.library
         with library.borrow(address) as model, model.preserve_state():
-            return layers_to_default(model, model.prepare(library.image(image)).tensor, MOST_LAYERS)
+            bound, prepared = bound_to_first(model, opened_input(library, image, model.input))
+            return layers_to_default(bound, prepared.tensor, MOST_LAYERS)
 
     def show(self, value: Attribution) -> None:
         """Add the choice of the lens and the maps to the page."""

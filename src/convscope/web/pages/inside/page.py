@@ -8,9 +8,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from nicegui import ui
+from nicegui import background_tasks, ui
 
+from convscope.engine.inputs.named_inputs import NamedInputs
 from convscope.engine.layers.addresses import split_brackets
+from convscope.engine.network.model import Model
 from convscope.errors import ConvScopeError
 from convscope.spec import LensSpec
 from convscope.values import Structure, Value
@@ -23,6 +25,7 @@ from convscope.web.page_parts.link_checks import lookup_error, name_problems, sh
 from convscope.web.page_parts.model_caveats import Caveats
 from convscope.web.page_parts.outdated import mark_current, mark_outdated
 from convscope.web.page_parts.thumbnails import thumbnail_uri
+from convscope.web.page_parts.written_fields import WrittenFields
 from convscope.web.pages.inside.evidence_tab import evidence_lenses
 from convscope.web.pages.inside.layer_column import TABS, LayerColumn
 from convscope.web.pages.inside.network_graph import FoldState, GraphView, initial_depth, max_depth
@@ -31,6 +34,7 @@ from convscope.web.pages.inside.unit_column import UnitColumn
 from convscope.web.pages.inside.widgets import error_label
 from convscope.web.requests.models_and_images import Library
 from convscope.web.requests.url_state import View
+from convscope.web.requests.written_inputs import named_keys
 
 ON_GRAPH_CLICK = (
     "(e) => {const element = e.target.closest('[data-node],[data-open],[data-fold]'); if (!element) return; "
@@ -125,19 +129,20 @@ class InsidePage:
                 on_change=self._on_image_chosen,
                 with_input=len(images) > 30,
             ).props("outlined dense options-dense stack-label")
+            self.written = WrittenFields(self.context, self._on_written)
             self.thumbnails = ui.element("div").classes("thumbs")
             self.thumbnails.props(f'role="group" aria-label="{escape(tr("Images"))}"')
 
     async def _show_thumbnails(self, limit: int | None) -> None:
         """Add the thumbnails of the images."""
-        listed = self.library.images(self.library.kind_of(self.selection.view.model))
+        listed = self.library.images(self.library.listed_kind(self.selection.view.model))
         shown = listed[:limit]
         thumbnails = await run_in_thread(lambda: [self._thumbnail(image.key, image.name) for image in shown])
         if not self.selection.is_closed and thumbnails:
             self.thumbnails.clear()
             with self.thumbnails:
                 ui.html("".join(thumbnails), sanitize=False).classes("thumbs").on(
-                    "click", lambda e: self.image_select.set_value(str(e.args)), js_handler=ON_IMAGE_CLICK
+                    "click", lambda e: self._show_input(self.written.replaced(str(e.args))), js_handler=ON_IMAGE_CLICK
                 )
                 if more := len(listed) - len(shown):
                     button(f"+{more}", lambda: self._show_thumbnails(None), style="plain", name=self.tr("All images"))
@@ -154,10 +159,11 @@ class InsidePage:
         )
 
     def _mark_thumbnails(self) -> None:
-        image = json.dumps(self.selection.view.image)
+        key = self.selection.view.image
+        chosen = json.dumps([key, *named_keys(key).values()])
         self.context.client.run_javascript(
             "document.querySelectorAll('.inside-bar [data-image]').forEach("
-            f"(element) => element.setAttribute('aria-pressed', element.dataset.image === {image}))"
+            f"(element) => element.setAttribute('aria-pressed', {chosen}.includes(element.dataset.image)))"
         )
 
     async def _on_model_chosen(self, event: Any) -> None:
@@ -169,14 +175,28 @@ class InsidePage:
 
     def _image_names(self, model: str) -> dict[str, str]:
         """The names of the images that a model may take, by key."""
-        return {image.key: image.name for image in self.library.images(self.library.kind_of(model))}
+        return {image.key: image.name for image in self.library.images(self.library.listed_kind(model))}
 
     async def _on_image_chosen(self, event: Any) -> None:
-        if (event.value or "") == self.selection.view.image:
-            return  # another model was chosen, and this image for it
-        self.selection.update(image=event.value or "")
+        if event.value and event.value != self.selection.view.image:  # else another model was chosen, or a text typed
+            await self._show_input(event.value)
+
+    def _on_written(self, key: str) -> None:
+        background_tasks.create(self._show_input(key))
+
+    async def _show_input(self, key: str) -> None:
+        """Show everything for another image, text or row."""
+        self.selection.update(image=key)
+        self.image_select.set_value(key if key in self.image_select.options else None)
+        self._show_fields(await run_in_thread(self.library.model, self.selection.view.model))
         self._mark_thumbnails()
         await self._refresh_columns()
+
+    def _show_fields(self, model: Model) -> None:
+        """Show the fields of what is typed; a network of several inputs has a field for each, instead of one list."""
+        self.written.show(model.input, self.selection.view.image)
+        self.image_select.props(f'label="{escape(self.selection.tr("Image"))}"')
+        self.image_select.set_visibility(bool(self.image_select.options) and not isinstance(model.input, NamedInputs))
 
     async def _refresh_columns(self) -> None:
         await asyncio.gather(self.layer_column.refresh(), self.unit_column.refresh())
@@ -222,6 +242,8 @@ class InsidePage:
         value = await selection.run("structure", image="", **selection.link_parameters("structure"))
         if turn != self._turn or selection.is_closed:
             return  # another network was chosen meanwhile
+        if isinstance(value, Structure):
+            self._show_fields(await run_in_thread(self.library.model, selection.view.model))
         mark_current(self.summary, self.scroll_area)
         self.error_box.clear()
         if isinstance(value, str):

@@ -12,6 +12,7 @@ from convscope.render.input_preview import prepared_pixels
 from convscope.render.layer_images import LayerMaps, layer_maps, picture_png
 from convscope.render.non_image_input import first_channel_grey
 from convscope.render.palette import Pixels
+from convscope.render.token_panel import tokens_of
 from convscope.values import FeatureMaps
 from convscope.web.pages.inside.selection import Navigator, Selection, UnitName
 from convscope.web.pages.inside.widgets import color_bar, error_label, img_tag, position_frame
@@ -80,6 +81,9 @@ class UnitMap:
         with ui.element("div").classes("lanes" if len(self.extent) == 1 else "pair"):
             self._draw_over_input(value, maps, row)
             self._draw_map(maps, row)
+        if len(self.extent) == 1 and (words := tokens_of(value, self.extent[0])):
+            cells = "".join(f"<span>{escape(word)}</span>" for word in words)
+            ui.html(f'<div class="words">{cells}</div>', sanitize=False)
         if len(self.extent) == 3:
             self._draw_slice_choice(unit)
         ui.html(color_bar(maps.legend, tr), sanitize=False).classes("q-mt-sm")

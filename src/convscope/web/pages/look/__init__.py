@@ -2,7 +2,6 @@
 
 page.py           the page: the choice of inputs and lenses, and the views that the cards show
 input_picker.py   the choice of model and image: thumbnails, uploads, the camera
-written_fields.py the fields of texts, of rows of a table, and of several inputs
 answer_panel.py   the prediction, and the choice of the class and layer that are explained
 target_check.py   whether the network has the requested class, and its score
 lens_chooser.py   the choice of lenses, by family

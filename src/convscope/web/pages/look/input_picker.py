@@ -15,7 +15,7 @@ from convscope.web.page_parts.buttons import button
 from convscope.web.page_parts.model_caveats import Caveats
 from convscope.web.page_parts.outdated import mark_current, mark_outdated
 from convscope.web.page_parts.thumbnails import image_title, preview_uri, thumbnail_box, thumbnail_uri
-from convscope.web.pages.look.written_fields import WrittenFields
+from convscope.web.page_parts.written_fields import WrittenFields
 from convscope.web.requests.models_and_images import MAX_UPLOAD
 from convscope.web.requests.uploads import NUMBER_ENDINGS
 from convscope.web.requests.url_state import View

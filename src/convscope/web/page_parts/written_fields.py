@@ -1,4 +1,4 @@
-"""The fields beside the list of images: a text, the row of a table, and a choice for each of several inputs."""
+"""The fields beside a list of images: a text, the row of a table, and a choice for each of several inputs."""
 
 from collections.abc import Callable
 from functools import partial
