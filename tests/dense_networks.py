@@ -172,6 +172,15 @@ def bright_segmenter() -> cs.Model:
     return cs.Model(Brightness().eval(), input=cs.ImageInput(size=48), labels=["dark", "bright"], task="segmentation")
 
 
+def lightness() -> cs.Model:
+    """Two numbers for pictures of the bundled shapes: the mean brightness, and its negative."""
+    head = nn.Conv2d(3, 2, 1)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([1.0, -1.0]).view(2, 1, 1, 1).expand(2, 3, 1, 1) / 3), head.bias.zero_()
+    network = nn.Sequential(head, nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    return cs.Model(network, input=cs.ImageInput(size=48), labels=["light", "dark"], task="regression", units="cd")
+
+
 def bright_detector() -> cs.Model:
     """`BrightBoxes` for pictures of the bundled shapes."""
     return cs.Model(BrightBoxes().eval(), input=cs.ImageInput(size=48), labels=["background", "bright"])

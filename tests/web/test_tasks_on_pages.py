@@ -16,12 +16,13 @@ pytest.importorskip("nicegui")
 FILE = Path(dense_networks.__file__)
 SKIN = f"{Path(networks_of_several_inputs.__file__)}:skin"
 SEGMENTER, DETECTOR = f"{FILE}:bright_segmenter", f"{FILE}:bright_detector"
+REGRESSOR = f"{FILE}:lightness"
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Where a workbench with a segmenter and a detector listens."""
-    with workbench(models=[SEGMENTER, DETECTOR, SKIN, *MODELS]) as server:
+    with workbench(models=[SEGMENTER, DETECTOR, REGRESSOR, SKIN, *MODELS]) as server:
         yield server.address
 
 
@@ -65,6 +66,9 @@ def test_a_photograph_and_a_row_are_chosen_and_explained(visit: Any) -> None:  #
     page.wait_for_function("new URL(location.href).searchParams.get('image').startsWith('photo=sample:shapes/3 ')")
     page.wait_for_selector(".card.wide .picture:not(.busy) figure.value img")
     assert row.input_value() == "71,9.5,1,80"
+    page.get_by_role("button", name="Pin for comparison").click()
+    page.wait_for_selector("[data-pinned].wide figure.value img")
+    page.wait_for_url("**pinned=*")
 
 
 def test_a_text_is_typed_and_explained(visit: Any) -> None:  # noqa: F811
@@ -95,3 +99,21 @@ def test_a_detector_is_shown_by_lenses_whose_map_keeps_to_the_box(visit: Any) ->
     ]
     page = visit(link("/compare", DETECTOR, lens=""))
     page.locator(".asks", has_text="Where in this layer, even an early one").wait_for()
+
+
+def test_numbers_are_raised_and_lowered_not_predicted(visit: Any) -> None:  # noqa: F811
+    page = visit(link("/look", REGRESSOR, lens="saliency"))
+    page.get_by_role("heading", name="What raises and lowers “light”?").wait_for()
+    assert page.locator(".answers-box .share").last.inner_text().startswith("−0."), "the sign that scales have"
+    page.get_by_role("textbox", name="Or type the name of a number").wait_for()
+    page = visit(link("/compare", REGRESSOR, lens="saliency"))
+    page.get_by_placeholder("the largest number").wait_for()
+
+
+def test_a_signal_is_not_taken_with_the_camera(visit: Any) -> None:  # noqa: F811
+    page = visit("/look?model=bundled:beats&image=sample:beats/1&lens=saliency")
+    page.wait_for_selector(".card.wide figure.value img")
+    assert page.locator("[data-camera].hidden").count() == 1
+    page = visit(link("/look", SEGMENTER, lens="saliency"))
+    page.wait_for_selector(".card .heat")
+    assert page.locator("[data-camera]:not(.hidden)").count() == 1

@@ -16,6 +16,7 @@ import pytest
 import convscope.web
 from convscope.catalogue import lenses
 from convscope.spec import FAMILIES, INPUT_KINDS
+from convscope.spec.tasks import TASKS
 from convscope.values.facts import Fact
 from convscope.web.i18n import LANGUAGES, SENTENCES, catalogue, groups, translate
 
@@ -64,6 +65,17 @@ def test_form_fields_are_translated() -> None:
 def test_inputs_are_translated() -> None:
     """What forms call the inputs of lenses, and the hints below their fields."""
     texts = {text: kind.name for kind in INPUT_KINDS.values() for text in (kind.label, kind.hint) if text}
+    assert not (message := missing(texts, "pages")), message
+
+
+def test_texts_of_tasks_are_translated() -> None:
+    """What forms and headings say of each task."""
+    TASKS.fill()
+    texts = {
+        text: task.name
+        for task in TASKS.values()
+        for text in (task.target_label, task.default_target, task.question, task.default_question)
+    }
     assert not (message := missing(texts, "pages")), message
 
 

@@ -13,14 +13,17 @@ from convscope.values import JointAttribution
 from convscope.values.facts import Fact
 
 
-def draw_joint_attribution(joint: JointAttribution, *, theme: str = "light", bare: bool = False) -> Picture:
+def draw_joint_attribution(
+    joint: JointAttribution, *, theme: str = "light", limit: float | None = None, bare: bool = False
+) -> Picture:
     """The picture of the attributions of several inputs.
 
     Args:
         theme: ``light`` or ``dark``.
+        limit: the magnitude at the end of the scale of all inputs, where their numbers have one unit.
         bare: without title, notes and reading line.
     """
-    scales = _scales(joint)
+    scales = _scales(joint, limit)
     rows = {name: panels_of(part, scales[name], PANEL) for name, part in joint.items()}
     canvas = Canvas(theme, bare=bare)
     widest = max(row_width(canvas, panels, legend_of(scales[name])) for name, panels in rows.items())
@@ -41,14 +44,16 @@ def draw_joint_attribution(joint: JointAttribution, *, theme: str = "light", bar
     return canvas.to_picture(_alt(joint))
 
 
-def _scales(joint: JointAttribution) -> dict[str, Scale]:
+def joint_limit(joint: JointAttribution) -> float | None:
+    """The magnitude at the end of the one scale of all inputs; None where their numbers have several units or are 0."""
+    limits = [scale_of([part]).limit for part in joint.parts.values() if part.values.ndim]
+    return max(limits, default=0.0) or None if joint.one_scale else None
+
+
+def _scales(joint: JointAttribution, limit: float | None) -> dict[str, Scale]:
     """The colour scale of each input; one for all whose numbers have one unit."""
-    own = {name: scale_of([part]) for name, part in joint.items()}
-    maps = [name for name, part in joint.items() if part.values.ndim]
-    if not joint.one_scale or len(maps) < 2:
-        return own
-    limit = max(own[name].limit for name in maps)
-    return own | {name: scale_of([joint[name]], limit or None) for name in maps}
+    end = limit if limit and joint.one_scale else joint_limit(joint)
+    return {name: scale_of([part], end if part.values.ndim else None) for name, part in joint.items()}
 
 
 def _totals(joint: JointAttribution) -> BandPanel | None:

@@ -24,8 +24,12 @@ class Task:
             output that cannot be of this task.
         targets: what users may write as a target, each form with its meaning.
         prefixes: how the texts begin that only this task has, for messages about them.
-        hint: a form that a form shows as an example; empty for two labels, "A - B".
+        hint: what a form shows as an example of a target, with ``{label}`` for the last label and ``{sample}`` for the
+            address of a bundled input; empty for two labels, "A - B".
         target_label: what a form calls the field of a target.
+        default_target: what is explained without a target, in a few words.
+        question: the heading of a page that explains the best answer, ``{}``.
+        default_question: the heading where no single row of the answer is explained.
         file_of: ``file_of(text)``: the file that a target of this task names; empty for other texts. Servers refuse it.
         parse: ``parse(text, model)``: the target that a text describes, or None if it is of no form of this task.
         class_scorer: ``class_scorer(indices, model)``: scores a class per image, the default target where an index
@@ -52,6 +56,9 @@ class Task:
     prefixes: tuple[str, ...] = ()
     hint: str = ""
     target_label: str = "Or type a class, or A - B"
+    default_target: str = "the best class"
+    question: str = "Why did the model predict “{}”?"
+    default_question: str = "Why did the model predict this?"
     file_of: Callable[[str], str] = field(default=lambda text: "")
     class_scorer: Callable[[Any, Any], Any] | None = None
     class_scores: Callable[[Any, Any], Any] | None = None

@@ -15,7 +15,7 @@ from convscope.render import Note
 from convscope.render.layer_slider import slider_html
 from convscope.render.place_marks import mark_spans
 from convscope.render.slice_viewer import has_slices, viewer_html
-from convscope.values import Attribution, Value
+from convscope.values import Attribution, JointAttribution, Value
 from convscope.web.frame.page_context import PageContext
 from convscope.web.panels import data_uri, panel
 
@@ -49,19 +49,27 @@ def has_overlay(value: Value) -> bool:
 
 
 def map_figure(
-    value: Attribution, context: PageContext, *, limit: float | None = None, ends: tuple[str, str] | None = None
+    value: Attribution | JointAttribution,
+    context: PageContext,
+    *,
+    limit: float | None = None,
+    ends: tuple[str, str] | None = None,
 ) -> str:
-    """A map as HTML: over its photo if it has one; maps of signals, volumes and clips as their pictures.
+    """A map as HTML: over its photo if it has one; other maps, and those of several inputs, as their pictures.
 
     Args:
         limit: the magnitude at the end of the scale; by default the map's own.
         ends: labels of the low and the high end that replace the map's own, over a photo.
     """
-    if has_overlay(value):
+    if isinstance(value, Attribution) and has_overlay(value):
         return overlay_figure(value, context, limit=limit, ends=ends)
     png = render.picture(value, theme="dark" if context.dark else "light", limit=limit, bare=True).png()
     alt = escape(context.tr(render.alt(value)))
-    slices = viewer_html(value, limit=limit, translate=context.tr) if has_slices(value) else ""
+    slices = (
+        viewer_html(value, limit=limit, translate=context.tr)
+        if isinstance(value, Attribution) and has_slices(value)
+        else ""
+    )
     return f'<figure class="value"><img src="{data_uri(png)}" alt="{alt}"></figure>{slices}'
 
 

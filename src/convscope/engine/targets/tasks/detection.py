@@ -270,6 +270,7 @@ task(
         prefixes=("box:",),
         hint="box:0.left",
         target_label="Or type a box, an edge of it, or a class",
+        default_target="the best box",
         parse=_parse,
         class_scorer=_class_scorer,
         predict=_predict,

@@ -104,6 +104,7 @@ task(
         },
         prefixes=(_PREDICTED,),
         target_label="Or type a label, or: predicted",
+        default_target="the best label",
         parse=_parse,
         predict=_predict,
         meaning="multilabel",

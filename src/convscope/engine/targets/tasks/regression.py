@@ -28,6 +28,8 @@ task(
         encode=encode_tensor,
         targets={"": "the largest number", "NAME": "a number, by its name (a label) or index"},
         target_label="Or type the name of a number",
+        default_target="the largest number",
+        question="What raises and lowers “{}”?",
         parse=_parse,
         predict=predict_classes,
         meaning="value",

@@ -318,6 +318,7 @@ task(
         prefixes=("at:", "everywhere", "in "),
         hint="at:120,88",
         target_label="Or type a class, or a place in the picture",
+        default_target="the largest class",
         file_of=_file_of,
         parse=_parse,
         class_scorer=ClassOverRegion,

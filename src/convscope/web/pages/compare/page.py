@@ -15,6 +15,7 @@ from convscope.catalogue import default_comparison, find, lenses
 from convscope.errors import ConvScopeError
 from convscope.render.scale import scale_of
 from convscope.spec import INPUT_KINDS, InputKind, LensSpec, inputs_with
+from convscope.spec.tasks import Task
 from convscope.values import Comparison
 from convscope.web.frame.page_context import PageContext
 from convscope.web.frame.page_registry import page
@@ -64,6 +65,7 @@ class ComparePage:
         self.view = self._complete(view)
         self.cells: list[Cell] = []
         self.toggles: dict[str, ui.html] = {}
+        self._target_field: ui.element | None = None
         self._running: asyncio.Task[Any] | None = None
         self._cell_tasks: list[asyncio.Future[None]] = []
 
@@ -159,8 +161,17 @@ class ComparePage:
         text = ", ".join(value) if kind.several else value
         changed = lambda text: self._on_text_changed(kind, text)  # noqa: E731
         field = suggestion_field(kind, text, self.context, self.view.model, changed)
-        placeholder = self.context.tr("the best class" if kind.suggests == ("classes",) else "by default")
-        field.props(f'placeholder="{escape(placeholder)}"')
+        if kind.suggests == ("classes",):
+            self._target_field = field
+            self._name_default_target()
+        else:
+            field.props["placeholder"] = self.context.tr("by default")
+
+    def _name_default_target(self) -> None:
+        """Say in the field of the target what is explained without one, as far as the task is known."""
+        task = self.library.task_of(self.view.model)
+        if self._target_field is not None and not self._target_field.is_deleted:
+            self._target_field.props["placeholder"] = self.context.tr((task or Task).default_target)
 
     async def _load_thumbnails(self, box: ui.element, start: int = 0, end: int | None = INITIAL_THUMBNAILS) -> None:
         """Add the thumbnails as they are loaded."""
@@ -319,6 +330,7 @@ class ComparePage:
         if self.context.client.is_deleted:
             return
         mark_current(self.gallery, self.explanation)
+        self._name_default_target()
         self.gallery.clear()
         with self.gallery:
             for cell, html in zip(self.cells, figures, strict=True):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nicegui import ui
 
 from convscope import render
+from convscope.spec.tasks import Task
 from convscope.values import Detections, Prediction, Segmentation
 from convscope.web.frame.page_context import PageContext
 from convscope.web.page_parts.outdated import mark_current, mark_outdated
@@ -91,12 +92,21 @@ class AnswerPanel:
             self._layer.set_options(list(dict.fromkeys([*model.layers(), *view.layer])), value=list(view.layer))
             self._target.set_autocomplete([str(label) for label in model.labels or ()][:MAX_SUGGESTIONS])
             mention_more(self._target, len(model.labels or ()), self.context)
-            task_label = None if model.task is None else self.context.tr(model.task.target_label)
-            self._target.props["label"] = task_label or self.context.tr("Or type a class, or A - B")
-            if model.task is not None and model.task.hint:
-                self._target.props(f'placeholder="{escape(model.task.hint)}"')
-            elif len(model.labels or ()) > 1:
-                self._target.props(f'placeholder="{escape(" - ".join(list(model.labels or ())[:2]))}"')
+            self._name_target(model, view)
+
+    def _name_target(self, model: "Model", view: View) -> None:
+        """Say at the field of the target which targets the network has, with an example."""
+        task, labels = model.task, [str(label) for label in model.labels or ()]
+        text = "Or type a class, or A - B" if task is None else task.target_label
+        if task is not None and "negative" in task.targets and self._has_one_output():
+            text = "Or type: positive or negative"
+        self._target.props["label"] = self.context.tr(text)
+        sample = view.image if view.image.startswith("sample:") else "sample:shapes/7"
+        example = "" if task is None else task.hint.format(label=labels[-1] if labels else 1, sample=sample)
+        self._target.props["placeholder"] = example or " - ".join(labels[:2] * (len(labels) > 1))
+
+    def _has_one_output(self) -> bool:
+        return isinstance(self.prediction, Prediction) and len(self.prediction.indices) == 1
 
     def explained_index(self, view: View) -> int | None:
         """The index of the class that is explained, if it is known."""
@@ -108,8 +118,11 @@ class AnswerPanel:
     def question(self, view: View) -> str:
         """The heading of the page: why the network answered so, or what speaks for another class."""
         tr, index = self.context.tr, self.explained_index(view)
-        if self.prediction is None or (index is None and not view.target):
-            return tr("Why did the model predict this?")
+        task = self.context.services.library.task_of(view.model)
+        if self.prediction is None:
+            return tr(Task.default_question)
+        if index is None and not view.target:
+            return tr(Task.default_question if task is None else task.default_question)
         name = view.target
         if isinstance(self._shown_prediction, render.ANSWERS):
             keys = [row.key for row in render.answers(self._shown_prediction)]
@@ -119,7 +132,8 @@ class AnswerPanel:
                 name = tr("{label}, box {number}", label=name, number=index)
         default = render.explained_by_default(self.prediction)
         top = default is not None and index == default.key
-        return (tr("Why did the model predict “{}”?") if top else tr("What supports “{}”?")).format(name)
+        question = Task.question if task is None else task.question
+        return tr(question if top or task is None or question != Task.question else "What supports “{}”?").format(name)
 
     def _draw(self, prediction: render.Answer | str) -> None:
         self.box.clear()

@@ -7,7 +7,7 @@ from nicegui import background_tasks, ui
 from convscope.catalogue import find
 from convscope.render.scale import scale_of
 from convscope.spec import LensSpec
-from convscope.values import Attribution, Value
+from convscope.values import Attribution, JointAttribution, Value
 from convscope.web.frame.page_context import PageContext
 from convscope.web.pages.look.card import Card, CardHost
 from convscope.web.requests.url_state import View
@@ -34,7 +34,7 @@ class GalleryPage(Protocol):
     def set_lens_parameters(self, lens: str, parameters: dict[str, Any]) -> None:
         """The user changed the parameters of a lens."""
 
-    def pin_map(self, view: View, value: Attribution) -> None:
+    def pin_map(self, view: View, value: Attribution | JointAttribution) -> None:
         """The user pinned a map."""
 
 
@@ -171,8 +171,8 @@ class CardGallery(CardHost):
 
     def pin(self, card: Card) -> None:
         """Keep the map of a card on the page."""
-        if (value := _map_of(card)) is not None and not card.pending:
-            self.page.pin_map(card.shown_view, value)
+        if isinstance(card.value, (Attribution, JointAttribution)) and not card.pending:
+            self.page.pin_map(card.shown_view, card.value)
 
     def suggest_alternatives(self, card: Card) -> None:
         """Suggest lenses that fit the network if the card's lens does not."""

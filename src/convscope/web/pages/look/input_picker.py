@@ -76,9 +76,9 @@ class InputPicker:
             self.written = WrittenFields(context, pick_image)
             with ui.element("div").classes("sources"):
                 self._draw_upload()
-                ui.html(escape(tr("Camera")), sanitize=False, tag="button").classes("button").props(
-                    "type=button data-camera"
-                )
+                self._camera = ui.html(escape(tr("Camera")), sanitize=False, tag="button").classes("button")
+                self._camera.props("type=button data-camera")
+                self._show_camera()
         background_tasks.create(self.list_images(INITIAL_THUMBNAILS))
 
     def mark(self, image: str) -> None:
@@ -112,7 +112,12 @@ class InputPicker:
     async def show_images_for(self, model: str) -> None:
         """List the images for another model."""
         self.model = model
+        self._show_camera()
         await self.list_images(INITIAL_THUMBNAILS)
+
+    def _show_camera(self) -> None:
+        """Offer the camera only where the network takes a picture."""
+        self._camera.set_visibility(self.library.listed_kind(self.model) in ("", "image"))
 
     async def list_images(self, limit: int | None) -> None:
         """List the available images that the model may take."""

@@ -10,7 +10,7 @@ from convscope import render
 from convscope.catalogue import default_comparison, lenses
 from convscope.errors import ConvScopeError
 from convscope.spec import LensSpec
-from convscope.values import Attribution
+from convscope.values import Attribution, JointAttribution
 from convscope.web.frame.lens_page import page_of
 from convscope.web.frame.page_context import PageContext
 from convscope.web.frame.page_registry import lens_in_link, page
@@ -182,7 +182,7 @@ class LookPage:
         parameters = self.view.parameters
         return {name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)}
 
-    def pin_map(self, view: View, value: Attribution) -> None:
+    def pin_map(self, view: View, value: Attribution | JointAttribution) -> None:
         """Keep a map at the bottom of the page."""
         self.pins.add(view, value)
 

@@ -9,8 +9,9 @@ from nicegui import background_tasks, ui
 from convscope import render
 from convscope.catalogue import find
 from convscope.errors import UnknownName
+from convscope.render.joint_attribution import joint_limit
 from convscope.render.scale import scale_of
-from convscope.values import Attribution
+from convscope.values import Attribution, JointAttribution
 from convscope.web.frame.page_context import PageContext
 from convscope.web.jobs.async_wait import run_in_thread
 from convscope.web.page_parts.parameter_form import parameter_texts
@@ -21,6 +22,8 @@ from convscope.web.requests.url_state import View
 
 MAX_PINNED = 12
 """Pinned maps, at most; the link names each of them."""
+Maps = Attribution | JointAttribution
+"""What can be pinned: the map of one input, or those of several."""
 
 
 class PinnedMaps:
@@ -32,10 +35,10 @@ class PinnedMaps:
 
     def __init__(self, context: PageContext, on_change: Callable[[tuple[str, ...]], object]) -> None:
         self.context, self.on_change = context, on_change
-        self.entries: dict[str, Attribution | str] = {}
+        self.entries: dict[str, Maps | str] = {}
         self._box = ui.element("section").classes("main-part")
 
-    def add(self, view: View, value: Attribution) -> None:
+    def add(self, view: View, value: Maps) -> None:
         """Pin the map of a view; beyond `MAX_PINNED` the oldest one is removed."""
         self.entries[view.query()] = value
         for query in list(self.entries)[:-MAX_PINNED]:
@@ -58,7 +61,7 @@ class PinnedMaps:
             self.context.show_error(self.context.tr(words, count=len(pinned), most=MAX_PINNED))
         for query in pinned[:MAX_PINNED]:
             value = await self.context.run(View.parse(query))
-            if self.context.client.is_deleted or not isinstance(value, (str, Attribution)):
+            if self.context.client.is_deleted or not isinstance(value, (str, Maps)):
                 continue
             self.entries[query] = value
             await self._draw()
@@ -83,8 +86,8 @@ class PinnedMaps:
                 for query, value in entries.items():
                     self._card(query, value, figures.get(query, ""))
 
-    def _card(self, query: str, value: Attribution | str, html: str) -> None:
-        is_wide = isinstance(value, Attribution) and not has_overlay(value)
+    def _card(self, query: str, value: Maps | str, html: str) -> None:
+        is_wide = isinstance(value, Maps) and not has_overlay(value)
         with ui.element("article").classes("card wide" if is_wide else "card").props("data-pinned"):
             with ui.element("div").classes("card-head"):
                 ui.html(escape(self._title(query)), sanitize=False, tag="h3").style("flex: 1")
@@ -97,7 +100,7 @@ class PinnedMaps:
                 for note in (note for note in render.notes(value) if note.warning):
                     ui.label(self.context.tr(note.text)).classes("warning").props('role="note"')
 
-    def _caption(self, view: View, value: Attribution) -> str:
+    def _caption(self, view: View, value: Maps) -> str:
         """The caption of a pinned map: its target, the network, the image, and the changed parameters."""
         library = self.context.services.library
         parameters = parameter_texts(value.record, view.parameters, self.context.lang)
@@ -112,11 +115,18 @@ class PinnedMaps:
         except UnknownName:
             return name
 
-    def _figures(self, entries: dict[str, Attribution | str]) -> dict[str, str]:
-        maps = {query: value for query, value in entries.items() if isinstance(value, Attribution)}
+    def _figures(self, entries: dict[str, Maps | str]) -> dict[str, str]:
+        maps = {query: value for query, value in entries.items() if isinstance(value, Maps)}
         lenses = {value.record.lens for value in maps.values()}
         by_lens = {lens: [value for value in maps.values() if value.record.lens == lens] for lens in lenses}
-        limits = {lens: scale_of(group).limit or None for lens, group in by_lens.items()}
+        limits = {lens: _limit_of(group) for lens, group in by_lens.items()}
         return {
             query: map_figure(value, self.context, limit=limits[value.record.lens]) for query, value in maps.items()
         }
+
+
+def _limit_of(maps: list[Maps]) -> float | None:
+    """The end of the scale of maps of one lens; those of several inputs count where these have one unit."""
+    single = [value for value in maps if isinstance(value, Attribution)]
+    joint = [joint_limit(value) for value in maps if isinstance(value, JointAttribution)]
+    return max(scale_of(single).limit if single else 0.0, *(limit or 0.0 for limit in joint), 0.0) or None
