@@ -44,7 +44,8 @@ class LibraryOpener(Opener):
         """The images of a collection; a tuple names a single image in place of one."""
         if not isinstance(address, tuple):
             return self._library.collection(address)
-        return opened_input(self._library, *address, getattr(model, "input", None))
+        (key,) = address
+        return opened_input(self._library, key, getattr(model, "input", None))
 
 
 def request_of(library: Library, view: View) -> Request:
