@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from convscope.training.checks.folder_evidence import FolderEvidence, ImageFile, read_folder
 
@@ -292,12 +292,59 @@ def alike_features(seed: int, path: Path) -> FolderEvidence:
     return embedded_copies(seed, (0.5, 0.9))
 
 
+def with_shapes(rng: Random, shapes: int, contrast: float) -> Image.Image:
+    """Rectangles with sharp edges before a smooth background, larger where there are fewer."""
+    side, largest = 40, 32 if shapes < 3 else 14
+    coarse = Image.fromarray(rng.integers(60, 196, (3, 3, 3)).astype(np.uint8))
+    pixels = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC)).astype(float)
+    for _ in range(shapes):
+        (top, left), (height, width) = rng.integers(0, side - 8, 2), rng.integers(5, largest, 2)
+        pixels[top : top + height, left : left + width] = rng.integers(0, 256, 3)
+    pixels = 128 + contrast * (pixels - 128) + rng.normal(0, 1, pixels.shape)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def of_shapes(path: Path, rng: Random, count: int, blur: float = 0.0) -> None:
+    """Images of a class with sharp edges, all blurred if a radius is given."""
+    (path / "train/shape").mkdir(parents=True)
+    for number in range(count):
+        image = with_shapes(rng, int(rng.integers(3, 9)), 1.0)
+        image.filter(ImageFilter.GaussianBlur(blur)).save(path / "train/shape" / f"{number}.png")
+
+
+def blurred_images(seed: int, path: Path) -> FolderEvidence:
+    """One or two images out of focus, in motion, or enlarged."""
+    rng = np.random.default_rng(seed)
+    of_shapes(path, rng, int(rng.integers(8, 14)))
+    for number in range(int(rng.integers(1, 3))):
+        image = with_shapes(rng, int(rng.integers(3, 9)), 1.0)
+        if seed % 3 == 0:
+            image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(1.5, 4))))
+        elif seed % 3 == 1:
+            image = image.filter(ImageFilter.BoxBlur(float(rng.uniform(2, 4))))
+        else:
+            image = image.resize((10, 10), Image.Resampling.BOX).resize(image.size, Image.Resampling.BICUBIC)
+        image.save(path / "train/shape" / f"blurred{number}.png")
+    return read_folder(path)
+
+
+def smooth_images(seed: int, path: Path) -> FolderEvidence:
+    """Images of low contrast or of one large shape among others, or a folder of which all images are as smooth."""
+    rng = np.random.default_rng(seed)
+    of_shapes(path, rng, int(rng.integers(8, 14)), 2.0 if seed % 3 == 0 else 0.0)
+    if seed % 3:
+        with_shapes(rng, 1, 1.0).save(path / "train/shape/large.png")
+        with_shapes(rng, 4, 0.3).save(path / "train/shape/low.png")
+    return read_folder(path)
+
+
 HEALTHY: dict[str, Callable[[int, Path], FolderEvidence]] = {
     "split_leak": similar_images, "exact_duplicates": similar_images, "unusual_images": extreme_images,
+    "blurred_images": smooth_images,
     "unusual_sizes": various_sizes, "class_imbalance": unequal_classes, "near_duplicates": same_backgrounds,
     "telling_properties": one_source, "part_drift": one_source,
     "feature_drift": small_drift, "similar_features": alike_features,
 }  # fmt: skip
-SICK = (split_leak, exact_duplicates, unreadable_images, unusual_images, unusual_sizes, class_imbalance,
+SICK = (split_leak, exact_duplicates, unreadable_images, unusual_images, blurred_images, unusual_sizes, class_imbalance,
     near_duplicates, telling_properties, part_drift, similar_features, feature_drift,
 )  # fmt: skip

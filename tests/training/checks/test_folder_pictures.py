@@ -11,7 +11,14 @@ from convscope.training.checks.folder_pictures import draw_cells, single
 from tests.training.checks import folder_cases
 from tests.training.checks.cases import CHECK
 
-OF_NAMED_IMAGES = ("split_leak", "exact_duplicates", "near_duplicates", "similar_features", "unusual_images")
+OF_NAMED_IMAGES = (
+    "split_leak",
+    "exact_duplicates",
+    "near_duplicates",
+    "similar_features",
+    "unusual_images",
+    "blurred_images",
+)
 OF_GROUPS = {
     "class_imbalance": "training images of each class",
     "part_drift": "validation",

@@ -6,6 +6,7 @@ from convscope.training.checks.background_answers import background_answers
 from convscope.training.checks.batch_noise import batch_noise
 from convscope.training.checks.batch_norm_statistics import batch_norm_statistics
 from convscope.training.checks.blank_map import blank_map
+from convscope.training.checks.blurred_images import blurred_images
 from convscope.training.checks.checkerboard import checkerboard
 from convscope.training.checks.class_imbalance import class_imbalance
 from convscope.training.checks.class_token_only import class_token_only
@@ -62,7 +63,7 @@ CHECKS: tuple[Check[Any], ...] = (
     wrong_labels,
     removed_by_relu, stopped_gradient, class_token_only, saturated_score, blank_map, nonfinite_map, flat_map,
     inverted_map, same_for_classes,
-    split_leak, exact_duplicates, unreadable_images, unusual_images, unusual_sizes,
+    split_leak, exact_duplicates, unreadable_images, unusual_images, blurred_images, unusual_sizes,
     class_imbalance, near_duplicates, telling_properties, part_drift,
     similar_features, feature_drift,
 )  # fmt: skip
