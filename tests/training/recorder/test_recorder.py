@@ -208,6 +208,23 @@ def test_probe_images_have_pictures_predictions_and_arrays(
     assert arrays["classes"][0] == cs.predict(model, pictures[0]).indices[0]
 
 
+def test_the_embedding_of_a_probe_image_is_the_input_of_the_last_linear_layer(tmp_path: Path) -> None:
+    net, probes = seeded(SmallNet).eval(), torch.rand(3, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+    with cs.record(net, tmp_path, probes=probes) as recorder:
+        recorder.step(loss=1.0)
+    with torch.no_grad():
+        expected = net.relu(net.norm(net.conv(probes))).mean((2, 3))
+    stored = run_of(tmp_path).arrays("probes")[0].load()["embedding"]
+    assert stored == pytest.approx(expected.numpy(), rel=1e-5, abs=1e-7)
+
+
+def test_a_network_without_a_linear_layer_has_no_embedding(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with cs.record(net, tmp_path, probes=torch.rand(2, 3, 12, 12)) as recorder:
+        recorder.step(loss=1.0)
+    assert "embedding" not in run_of(tmp_path).arrays("probes")[0].load()
+
+
 def test_a_loss_that_becomes_nan_is_recorded_and_does_not_end_the_training(tmp_path: Path) -> None:
     net = seeded(SmallNet).train()
 

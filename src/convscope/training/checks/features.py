@@ -45,6 +45,13 @@ def features_within(model: Model, run: Callable[[], object], count: int) -> Tens
     return features if features is not None and len(features) == count else None
 
 
+def features_of_batch(model: Model, batch: Tensor) -> Tensor | None:
+    """The features of prepared inputs (N, features); None as for `features_within`."""
+    with model.preserve_state(), torch.no_grad():
+        model.run(model.input_copy(batch[:1]))  # the first run of a shape is observed, with passes of its own
+        return features_within(model, lambda: model.run(model.input_copy(batch)), len(batch))
+
+
 def features_of_inputs(model: Model, paths: Sequence[Path]) -> Floats | None:
     """The features of image files (N, features); None as for `features_within`.
 
@@ -53,10 +60,7 @@ def features_of_inputs(model: Model, paths: Sequence[Path]) -> Floats | None:
     """
     parts = []
     for start in range(0, len(paths), CHUNK):
-        batch = model.prepare([str(path) for path in paths[start : start + CHUNK]]).tensor
-        with model.preserve_state(), torch.no_grad():
-            model.run(model.input_copy(batch[:1]))  # the first run of a shape is observed, with passes of its own
-            part = features_within(model, lambda batch=batch: model.run(model.input_copy(batch)), len(batch))  # type: ignore[misc]
+        part = features_of_batch(model, model.prepare([str(path) for path in paths[start : start + CHUNK]]).tensor)
         if part is None:
             return None
         parts.append(part.numpy())

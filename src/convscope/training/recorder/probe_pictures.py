@@ -1,4 +1,4 @@
-"""Pictures of a few fixed images while the network learns: predictions, kernels, feature maps and Grad-CAM.
+"""Pictures of a few fixed images while the network learns: predictions, kernels, feature maps and Grad-CAM; embeddings.
 
 They run between two steps, through lenses, which restore the network, its gradients and the random generators.
 """
@@ -20,6 +20,7 @@ from convscope.render.palette import Pixels
 from convscope.render.raster import enlarge, map_pixels, overlay_pixels, photo_at_map_size, png
 from convscope.render.scale import scale_of
 from convscope.render.tile_grid import colour_pixels, image_grid, scale_for
+from convscope.training.checks.features import features_of_batch
 from convscope.training.store import tags
 from convscope.training.store.arrays import save_arrays
 from convscope.training.store.event_writer import EventWriter
@@ -46,12 +47,12 @@ class ProbePictures:
             raise InputError(f"at most {MOST_IMAGES} probe images are recorded, got {len(self.images)}: choose a few")
 
     def record(self, writer: EventWriter, folder: Path, step: int) -> None:
-        """Add pictures of the network as it is now to the log, and its scores and maps to the arrays beside it."""
+        """Add pictures of the network as it is now to the log, and its scores, maps and embedding to the arrays."""
         predictions: list[Prediction] = call("predict", self.model, self.images)
         maps: list[Attribution] = call("grad-cam", self.model, self.images)
-        features: list[FeatureMaps] = call("feature-maps", self.model, self.images, channels=0)
+        layers: list[FeatureMaps] = call("feature-maps", self.model, self.images, channels=0)
         kernels: Kernels = call("kernels", self.model, most=0)
-        for name, attribution, feature_maps in zip(self.images.names, maps, features, strict=True):
+        for name, attribution, feature_maps in zip(self.images.names, maps, layers, strict=True):
             _add_picture(writer, f"{tags.PROBES}/{name}/grad_cam", _cam_pixels(attribution))
             for layer, pixels in _feature_map_pixels(feature_maps):
                 _add_picture(writer, f"{tags.PROBES}/{name}/feature_maps/{layer}", pixels)
@@ -65,6 +66,9 @@ class ProbePictures:
         writer.text(f"{tags.PROBES}/predictions", "\n\n".join(lines))
         writer.write(step, time.time())
         arrays = _arrays(self.images.names, predictions, maps)
+        features = features_of_batch(self.model, self.images.tensor)
+        if features is not None:  # a network without a linear layer at its end has no embedding of this kind
+            arrays["embedding"] = features.numpy()
         save_arrays(folder, tags.PROBES, step, arrays, writer=writer.name)
 
 

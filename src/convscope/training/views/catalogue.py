@@ -13,6 +13,7 @@ from convscope.training.views.gradient_flow import gradient_flow
 from convscope.training.views.inactive_units import inactive_units
 from convscope.training.views.learning_curves import learning_curves
 from convscope.training.views.loss_landscape import loss_landscape
+from convscope.training.views.probe_similarity import probe_similarity
 from convscope.training.views.update_ratios import update_ratios
 from convscope.training.views.worst_mistakes import worst_mistakes
 
@@ -22,6 +23,7 @@ VIEWS: tuple[View, ...] = (
     worst_mistakes,
     calibration,
     answer_confidence,
+    probe_similarity,
     example_difficulty,
     gradient_flow,
     gradient_cosine,
