@@ -43,8 +43,8 @@ def test_a_line_is_the_cosine_similarity_of_a_pair(tmp_path: Path, lines: list[A
     (picture,) = probe_similarity.draw(open_log(tmp_path))
     assert picture.alt.startswith("similarity of the embeddings of probe images")
     values = {line.name: line.ys.tolist() for line in lines}
-    assert values["probe image 1 (cat), probe image 2 (cat)"] == [0, 1]
-    assert values["probe image 1 (cat), probe image 3 (cat)"] == pytest.approx([0.5**0.5, np.nan], nan_ok=True)
+    assert values["1 (cat) and 2 (cat)"] == [0, 1]
+    assert values["1 (cat) and 3 (cat)"] == pytest.approx([0.5**0.5, np.nan], nan_ok=True)
 
 
 def test_of_many_pairs_the_most_and_the_least_alike_are_drawn(tmp_path: Path, lines: list[Any]) -> None:

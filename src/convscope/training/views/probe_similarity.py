@@ -24,7 +24,7 @@ Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
     asks="Which of the probe images are alike to the network?",
     reads="Each line is the cosine similarity of the features of two probe images before the last linear layer: 1 is "
     "the same direction. Images of one class should come together, those of different classes should part. A network "
-    "to which all images stay alike does not tell them apart.",
+    "to which all images stay alike does not tell them apart. Images are named with the answer that they ended with.",
 )
 def probe_similarity(log: TrainingLog) -> list[Picture]:
     """For each run with embeddings of probe images at several steps, a line for each pair of images."""
@@ -50,19 +50,25 @@ def _lines(run: Run) -> list[PlotLine]:
         return []
     steps = np.array([step for step, *_ in records], float)
     _, last, names, answers = records[-1]
-    titles = [f"{probe_name(str(name))} ({answer})" for name, answer in zip(names, answers, strict=True)]
+    titles = [f"{_short_name(str(name))} ({answer})" for name, answer in zip(names, answers, strict=True)]
     pairs = sorted(combinations(range(len(names)), 2), key=lambda pair: -np.nan_to_num(last[pair], nan=-2.0))
     if len(pairs) > MOST_PAIRS:
         pairs = [*pairs[: MOST_PAIRS // 2], *pairs[-MOST_PAIRS // 2 :]]
     return [
         PlotLine(
-            f"{titles[first]}, {titles[second]}",
+            f"{titles[first]} and {titles[second]}",
             steps,
             np.array([similarities[first, second] for _, similarities, _, _ in records]),
             colour,
         )
         for (first, second), colour in zip(pairs, line_colours(len(pairs)), strict=True)
     ]
+
+
+def _short_name(name: str) -> str:
+    """The number of an image of a tensor, the name of another: two of them fit into a legend."""
+    full = probe_name(name)
+    return str(full.parameters.get("number", full))
 
 
 def _similarities(features: Floats) -> Floats:
