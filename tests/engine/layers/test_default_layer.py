@@ -40,6 +40,15 @@ def test_a_map_of_the_scores_is_not_the_default() -> None:
     assert default_of(seeded(Dense)).startswith("decoder")
 
 
+def test_a_map_of_the_scores_is_the_default_where_there_is_no_other_layer() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    assert default_of(net.eval()) == "0"
+    x = tensor()
+    covered = net[0](x)[0, 2].relu() / (net[0](x).shape[2] * net[0](x).shape[3])
+    ((_, values),) = cs.grad_cam(cs.Model(net), x, target=2).layer_values.items()
+    torch.testing.assert_close(values.relu(), covered.detach())
+
+
 def test_a_layer_with_as_many_channels_as_classes_is_the_default_if_weights_follow() -> None:
     net = nn.Sequential(
         nn.Conv2d(3, 5, 3), nn.Conv2d(5, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 4)

@@ -54,8 +54,8 @@ def default_layer(model: "Model", tensor: Tensor, below: str | None = None) -> s
     """The default layer for inputs like ``tensor``; cached on the model.
 
     A layer with as many channels as there are classes and no weights after it (SqueezeNet's last convolution) is passed
-    over: it is the output itself at each position, not the evidence for it. Where no single layer is on every path (two
-    encoders side by side), the default is the last of those that most paths lead through.
+    over: it is the output itself at each position, not the evidence for it; unless there is no other. Where no single
+    layer is on every path (two encoders side by side), the default is the last of those that most paths lead through.
 
     Args:
         below: the layer whose unit is the target, if it is one: only layers before it come into question.
@@ -163,7 +163,8 @@ def _candidates(
     finished = trace.order if below is None else _layers_before(trace, below)
     order = list(dict.fromkeys(reversed(finished)))  # the last first
     scores = score_maps(model, trace)
-    with_positions = [address for address in order if trace.layers[address].has_positions and address not in scores]
+    placed = [address for address in order if trace.layers[address].has_positions]
+    with_positions = [address for address in placed if address not in scores] or placed
     with_positions = _without_early_outputs(trace, with_positions) or _find_by_probing(model, trace, tensor, order)
     if not with_positions and (vmapped := [address for address in order if trace.layers[address].mapped]):
         raise LayerError(f"layer {vmapped[0]!r} {UNDER_VMAP}")
