@@ -160,6 +160,29 @@ def test_published_checkpoints_are_read(name: str, assets: Path) -> None:
     assert all(isinstance(value, torch.Tensor) for value in state.values())
 
 
+def test_the_content_of_a_weight_file_decides_how_it_is_read(tmp_path: Path) -> None:
+    state = {"weight": torch.ones(2, 3, 1, 1)}
+    torch.save(state, tmp_path / "pickle.safetensors")
+    save_file(state, tmp_path / "tensors.pt")
+    for name in ("pickle.safetensors", "tensors.pt"):
+        assert torch.equal(read_state(tmp_path / name, trust=False)["weight"], state["weight"])
+
+
+def test_code_in_a_pickle_named_safetensors_is_not_run(tmp_path: Path) -> None:
+    torch.save({"a": CallsTheSystem()}, tmp_path / "w.safetensors")
+    with pytest.raises(LoadError, match="is refused: opening this pickle would run code"):
+        read_state(tmp_path / "w.safetensors", trust=False)
+
+
+def test_an_archive_of_archives_without_its_last_bytes_is_said_to_be_cut_off(tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(2)}, tmp_path / "inner.pt")
+    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
+        archive.write(tmp_path / "inner.pt", "data/inner.pt")  # zipfile takes the end of this for that of the whole
+    (tmp_path / "w.pt").write_bytes((tmp_path / "w.pt").read_bytes()[:-30])
+    with pytest.raises(LoadError, match=r"its archive is cut off or damaged.*; save or copy it again$"):
+        read_state(tmp_path / "w.pt", trust=False)
+
+
 def _truncated(path: Path, state: Any) -> Path:
     save_file(state, path)
     path.write_bytes(path.read_bytes()[:-1000])
@@ -209,7 +232,7 @@ BAD_WEIGHTS = {
     ),
     "zeros called .pt": (
         lambda p, s: _write(p / "w.pt", bytes(99)),
-        r"it is no checkpoint of PyTorch, or damaged \(UnpicklingError: Unsupported operand 0\)$",
+        r"is no checkpoint .* damaged \(UnpicklingError: Unsupported operand 0\); save it again, with torch\.save",
     ),
     "a picture called .pt": (
         lambda p, s: _write(p / "w.pt", b"\x89PNG\r\n\x1a\n" + bytes(99)),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from convscope.errors import SAVE_AGAIN, LoadError
-from convscope.loaders.weights import CUT_OFF
+from convscope.loaders.weights import CUT_OFF, holds_safetensors, weights_alone
 from convscope.loaders.weights import EXTENSIONS as WEIGHT_EXTENSIONS
 from convscope.spec import FILE_FORMATS, FileFormat
 from convscope.spec.tables import HEAD_BYTES
@@ -35,8 +35,11 @@ def find_file_format(name: str) -> FileFormat | None:
         raise LoadError(
             f"{name!r} is a picture, not a model: give it as the input, and a model's file or name as the model"
         )
+    _refuse_stand_ins(name, path)
+    if path.is_file() and holds_safetensors(path):
+        raise LoadError(weights_alone(path, ".safetensors"))
     if name.lower().endswith(WEIGHT_EXTENSIONS) and path.is_file():
-        raise LoadError(_weights_alone(name, path))
+        raise LoadError(_damaged_weights(name, path))
     if by_name is not None:
         raise LoadError(
             f"{name!r} is not a complete file of the format that its name says ({by_name.title}); {SAVE_AGAIN}"
@@ -54,21 +57,26 @@ def _is_picture(path: Path) -> bool:
     return head.startswith(_PICTURES) or head[8:12] == b"WEBP"
 
 
-def _weights_alone(name: str, path: Path) -> str:
-    """The error message for a file that is named as weights, and is not recognized as a pickle of PyTorch."""
+def _refuse_stand_ins(name: str, path: Path) -> None:
+    """Refuse what a download may leave in the place of a file: a pointer of Git LFS, or a web page."""
+    head = _head(path)
+    if head.startswith(b"version https://git-lfs"):
+        raise LoadError(f"{name!r} is a pointer of Git LFS, not the file itself: fetch that with 'git lfs pull'")
+    if head.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
+        raise LoadError(f"{name!r} is a web page, not a model: download the file itself, from the link on that page")
+
+
+def _damaged_weights(name: str, path: Path) -> str:
+    """The error message for a file that is named as weights, and is not recognized as such."""
     with path.open("rb") as file:
         head = file.read(9)
     if not head:
         return f"{name!r} is empty: {SAVE_AGAIN}"
-    if name.lower().endswith(".safetensors") and head.endswith(b"{") and len(head) == 9:
-        return (
-            f"{name!r} holds weights without the network that they belong to: give them to an architecture, as in "
-            f"torchvision:resnet50?weights={name}"
-        )
     if head.startswith(b"PK\x03\x04"):
         return f"{name!r} cannot be opened: {CUT_OFF}; {SAVE_AGAIN}"
     return (
-        f"{name!r} is not a complete file of the format that its name says, and of no other format that can be opened"
+        f"{name!r} is not a complete file of the format that its name says, and of no other format that can be "
+        f"opened: {SAVE_AGAIN}"
     )
 
 

@@ -82,13 +82,42 @@ def read_state(path: str | Path, *, trust: bool) -> State:
         raise LoadError(f"a weight file must be given by its path, got {path!r} ({type(error).__name__})") from error
     if not exists:
         raise LoadError(f"no such weight file: {str(path)!r}")
-    if path.suffix == ".safetensors":
+    if path.suffix in EXTENSIONS and holds_safetensors(path):
         return _read_safetensors(path)
-    if path.suffix in PICKLE_EXTENSIONS:
+    if path.suffix == ".safetensors" and not _is_archive(path):
+        return _read_safetensors(path)  # which says what is wrong with it
+    if path.suffix in EXTENSIONS:
         return read_pickle(path, trust=trust)
     raise LoadError(
         f"cannot read weights from {path.name!r}: it must end in {', '.join(EXTENSIONS[:-1])} or {EXTENSIONS[-1]}"
     )
+
+
+def weights_alone(path: Path, ending: str) -> str:
+    """The error message for a file with weights and no network.
+
+    Args:
+        ending: the ending of such files; weights are read from files with one of `EXTENSIONS`.
+    """
+    renamed = path if path.suffix in EXTENSIONS else path.with_suffix(ending)
+    rename = "" if renamed == path else f"rename it to {renamed.name}, and "
+    return (
+        f"{str(path)!r} holds weights without the network that they belong to: {rename}give them to an architecture, "
+        f"as in torchvision:resnet50?weights={renamed}"
+    )
+
+
+def holds_safetensors(path: Path) -> bool:
+    """Whether a file begins as those of safetensors do: the length of its header in eight bytes, and the header."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return len(head) == 9 and head.endswith(b"\0\0{")
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file begins as a zip archive, such as PyTorch writes."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def _read_safetensors(path: Path) -> State:
@@ -130,7 +159,10 @@ def read_pickle(path: Path, *, trust: bool) -> State:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about TorchScript archives before it refuses them
-            checkpoint = torch.load(path, map_location="cpu", weights_only=not trust)
+            with path.open("rb") as file:  # of a path with the ending .safetensors, torch reads no pickle
+                checkpoint = torch.load(
+                    file if path.suffix == ".safetensors" else path, map_location="cpu", weights_only=not trust
+                )
     except Exception as error:
         if "TorchScript" in str(error):
             raise LoadError(
@@ -141,17 +173,18 @@ def read_pickle(path: Path, *, trust: bool) -> State:
                 f"{str(path)!r} is refused: opening this pickle would run code that is stored in it. Use a "
                 "safetensors file or a plain state dict; trust=True opens it anyway: only for files that you trust"
             ) from error
+        if "PytorchStreamReader" in str(error):
+            raise LoadError(f"{str(path)!r} cannot be read as weights: {CUT_OFF}; {SAVE_AGAIN}") from error
         raise LoadError(
             f"{str(path)!r} cannot be read as weights: it is no checkpoint of PyTorch, or damaged "
-            f"({type(error).__name__}: {_unpickling_reason(error)})"
+            f"({type(error).__name__}: {_unpickling_reason(error)}); save it again, with "
+            "torch.save(module.state_dict(), FILE)"
         ) from error
     return _find_state(checkpoint, path)
 
 
 def _unpickling_reason(error: Exception) -> str:
     """What torch says about a pickle, without its advice to open it unsafely."""
-    if "PytorchStreamReader" in str(error):
-        return CUT_OFF
     _, _, detail = str(error).partition("WeightsUnpickler error:")
     return next(iter(detail.strip().splitlines()), "") or brief_reason(error)
 

@@ -114,6 +114,16 @@ def test_scores_that_overflow_are_refused() -> None:
             lens(cs.Model(net), tensor())
 
 
+@pytest.mark.parametrize("nothing", [(), {}, []], ids=["tuple", "dict", "list"])
+def test_an_empty_output_is_refused(nothing: Any) -> None:
+    class GivesNothing(nn.Conv2d):
+        def forward(self, x: Tensor) -> Any:
+            return nothing
+
+    with pytest.raises(OutputError, match=r"GivesNothing gives an empty \w+: let its forward return the scores"):
+        cs.predict(cs.Model(GivesNothing(3, 3, 1)), tensor())
+
+
 # Every kind of output
 
 

@@ -37,7 +37,8 @@ def refused(proto: Any, tmp_path: Path, options: str = "") -> str:
 
 def test_empty_truncated_and_foreign_files(proto: Any, tmp_path: Path) -> None:
     assert "not a complete file" in refused(b"", tmp_path)
-    assert "not a complete file" in refused(b"<html>", tmp_path)
+    assert "not a complete file" in refused(b"text", tmp_path)
+    assert "is a web page, not a model" in refused(b"<html>", tmp_path)
     assert "not a complete ONNX file" in refused(proto.SerializeToString()[:-20], tmp_path)
     with pytest.raises(LoadError, match="no such model file"):
         cs.load(tmp_path / "missing.onnx")
@@ -105,6 +106,24 @@ def test_outputs_that_cannot_be_explained(proto: Any, tmp_path: Path) -> None:
     assert "gives a sequence as its output 'y'" in refused(proto, tmp_path)
     del proto.graph.output[:]
     assert "has no output" in refused(proto, tmp_path)
+
+
+def test_a_layer_without_outputs_is_said_to_have_none(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    nodes = [*flat_mean()[:1], helper.make_node("Flatten", ["mean"], ["flat"])]
+    nodes.append(helper.make_node("Gemm", ["flat", "weight"], ["y"], name="head"))
+    save_graph(path, nodes, [1, 3, 8, 8], weights={"weight": np.zeros((3, 0), np.float32)})
+    assert "node 'head' (Gemm) cannot run on tensors (1, 3), (3, 0): a size is 0, so there is" in refused(
+        path.read_bytes(), tmp_path
+    )
+
+
+def test_external_data_that_is_cut_off(proto: Any, tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").write_bytes(bytes(4))
+    tensor = proto.graph.initializer.add(name="w", data_type=FLOAT, dims=[3], data_location=onnx.TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="weights.bin")
+    proto.graph.node[0].input.append("w")
+    assert refused(proto, tmp_path).endswith("which has 4 bytes and is said to store 12: save or copy it again")
 
 
 def test_shapes_of_inputs(proto: Any, tmp_path: Path) -> None:

@@ -304,6 +304,9 @@ def test_weights_without_a_network_say_how_to_use_them(tmp_path: Path) -> None:
     for trust in (False, True):
         with pytest.raises(LoadError, match=r"holds weights without the network .* as in torchvision:\w+\?weights="):
             cs.load(tmp_path / "weights.pt", trust=trust)
+    (tmp_path / "weights.pt").rename(tmp_path / "weights.onnx")
+    with pytest.raises(LoadError, match=r"rename it to weights\.pt, and give .*\?weights=.*weights\.pt$"):
+        cs.load(tmp_path / "weights.onnx")
 
 
 def test_the_given_files_are_opened_exactly(assets: Path) -> None:

@@ -35,6 +35,8 @@ def select_output(output: Any, selector: OutputSelector, name: str) -> Any:
 
 def unknown_output_message(output: Any, name: str) -> str:
     """Why an output cannot be explained, its parts with their shapes, and what to do."""
+    if isinstance(output, (Mapping, tuple, list)) and not output:
+        return f"{name} gives an empty {type(output).__name__}: let its forward return the scores"
     remedy = (
         "say which part is meant: Model(…, output=…) takes a key, an index or a function, and task=… says what it is "
         f"({', '.join(task_names())})"

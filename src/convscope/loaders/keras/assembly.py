@@ -182,8 +182,7 @@ def _through_keras(parts: Parts, error: Untranslatable) -> "ScoresOnly":
     try:
         model = parts.open_in_keras()
     except LoadError as refusal:
-        trusting = (
-            "" if parts.trust or "Lambda" not in str(error) else "; trust=True runs it: only for files of your own"
-        )
-        raise LoadError(f"{error}{trusting}; {refusal}") from error
+        if "holds code" in str(error) and not parts.trust:
+            raise LoadError(f"{error}; trust=True runs it: only for files of your own") from error
+        raise LoadError(f"{error}; {refusal}") from error
     return ScoresOnly(engine.KerasFunction(model, parts.layout), reason=str(error))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convscope.errors import LoadError, brief_reason
+from convscope.errors import SAVE_AGAIN, LoadError, brief_reason
 
 if TYPE_CHECKING:
     import onnx
@@ -108,7 +108,7 @@ def _external_bytes(stored: "onnx.TensorProto", folder: Path, size: int) -> byte
     if offset < 0 or length != size or offset + length > path.stat().st_size:
         raise LoadError(
             f"the tensor {stored.name!r} needs {size:,} bytes from {offset:,} on in {location!r}, which has "
-            f"{path.stat().st_size:,} bytes and is said to store {length:,}"
+            f"{path.stat().st_size:,} bytes and is said to store {length:,}: {SAVE_AGAIN}"
         )
     with path.open("rb") as file:
         file.seek(offset)

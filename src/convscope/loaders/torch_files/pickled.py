@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from convscope.errors import LoadError
-from convscope.loaders.weights import read_pickle
+from convscope.loaders.weights import read_pickle, weights_alone
 
 
 def read_module(path: Path, *, trust: bool) -> nn.Module:
@@ -18,7 +18,7 @@ def read_module(path: Path, *, trust: bool) -> nn.Module:
     """
     if not trust:
         read_pickle(path, trust=False)  # raises for anything but weights
-        raise LoadError(weights_alone(path))
+        raise LoadError(weights_alone(path, ".pt"))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -29,13 +29,5 @@ def read_module(path: Path, *, trust: bool) -> nn.Module:
     if isinstance(content, dict):
         content = next((part for part in content.values() if isinstance(part, nn.Module)), content)
     if not isinstance(content, nn.Module):
-        raise LoadError(weights_alone(path))
+        raise LoadError(weights_alone(path, ".pt"))
     return content
-
-
-def weights_alone(path: Path) -> str:
-    """The error message for a file with weights and no network."""
-    return (
-        f"{str(path)!r} holds weights without the network that they belong to: give them to an architecture, as in "
-        f"torchvision:resnet50?weights={path}"
-    )

@@ -174,8 +174,10 @@ def _check_report(report: Mapping[str, Any], source: str, module: Any) -> list[s
     Raises:
         LoadError: tensors are missing or have another shape.
     """
-    mismatched = sorted(name for name, _, _ in report["mismatched_keys"])
-    for problem, names in (("lack", sorted(report["missing_keys"])), ("do not fit", mismatched)):
+    mismatched = [
+        f"{name} is {tuple(stored)}, not {tuple(own)}" for name, stored, own in sorted(report["mismatched_keys"])
+    ]
+    for problem, names in (("lack", sorted(report["missing_keys"])), ("do not fit:", mismatched)):
         if names:
             kind = type(module).__name__
             raise LoadError(

@@ -83,7 +83,7 @@ def _read_configuration(folder: Path, plain: dict[str, Any], *, trust: bool) -> 
     if not known and not trust:
         raise LoadError(
             f"{str(folder)!r} is for a network {plain.get('model_type')!r}, which transformers "
-            f"{transformers.__version__} does not have"
+            f"{transformers.__version__} does not have: install a newer transformers"
         )
     read = transformers.AutoConfig.from_pretrained
     with quiet():
