@@ -225,7 +225,7 @@ def test_typed_words_are_examined_in_every_tab(inside: Any) -> None:
     page.wait_for_selector(".evidence img")
     page.get_by_label("Or type words").fill("now right and wait")
     page.keyboard.press("Enter")
-    page.wait_for_selector(".unit .words span:text-is('wait')")
+    page.wait_for_selector(".unit .tokens span:text-is('wait')")
     assert "image=text%3Anow" in page.url
     page.get_by_text("Feature maps", exact=True).click()
     page.wait_for_selector(".maps[data-layer='gru'] img")

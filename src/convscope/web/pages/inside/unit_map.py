@@ -83,7 +83,7 @@ class UnitMap:
             self._draw_map(maps, row)
         if len(self.extent) == 1 and (words := tokens_of(value, self.extent[0])):
             cells = "".join(f"<span>{escape(word)}</span>" for word in words)
-            ui.html(f'<div class="words">{cells}</div>', sanitize=False)
+            ui.html(f'<div class="tokens">{cells}</div>', sanitize=False)
         if len(self.extent) == 3:
             self._draw_slice_choice(unit)
         ui.html(color_bar(maps.legend, tr), sanitize=False).classes("q-mt-sm")
