@@ -102,11 +102,13 @@ class Table(Mapping[str, Spec]):
 
     Args:
         noun: what messages call one of them.
-        listed_by: where messages say that all are listed.
+        listed_by: where messages say that all are listed, or the list itself, of the declarations.
         declared_in: the modules that declare them; they are imported when a declaration is looked up.
     """
 
-    def __init__(self, noun: str, listed_by: str, declared_in: Callable[[], Iterable[str]]) -> None:
+    def __init__(
+        self, noun: str, listed_by: str | Callable[[Iterable[Spec]], str], declared_in: Callable[[], Iterable[str]]
+    ) -> None:
         self.noun, self.listed_by, self._declared_in = noun, listed_by, declared_in
         self._specs: dict[str, Spec] = {}
 
@@ -130,7 +132,8 @@ class Table(Mapping[str, Spec]):
             if spelling in self._specs:
                 return self._specs[spelling]
         near = did_you_mean(name, self._specs)
-        raise UnknownName(f"no {self.noun} {name!r}{near} ({self.listed_by})")
+        listed = self.listed_by if isinstance(self.listed_by, str) else self.listed_by(self._specs.values())
+        raise UnknownName(f"no {self.noun} {name!r}{near} ({listed})")
 
     def __getitem__(self, name: str) -> Spec:
         return self._specs[name]
@@ -157,7 +160,9 @@ INPUT_FORMATS: Table[InputFormat] = Table(
 )
 
 SAMPLES: Table[SampleSpec] = Table(
-    "sample", "there are sample:digits/3, sample:shapes/7 and sample:photo/china", lambda: ("convscope.samples",)
+    "sample",
+    lambda specs: f"there are {', '.join(f'sample:{spec.name}/{spec.keys[0]}' for spec in specs)}",
+    lambda: ("convscope.samples",),
 )
 
 

@@ -431,5 +431,9 @@ def test_the_declared_shape_of_a_signal_is_enforced(shape: tuple[int, ...]) -> N
 def test_an_unknown_sample_is_refused_with_a_suggestion() -> None:
     with pytest.raises(UnknownName, match="no sample 'digitz'; did you mean 'digits'"):
         cs.predict(pictured(), "sample:digitz/3")
+    with pytest.raises(
+        UnknownName, match=r"no sample 'detector' \(there are .*sample:scenes/1, .*sample:photo/china\)"
+    ):
+        cs.predict(pictured(), "sample:detector/0")
     with pytest.raises(UnknownName, match="digits are numbered 0 to 399"):
         cs.predict(pictured(), "sample:digits/4000")
