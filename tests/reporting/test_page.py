@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import convscope as cs
+from convscope import render
 from convscope.errors import CannotWrite, ConvScopeError, InputError, ParameterError, UnknownName
 from convscope.render import THEMES
 from convscope.reporting import Section, write_report
@@ -450,3 +451,11 @@ def test_a_report_of_a_detector_leaves_out_maps_that_may_miss_the_object() -> No
     assert not others
     named = chosen_lenses(["grad-cam"], TASKS.find("detection"))
     assert ([spec.command for spec in named[0]], named[1]) == (["predict", "grad-cam"], {})
+
+
+def test_the_classes_of_a_segmentation_have_the_colours_of_its_picture(tmp_path: Path) -> None:
+    model = cs.load("bundled:segmenter")
+    text = cs.report(model, ["sample:scenes/1"], lenses=["predict"], out=tmp_path / "r.html").read_text("utf-8")
+    colours = [answer.colour for answer in render.answers(cs.predict(model, "sample:scenes/1")) if answer.colour]
+    assert len(colours) == 3
+    assert re.findall(r'<span class="swatch" style="background: (#\w+)">', text) == colours
