@@ -159,10 +159,9 @@ another object. LayerCAM, HiResCAM at the layer from which the boxes are read, L
 position by itself. Lenses declare which they are (`local` among their claims, `place` among what fails; both are tested
 on the boxes of `bundled:detector`), and `recommend` ranks lenses for detectors by it.
 
-`compare` and Look begin with Grad-CAM, LayerCAM, saliency and integrated gradients, the page Compare with the first
-of them; for detectors without
-Grad-CAM, since a box is one of several objects and its map may lie on another (`LensSpec.weakness_for(task)`). A
-lens that declares such a weakness is left out of the defaults (`catalogue.default_comparison`), and can still be named.
+`compare` and Look begin with Grad-CAM, LayerCAM, saliency and integrated gradients, the page Compare with the first of
+them. A lens that declares such a weakness for a task (`LensSpec.weakness_for(task)`) is left out of these defaults
+(`catalogue.default_comparison`) and of reports, which say so, and can still be named: for detectors this is Grad-CAM.
 
 ## Targets
 """.splitlines()

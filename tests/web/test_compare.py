@@ -51,7 +51,7 @@ def test_network_is_added_and_removed_by_its_chip(visit: Any) -> None:
     wait_for_cells(page, 2)
     page.get_by_role("button", name="bundled:shapes", exact=True).click()
     wait_for_cells(page, 4)
-    assert "beside=bundled%3Ashapes" in page.url
+    page.wait_for_url("**beside=bundled%3Ashapes**")
     assert "bundled:shapes · sample:digits/8" in page.locator(".gallery h2").all_inner_texts()
     page.get_by_role("button", name="bundled:shapes", exact=True).click()
     wait_for_cells(page, 2)

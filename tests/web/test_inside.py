@@ -40,8 +40,7 @@ def test_select_a_unit_from_the_graph(inside: Any) -> None:
     page.click(".maps [data-unit] >> nth=2")
     page.wait_for_selector(f'.unit h2:text-is("layer1.1[{chosen}]")')
     page.wait_for_selector(".unit .crops figure")
-    assert "layer=layer1.1" in page.url
-    assert f"unit=layer1.1%5B{chosen}%5D" in page.url
+    page.wait_for_url(f"**layer=layer1.1**unit=layer1.1%5B{chosen}%5D**")
 
 
 def test_feature_maps_of_a_clicked_layer_are_shown(inside: Any) -> None:
@@ -78,7 +77,7 @@ def test_arithmetic_gives_the_networks_value(inside: Any) -> None:
     own = float(layer.maps["layer2.0.conv1"][place, 12, 10])
     assert float(page.get_attribute(".unit .part-sums [data-value]", "data-value")) == pytest.approx(own, abs=1e-4)
     assert float(page.get_attribute(".unit .network >> nth=0", "data-network")) == pytest.approx(own, abs=1e-4)
-    assert "unit=layer2.0.conv1%5B7%2C+12%2C+10%5D" in page.url
+    page.wait_for_url("**unit=layer2.0.conv1%5B7%2C+12%2C+10%5D**")
     field = cs.receptive_field(model, "sample:shapes/7", unit="layer2.0.conv1[7, 12, 10]")
     frame = page.get_attribute(".unit .under .frame-box", "data-box")
     assert frame == ",".join(str(edge) for pair in field.box for edge in pair)
@@ -183,6 +182,7 @@ def test_a_patch_shows_what_it_attends_to(inside: Any) -> None:
     page.mouse.move(0, 0)
     page.get_by_role("button", name="what attends to it").click()
     page.get_by_text("blocks.2.attn, head 3: what attends to patch 3x5").wait_for()
+    page.wait_for_url("**p.direction=to**")  # the picture changes in the browser, before the server has written the link
     page.reload()
     page.get_by_text("blocks.1.attn, head 0: what attends to patch 3x5").wait_for()
     assert page.get_by_role("tab", name="Attention").get_attribute("aria-selected") == "true"
@@ -226,7 +226,7 @@ def test_typed_words_are_examined_in_every_tab(inside: Any) -> None:
     page.get_by_label("Or type words").fill("now right and wait")
     page.keyboard.press("Enter")
     page.wait_for_selector(".unit .tokens span:text-is('wait')")
-    assert "image=text%3Anow" in page.url
+    page.wait_for_url("**image=text%3Anow**")
     page.get_by_text("Feature maps", exact=True).click()
     page.wait_for_selector(".maps[data-layer='gru'] img")
     assert page.locator(".trouble", has_text="no image").count() == 0

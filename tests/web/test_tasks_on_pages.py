@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from convscope.spec.tasks import TASKS, Task
+from convscope.web.pages.look.answer_panel import question_about
 from convscope.web.server.app import MODELS
 from tests import dense_networks, networks_of_several_inputs
 from tests.web.browsing import visit, workbench  # noqa: F401
@@ -28,6 +30,12 @@ def address() -> Iterator[str]:
 
 def link(path: str, model: str, **fields: str) -> str:
     return f"{path}?{urlencode({'model': model, 'image': 'sample:shapes/7', 'lens': 'grad-cam', **fields})}"
+
+
+@pytest.mark.parametrize("task", [None, TASKS["classification"]], ids=["unknown", "classification"])
+def test_heading_asks_why_for_the_best_answer_only(task: Task | None) -> None:
+    assert question_about(task, is_best=True) == "Why did the model predict “{}”?"
+    assert question_about(task, is_best=False) == "What supports “{}”?"
 
 
 @pytest.mark.parametrize(("model", "target"), [(SEGMENTER, "1"), (DETECTOR, "box:1")], ids=["classes", "boxes"])

@@ -82,15 +82,15 @@ def read_state(path: str | Path, *, trust: bool) -> State:
         raise LoadError(f"a weight file must be given by its path, got {path!r} ({type(error).__name__})") from error
     if not exists:
         raise LoadError(f"no such weight file: {str(path)!r}")
-    if path.suffix in EXTENSIONS and holds_safetensors(path):
-        return _read_safetensors(path)
-    if path.suffix == ".safetensors" and not _is_archive(path):
-        return _read_safetensors(path)  # which says what is wrong with it
-    if path.suffix in EXTENSIONS:
-        return read_pickle(path, trust=trust)
-    raise LoadError(
-        f"cannot read weights from {path.name!r}: it must end in {', '.join(EXTENSIONS[:-1])} or {EXTENSIONS[-1]}"
-    )
+    if path.suffix not in EXTENSIONS:
+        raise LoadError(
+            f"cannot read weights from {path.name!r}: it must end in {', '.join(EXTENSIONS[:-1])} or {EXTENSIONS[-1]}"
+        )
+    try:
+        is_safetensors = holds_safetensors(path) or (path.suffix == ".safetensors" and not _is_archive(path))
+    except OSError as error:
+        raise LoadError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    return _read_safetensors(path) if is_safetensors else read_pickle(path, trust=trust)
 
 
 def weights_alone(path: Path, ending: str) -> str:
@@ -116,8 +116,10 @@ def holds_safetensors(path: Path) -> bool:
 
 def _is_archive(path: Path) -> bool:
     """Whether a file begins as a zip archive, such as PyTorch writes."""
+    from convscope.loaders.torch_files.archives import ZIP
+
     with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+        return file.read(len(ZIP)) == ZIP
 
 
 def _read_safetensors(path: Path) -> State:

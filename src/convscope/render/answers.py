@@ -42,15 +42,15 @@ def top_classes(prediction: Prediction) -> list[TopClass]:
     rows = zip(prediction.labels, prediction.indices, prediction.formatted_scores(), shares, strict=True)
     return [
         TopClass(
-            class_name(label, i), _with_minus(text), share, i, str(i), is_predicted=_is_predicted(prediction, number)
+            class_name(label, i),
+            text.replace("-", "−"),  # the sign that scales have
+            share,
+            i,
+            str(i),
+            is_predicted=_is_predicted(prediction, number),
         )
         for number, (label, i, text, share) in enumerate(rows)
     ]
-
-
-def _with_minus(number: str) -> str:
-    """A number as text, with the sign that scales have."""
-    return f"−{number[1:]}" if number.startswith("-") else number
 
 
 def _is_predicted(prediction: Prediction, number: int) -> bool:

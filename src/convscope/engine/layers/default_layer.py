@@ -164,8 +164,11 @@ def _candidates(
     order = list(dict.fromkeys(reversed(finished)))  # the last first
     scores = score_maps(model, trace)
     placed = [address for address in order if trace.layers[address].has_positions]
-    with_positions = [address for address in placed if address not in scores] or placed
-    with_positions = _without_early_outputs(trace, with_positions) or _find_by_probing(model, trace, tensor, order)
+    with_positions = (
+        _without_early_outputs(trace, [address for address in placed if address not in scores])
+        or _find_by_probing(model, trace, tensor, order)
+        or placed
+    )
     if not with_positions and (vmapped := [address for address in order if trace.layers[address].mapped]):
         raise LayerError(f"layer {vmapped[0]!r} {UNDER_VMAP}")
     resampled = [

@@ -149,8 +149,8 @@ class NetworkBuilder:
             raise UnsupportedOperator(f"{node.kind} of {' and '.join(sorted(types))} numbers") from error
         except Exception as error:  # whatever torch and Python raise for operands that do not fit
             shapes = [tuple(v.example.shape) for v in values if v is not None and isinstance(v.example, Tensor)]
-            empty = any(0 in shape for shape in shapes)
-            reason = "a size is 0, so there is nothing to compute; export it again" if empty else brief_reason(error)
+            is_empty = isinstance(error, ZeroDivisionError) and any(0 in shape for shape in shapes)
+            reason = "a size is 0, so there is nothing to compute; export it again" if is_empty else brief_reason(error)
             listed = format_list(shapes, most=6)  # a node may have thousands of inputs
             raise LoadError(f"node {node.name!r} ({node.kind}) cannot run on tensors {listed}: {reason}") from error
 

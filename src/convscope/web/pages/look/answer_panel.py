@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from convscope.engine.network.model import Model
 
 
+def question_about(task: Task | None, *, is_best: bool) -> str:
+    """The English heading of a page that explains one row of an answer; no task asks why for another row than the best."""
+    question = Task.question if task is None else task.question
+    return "What supports “{}”?" if question == Task.question and not is_best else question
+
+
 class AnswerPanel:
     """Class bars, target and layers; ``pick_target`` and ``pick_layers`` are called when the user changes them."""
 
@@ -131,9 +137,8 @@ class AnswerPanel:
             if isinstance(self._shown_prediction, Detections) and index in labels:
                 name = tr("{label}, box {number}", label=name, number=index)
         default = render.explained_by_default(self.prediction)
-        top = default is not None and index == default.key
-        question = Task.question if task is None else task.question
-        return tr(question if top or task is None or question != Task.question else "What supports “{}”?").format(name)
+        is_best = default is not None and index == default.key
+        return tr(question_about(task, is_best=is_best)).format(name)
 
     def _draw(self, prediction: render.Answer | str) -> None:
         self.box.clear()
