@@ -182,7 +182,7 @@ def test_a_patch_shows_what_it_attends_to(inside: Any) -> None:
     page.mouse.move(0, 0)
     page.get_by_role("button", name="what attends to it").click()
     page.get_by_text("blocks.2.attn, head 3: what attends to patch 3x5").wait_for()
-    page.wait_for_url("**p.direction=to**")  # the picture changes in the browser, before the server has written the link
+    page.wait_for_url("**p.direction=to**")  # the server writes the link after the browser has changed the picture
     page.reload()
     page.get_by_text("blocks.1.attn, head 0: what attends to patch 3x5").wait_for()
     assert page.get_by_role("tab", name="Attention").get_attribute("aria-selected") == "true"

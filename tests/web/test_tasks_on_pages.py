@@ -32,7 +32,7 @@ def link(path: str, model: str, **fields: str) -> str:
     return f"{path}?{urlencode({'model': model, 'image': 'sample:shapes/7', 'lens': 'grad-cam', **fields})}"
 
 
-@pytest.mark.parametrize("task", [None, TASKS["classification"]], ids=["unknown", "classification"])
+@pytest.mark.parametrize("task", [None, TASKS.find("classification")], ids=["unknown", "classification"])
 def test_heading_asks_why_for_the_best_answer_only(task: Task | None) -> None:
     assert question_about(task, is_best=True) == "Why did the model predict “{}”?"
     assert question_about(task, is_best=False) == "What supports “{}”?"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def question_about(task: Task | None, *, is_best: bool) -> str:
-    """The English heading of a page that explains one row of an answer; no task asks why for another row than the best."""
+    """The English heading of a page that explains one row of an answer; it asks why for the best row only."""
     question = Task.question if task is None else task.question
     return "What supports “{}”?" if question == Task.question and not is_best else question
 
