@@ -40,7 +40,8 @@ def test_select_a_unit_from_the_graph(inside: Any) -> None:
     page.click(".maps [data-unit] >> nth=2")
     page.wait_for_selector(f'.unit h2:text-is("layer1.1[{chosen}]")')
     page.wait_for_selector(".unit .crops figure")
-    page.wait_for_url(f"**layer=layer1.1**unit=layer1.1%5B{chosen}%5D**")
+    page.wait_for_url("**layer=layer1.1*")
+    page.wait_for_url(f"**unit=layer1.1%5B{chosen}%5D**")
 
 
 def test_feature_maps_of_a_clicked_layer_are_shown(inside: Any) -> None:
