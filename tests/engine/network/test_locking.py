@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import convscope as cs
 from convscope.engine.network import locking
+from convscope.engine.network.attribute_snapshot import AttributeSnapshot
 from convscope.engine.network.locking import _HOLDERS, exclusive_access
-from convscope.engine.network.module_state import module_state
 from convscope.errors import ModelFailed
 from tests.engine.network.snapshots import snapshot
 from tests.engine.networks import (
@@ -351,6 +351,6 @@ def test_replaced_modules_are_acquired_at_the_next_call(monkeypatch: pytest.Monk
 
 def test_objects_are_released_if_their_holder_raises() -> None:
     net = small_network()
-    with pytest.raises(KeyError), exclusive_access(lambda: module_state([net])):
+    with pytest.raises(KeyError), exclusive_access(lambda: AttributeSnapshot([net])):
         raise KeyError
     assert not _HOLDERS

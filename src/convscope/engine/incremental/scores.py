@@ -26,11 +26,10 @@ from convscope.engine.incremental.regions import (
     group_by_border_distance,
 )
 from convscope.engine.inputs.specs import Images
+from convscope.engine.network.attribute_snapshot import AttributeSnapshot
 from convscope.engine.network.batchnorm_folding import folded_batchnorms
 from convscope.engine.network.model import Model
-from convscope.engine.network.module_state import module_state
 from convscope.engine.network.scores_only import scores_only_part
-from convscope.engine.network.state_guard import AttributeSnapshot
 from convscope.engine.run.determinism import note_determinism_check
 from convscope.engine.run.gradients import read_out
 from convscope.engine.targets.target import Target
@@ -143,7 +142,7 @@ class _ImageScorer:
         """Fill in the scores by following the windows; or return the reason why that failed."""
         contiguous = self.image.ndim == 4 and not self.model.takes_channels_last(self.image)
         run = IncrementalRun(rule_for, self.model.module, MAX_WINDOW_SHARE, contiguous)
-        attributes = AttributeSnapshot(module_state(self.model.module.modules()))
+        attributes = AttributeSnapshot([self.model.module])
         windows = len(self.positions.starts)
         try:
             self._score_patches(

@@ -42,4 +42,5 @@ def _float_dtypes(module: nn.Module) -> tuple[torch.dtype, ...]:
     tensors: list[Tensor] = [t for m in modules for t in m._parameters.values() if t is not None]
     kernels = [t for t in tensors if t.ndim > 1]
     tensors += [t for m in modules for t in m._buffers.values() if t is not None]
-    return tuple(dict.fromkeys(t.dtype for t in (*kernels, *tensors) if t.is_floating_point()))
+    dtypes = dict.fromkeys(t.dtype for t in (*kernels, *tensors))
+    return tuple(dtype for dtype in dtypes if dtype.is_floating_point)

@@ -8,19 +8,19 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from convscope.engine.network.module_state import ModuleState
+from convscope.engine.network.attribute_snapshot import AttributeSnapshot
 from convscope.errors import ModelFailed
 
 _CHANGED = threading.Condition()
 _HOLDERS: dict[int, int] = {}
 """The thread that holds an object, by the object's ``id``; the holder keeps the object alive."""
-_WAITING_FOR: dict[int, set[int]] = {}
+_WAITING_FOR: dict[int, frozenset[int]] = {}
 """By waiting thread, the ids of the objects that it waits for."""
 
 
 @contextmanager
-def exclusive_access(read_state: Callable[[], ModuleState]) -> Iterator[tuple[ModuleState, bool]]:
-    """Hold all objects that ``read_state`` finds; yields them, and whether this thread held all the modules before.
+def exclusive_access(read: Callable[[], AttributeSnapshot]) -> Iterator[tuple[AttributeSnapshot, bool]]:
+    """Hold all objects in the snapshot that ``read`` makes; yields it, and whether this thread held all its modules.
 
     Raises:
         ModelFailed: the wait would be a deadlock.
@@ -29,8 +29,8 @@ def exclusive_access(read_state: Callable[[], ModuleState]) -> Iterator[tuple[Mo
     with _CHANGED:
         try:
             while True:
-                state = read_state()  # again each time: the other thread may have changed it
-                required = state.ids()
+                attributes = read()  # again each time: the other thread may have changed them
+                required = attributes.state.ids
                 if not _other_holders(required, thread):
                     break
                 _refuse_deadlock(required, thread)
@@ -38,11 +38,11 @@ def exclusive_access(read_state: Callable[[], ModuleState]) -> Iterator[tuple[Mo
                 _CHANGED.wait()
         finally:
             _WAITING_FOR.pop(thread, None)
-        already_held = all(module in _HOLDERS for module in state.modules)
+        already_held = all(module in _HOLDERS for module in attributes.state.modules)
         acquired = [key for key in required if key not in _HOLDERS]
         _HOLDERS.update(dict.fromkeys(acquired, thread))
     try:
-        yield state, already_held
+        yield attributes, already_held
     finally:
         with _CHANGED:
             for key in acquired:
@@ -50,12 +50,12 @@ def exclusive_access(read_state: Callable[[], ModuleState]) -> Iterator[tuple[Mo
             _CHANGED.notify_all()
 
 
-def _other_holders(required: set[int], thread: int) -> set[int]:
+def _other_holders(required: frozenset[int], thread: int) -> set[int]:
     """The other threads that hold any of the required objects."""
     return {_HOLDERS[key] for key in required & _HOLDERS.keys()} - {thread}
 
 
-def _refuse_deadlock(required: set[int], thread: int) -> None:
+def _refuse_deadlock(required: frozenset[int], thread: int) -> None:
     """Refuse to wait for a thread that waits, directly or through others, for this one."""
     pending, checked = list(_other_holders(required, thread)), set()
     while pending:
@@ -67,4 +67,4 @@ def _refuse_deadlock(required: set[int], thread: int) -> None:
             )
         if other not in checked:
             checked.add(other)
-            pending.extend(_other_holders(_WAITING_FOR.get(other, set()), other))
+            pending.extend(_other_holders(_WAITING_FOR.get(other, frozenset()), other))

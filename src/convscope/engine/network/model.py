@@ -14,6 +14,7 @@ from convscope.engine.inputs.named_inputs import NamedImages, NamedInputs, named
 from convscope.engine.inputs.specs import ImageInput, Images, InputSpec, TensorInput
 from convscope.engine.inputs.token_input import TokenInput
 from convscope.engine.network.accepted_networks import accept, is_accepted
+from convscope.engine.network.attribute_snapshot import AttributeSnapshot
 from convscope.engine.network.binding import Binding, TokenNumbers, Unbound, call_style
 from convscope.engine.network.cache import CacheEntry, NetworkCache, cache_of
 from convscope.engine.network.conversion import Conversion
@@ -31,7 +32,6 @@ from convscope.engine.network.model_outputs import (
     run_observed,
     selected_output,
 )
-from convscope.engine.network.module_state import module_state
 from convscope.engine.network.output_meaning import SIGMOID_OF_SCORES, Meaning, parse_meaning
 from convscope.engine.network.output_provenance import ProvenanceMode, can_trace_provenance
 from convscope.engine.network.output_selection import OutputSelector
@@ -139,6 +139,7 @@ class Model:
         self.quantized_gradient_watcher: QuantizedGradientWatcher | None = None
         self.memory_format_watcher: MemoryFormatWatcher | None = None
         self._contents: TensorContents | None = None
+        self._attributes: AttributeSnapshot | None = None
         if accepted.check is not None:
             accepted.check(self)
 
@@ -369,30 +370,38 @@ class Model:
 
         Other threads wait if the network that they run shares a module or a tensor with this one.
         """
-        with exclusive_access(lambda: module_state([self.module])) as (state, already_held):
+        with exclusive_access(self._attributes_now) as (attributes, already_held):
             if already_held:  # a lens that calls a lens, on the same network or on a part of it
                 yield
                 return
-            with preserve_state(self._present_modules(), frozen=frozen, state=state) as self._contents:
+            # Kept for the next call, except where it might keep large tensors alive that the network drops until then.
+            self._attributes = attributes if attributes.state.is_registered() else None
+            # Facts that were found by running other modules, or with other backward hooks, are outdated.
+            self.cache.forget_outdated(attributes.modules, backward_hooks(attributes.modules))
+            with preserve_state(attributes.modules, frozen=frozen, attributes=attributes) as self._contents:
                 try:
                     yield
                 finally:
                     self._contents = None
 
-    def _present_modules(self) -> tuple[nn.Module, ...]:
-        """The network's modules; if they have changed, the cache is cleared."""
-        modules = tuple(self.module.modules())
-        self.cache.forget_outdated(modules, backward_hooks(modules))
-        return modules
+    def _attributes_now(self) -> AttributeSnapshot:
+        """The attributes of the network: those of the last call, if nothing has changed since."""
+        known = self._attributes
+        return known if known is not None and known.is_current(self.module) else AttributeSnapshot([self.module])
 
     def __getstate__(self) -> dict[str, Any]:
         """All attributes but the cache and the state of a run."""
-        transient = ("cache", "_contents", "quantized_gradient_watcher", "memory_format_watcher")
+        transient = ("cache", "_contents", "_attributes", "quantized_gradient_watcher", "memory_format_watcher")
         return {name: value for name, value in vars(self).items() if name not in transient}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(
-            state, cache=NetworkCache(), _contents=None, quantized_gradient_watcher=None, memory_format_watcher=None
+            state,
+            cache=NetworkCache(),
+            _contents=None,
+            _attributes=None,
+            quantized_gradient_watcher=None,
+            memory_format_watcher=None,
         )
 
     def description(self) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 import enum
 import functools
+import itertools
 import random
 import sys
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,9 +42,20 @@ class ModuleState:
 
     Empty containers, which most of a module's containers are, are listed separately: ``hooks`` holds the empty hook
     tables of modules, ``empty`` all others.
+
+    Attributes:
+        roots: the modules below which was searched.
+        owners: modules and objects, each with its class and the dict of its attributes, one of ``containers``.
+        functions: functions among the attributes of modules, which may refer to networks.
+        depends_on_code: whether some of the state is held by functions or by scripted modules, so that it may change
+            without any of ``containers`` changing.
     """
 
+    roots: tuple[nn.Module, ...] = ()
     modules: dict[int, nn.Module] = field(default_factory=dict)
+    owners: list[tuple[Any, type, dict[str, Any]]] = field(default_factory=list)
+    functions: list[Callable[..., Any]] = field(default_factory=list)
+    depends_on_code: bool = False
     tensors: dict[int, Tensor] = field(default_factory=dict)
     buffers: set[int] = field(default_factory=set)
     containers: dict[int, Container] = field(default_factory=dict)
@@ -53,10 +65,24 @@ class ModuleState:
     generators: dict[int, Generator] = field(default_factory=dict)
     classes: set[type] = field(default_factory=set)
 
-    def ids(self) -> set[int]:
+    @functools.cached_property
+    def ids(self) -> frozenset[int]:
         """The ids of the objects that two networks must not share if they are to run at the same time."""
         objects = (self.modules, self.tensors, self.containers, self.arrays, self.generators)
-        return set().union(*objects, map(id, self.empty))
+        return frozenset().union(*objects, map(id, self.empty))
+
+    def is_registered(self) -> bool:
+        """Whether all tensors and arrays are parameters or buffers of modules, none in another attribute."""
+        registered = {id(t) for m in self.modules.values() for t in (*m._parameters.values(), *m._buffers.values())}
+        return not self.arrays and self.tensors.keys() <= registered
+
+    def refers_to_networks(self) -> bool:
+        """Whether functions among the attributes or methods refer to networks now."""
+        found = itertools.chain(
+            itertools.chain.from_iterable(map(networks_of, self.functions)),
+            itertools.chain.from_iterable(networks_of_class(kind, _IGNORED_PACKAGES) for kind in self.classes),
+        )
+        return any(True for _ in found)
 
 
 def module_state(modules: Iterable[nn.Module]) -> ModuleState:
@@ -65,9 +91,9 @@ def module_state(modules: Iterable[nn.Module]) -> ModuleState:
     It includes lists, dicts and plain objects in their attributes, and networks that their functions refer to.
     No code of the network is called, and each container is read in one step, so that another thread may run it.
     """
-    state = ModuleState()
+    state = ModuleState(roots=tuple(modules))
     tensors = state.tensors
-    pending: list[tuple[Any, int]] = [(module, 0) for module in modules]
+    pending: list[tuple[Any, int]] = [(module, 0) for module in state.roots]
     while pending:
         value, depth = pending.pop()
         if isinstance(value, nn.Module):
@@ -89,20 +115,24 @@ def _module_members(module: nn.Module, state: ModuleState) -> list[Any]:
     """The values of a module's attributes that may hold state."""
     state.buffers.update(id(buffer) for buffer in list(module._buffers.values()) if buffer is not None)
     if isinstance(module, torch.jit.ScriptModule):  # its attributes are stored outside Python
+        state.depends_on_code = True
         registered = (module._modules.values(), module._parameters.values(), module._buffers.values())
         return [value for values in registered for value in values]
     attributes = module.__dict__
     state.containers[id(attributes)] = attributes
+    state.owners.append((module, type(module), attributes))
     values = list(attributes.values())
     hooks, others, functions = _attribute_kinds(tuple(map(type, values)))
     tables = [values[index] for index in hooks]
     if not any(tables):
         state.hooks += tables
         tables = []
+    state.functions += [values[index] for index in functions]
     networks = [network for index in functions for network in networks_of(values[index])]
     if type(module) not in state.classes:
         state.classes.add(type(module))
         networks += networks_of_class(type(module), _IGNORED_PACKAGES)
+    state.depends_on_code |= bool(networks)
     return _with_state([*tables, *(values[index] for index in others), *networks], state)
 
 
@@ -133,6 +163,7 @@ def _object_members(value: Any, state: ModuleState) -> list[Any]:
         attributes = vars(value)
         if id(attributes) not in state.containers:
             state.containers[id(attributes)] = attributes
+            state.owners.append((value, kind, attributes))
             return _with_state(list(attributes.values()), state)
     return []
 

@@ -4,10 +4,8 @@ Explaining a network needs it in eval mode, with frozen parameters and with hook
 middle of a forward. `preserve_state` records everything that a run can change and restores it afterwards.
 """
 
-import operator
 import random
 import warnings
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -16,14 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from convscope.engine.network.module_state import Container, Generator, ModuleState, module_state
+from convscope.engine.network.attribute_snapshot import AttributeSnapshot
+from convscope.engine.network.module_state import Generator
 from convscope.engine.network.tensor_contents import TensorContents
 from convscope.errors import ModelFailed
 
 
 @contextmanager
 def preserve_state(
-    modules: Sequence[nn.Module], *, frozen: bool = True, state: ModuleState | None = None
+    modules: Sequence[nn.Module], *, frozen: bool = True, attributes: AttributeSnapshot | None = None
 ) -> Iterator[TensorContents]:
     """Put a network, given as all its modules, in eval mode with frozen parameters, and restore its state on exit.
 
@@ -40,7 +39,7 @@ def preserve_state(
 
     Args:
         frozen: whether parameters require no gradients inside the context.
-        state: what `module_state` found below the modules, if known.
+        attributes: the attributes of the modules as they are now, if known.
     """
     parameters = [p for m in modules for p in list(m._parameters.values()) if p is not None]
     _check_parameters(parameters)
@@ -48,7 +47,7 @@ def preserve_state(
     gradients = _GradientState(parameters)
     settings = _ProcessSettings(next((p.device for p in parameters), torch.device("cpu")))
     with torch.inference_mode(False), torch.no_grad():
-        contents = _NetworkContents(module_state(modules) if state is None else state)
+        contents = _NetworkContents(AttributeSnapshot(modules) if attributes is None else attributes)
     with ExitStack() as stack:
         for saved in (settings, gradients, training, contents):  # restored in the opposite order
             stack.callback(saved.restore)
@@ -128,29 +127,11 @@ class _GradientState:
                 parameter.grad = grad
 
 
-class AttributeSnapshot:
-    """The values of a network's attributes and of the containers in them."""
-
-    def __init__(self, state: ModuleState) -> None:
-        self.state = state
-        self.containers = [(container, container.copy()) for container in state.containers.values()]
-
-    def restore(self) -> None:
-        """Restore the containers that have changed."""
-        for container, before in self.containers:
-            if not _same_members(container, before):
-                _refill(container, before)
-        for containers in (self.state.empty, self.state.hooks):
-            if any(containers):
-                for container in containers:
-                    container.clear()
-
-
 class _NetworkContents:
     """The values of a network's attributes, containers, arrays, generators and tensors."""
 
-    def __init__(self, state: ModuleState) -> None:
-        self.attributes = AttributeSnapshot(state)
+    def __init__(self, attributes: AttributeSnapshot) -> None:
+        self.attributes, state = attributes, attributes.state
         self.arrays = [(a, a.copy()) for a in state.arrays.values() if not a.dtype.hasobject]
         self.generators = [(g, _generator_state(g)) for g in state.generators.values()]
         self.tensors = TensorContents(state.tensors.values(), always=state.buffers)
@@ -190,23 +171,6 @@ class _ProcessSettings:
             torch.set_num_threads(self.threads)
         if torch.get_default_dtype() != self.dtype:
             torch.set_default_dtype(self.dtype)
-
-
-def _same_members(container: Container, before: Container) -> bool:
-    """Whether a container holds the same objects in the same order."""
-    if len(container) != len(before) or not all(map(operator.is_, container, before)):
-        return False
-    if isinstance(container, dict) and isinstance(before, dict):
-        return all(map(operator.is_, container.values(), before.values()))
-    return True
-
-
-def _refill(container: Container, before: Container) -> None:
-    container.clear()
-    if isinstance(container, (list, deque)):
-        container.extend(before)
-    else:
-        container.update(before)
 
 
 def _generator_state(generator: Generator) -> Any:
