@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import convscope as cs
 from convscope.engine.network import attribute_snapshot
 from convscope.engine.network.attribute_snapshot import AttributeSnapshot
+from convscope.engine.network.module_state import module_state
 from tests.engine.network.snapshots import Cache, snapshot
 from tests.engine.networks import seeded, tensor
 
@@ -117,7 +118,7 @@ def test_a_change_between_two_calls_is_noticed_and_what_it_brought_restored(chan
 
 def test_a_network_that_has_not_changed_is_not_searched_again(monkeypatch: pytest.MonkeyPatch) -> None:
     searches: list[Any] = []
-    search = attribute_snapshot.module_state
+    search = module_state
 
     def counted(modules: Any) -> Any:
         searches.append(modules)
@@ -132,6 +133,13 @@ def test_a_network_that_has_not_changed_is_not_searched_again(monkeypatch: pytes
     model.module.conv.register_forward_hook(lambda *_: None)
     cs.grad_cam(model, tensor())
     assert len(searches) > first
+
+
+def test_what_a_scripted_network_holds_is_always_searched() -> None:
+    net = torch.jit.script(nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2)).eval())
+    before = AttributeSnapshot([net])
+    getattr(net, "1").running_mean = torch.ones(2)  # stored outside Python, in no container
+    assert not before.is_current(net)
 
 
 def test_a_tensor_that_a_network_drops_is_not_kept_alive() -> None:

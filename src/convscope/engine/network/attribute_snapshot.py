@@ -29,7 +29,7 @@ class AttributeSnapshot:
         state = self.state
         return (
             state.roots == (root,)
-            and not state.depends_on_code
+            and not state.is_scripted
             and all(type(owner) is kind and owner.__dict__ is attributes for owner, kind, attributes in state.owners)
             and all(itertools.starmap(_same_members, self._containers))
             and not any(state.empty)

@@ -47,15 +47,15 @@ class ModuleState:
         roots: the modules below which was searched.
         owners: modules and objects, each with its class and the dict of its attributes, one of ``containers``.
         functions: functions among the attributes of modules, which may refer to networks.
-        depends_on_code: whether some of the state is held by functions or by scripted modules, so that it may change
-            without any of ``containers`` changing.
+        is_scripted: whether some of the modules are scripted: what they hold may change without any of ``containers``
+            changing.
     """
 
     roots: tuple[nn.Module, ...] = ()
     modules: dict[int, nn.Module] = field(default_factory=dict)
     owners: list[tuple[Any, type, dict[str, Any]]] = field(default_factory=list)
     functions: list[Callable[..., Any]] = field(default_factory=list)
-    depends_on_code: bool = False
+    is_scripted: bool = False
     tensors: dict[int, Tensor] = field(default_factory=dict)
     buffers: set[int] = field(default_factory=set)
     containers: dict[int, Container] = field(default_factory=dict)
@@ -115,7 +115,7 @@ def _module_members(module: nn.Module, state: ModuleState) -> list[Any]:
     """The values of a module's attributes that may hold state."""
     state.buffers.update(id(buffer) for buffer in list(module._buffers.values()) if buffer is not None)
     if isinstance(module, torch.jit.ScriptModule):  # its attributes are stored outside Python
-        state.depends_on_code = True
+        state.is_scripted = True
         registered = (module._modules.values(), module._parameters.values(), module._buffers.values())
         return [value for values in registered for value in values]
     attributes = module.__dict__
@@ -132,7 +132,6 @@ def _module_members(module: nn.Module, state: ModuleState) -> list[Any]:
     if type(module) not in state.classes:
         state.classes.add(type(module))
         networks += networks_of_class(type(module), _IGNORED_PACKAGES)
-    state.depends_on_code |= bool(networks)
     return _with_state([*tables, *(values[index] for index in others), *networks], state)
 
 
