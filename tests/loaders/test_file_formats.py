@@ -64,6 +64,11 @@ def test_options_of_the_address_reach_the_format_and_the_model(plain_format: lis
         ("net.xyz", b"other", "is of no format that can be opened"),
         ("net.safetensors", b"", "net.safetensors' is empty: save or copy it again"),
         ("net.safetensors", b"other", "is not a complete file of the format that its name says"),
+        (
+            "net.safetensors",
+            bytes([9, *bytes(7)]) + b"{}",
+            "is not a complete safetensors file: .*; save or copy it again",
+        ),
         ("net.safetensors", bytes([2, *bytes(7)]) + b"{}", "holds weights without the network that they belong to"),
         ("net.pt", b"GARBAGE", "is not a complete file of the format that its name says.*: save or copy it again$"),
         ("net.plain", bytes([2, *bytes(7)]) + b"{}", r"rename it to net\.safetensors, .* as in .*net\.safetensors$"),

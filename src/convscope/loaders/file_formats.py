@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from convscope.errors import SAVE_AGAIN, LoadError
-from convscope.loaders.weights import CUT_OFF, holds_safetensors, weights_alone
+from convscope.loaders.weights import CUT_OFF, check_safetensors, holds_safetensors, weights_alone
 from convscope.loaders.weights import EXTENSIONS as WEIGHT_EXTENSIONS
 from convscope.spec import FILE_FORMATS, FileFormat
 from convscope.spec.tables import HEAD_BYTES
@@ -37,6 +37,7 @@ def find_file_format(name: str) -> FileFormat | None:
         )
     _refuse_stand_ins(name, path)
     if path.is_file() and holds_safetensors(path):
+        check_safetensors(path)
         raise LoadError(weights_alone(path, ".safetensors"))
     if name.lower().endswith(WEIGHT_EXTENSIONS) and path.is_file():
         raise LoadError(_damaged_weights(name, path))

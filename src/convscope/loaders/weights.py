@@ -2,7 +2,8 @@
 
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +123,33 @@ def _is_archive(path: Path) -> bool:
         return file.read(len(ZIP)) == ZIP
 
 
+def check_safetensors(path: Path) -> None:
+    """Refuse a file of safetensors that is cut off or damaged, without reading its tensors.
+
+    Raises:
+        LoadError: its header does not describe the rest of the file.
+    """
+    from safetensors import safe_open
+
+    with _complete_safetensors(path), safe_open(path, framework="pt"):
+        pass
+
+
 def _read_safetensors(path: Path) -> State:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
+    with _complete_safetensors(path):
         state: State = load_file(path)
         return state
+
+
+@contextmanager
+def _complete_safetensors(path: Path) -> Iterator[None]:
+    """Raise what safetensors finds wrong with a file as a `LoadError`."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
     except (SafetensorError, OSError) as error:
         raise LoadError(
             f"{str(path)!r} is not a complete safetensors file: {brief_reason(error)}; {SAVE_AGAIN}"

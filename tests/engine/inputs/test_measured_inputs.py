@@ -147,7 +147,8 @@ def test_windows_standardization_and_means_are_applied_in_this_order() -> None:
         (lambda: cs.BandsInput(shape=(6, 8, 8), shown=(0, 1)), "shown is one band or three"),
         (lambda: cs.BandsInput(shape=(6, 8, 8), shown=(4, 5, 6)), "shown is one band or three"),
         (lambda: cs.BandsInput(shape=(6, 8, 8), mean=(1, 2)), "mean has 2 numbers for 6 channels"),
-        (lambda: cs.VideoInput(std=0), "must not hold a zero"),
+        (lambda: cs.VideoInput(std=0), "must be above zero"),
+        (lambda: cs.VideoInput(std=-1), "must be above zero"),
     ],
 )
 def test_specifications_that_cannot_be_are_refused(make: Any, message: str) -> None:

@@ -59,7 +59,8 @@ def test_a_row_that_does_not_fit_is_refused(given: Any, message: str) -> None:
         ({}, "features are the names of the columns, or how many there are"),
         ({"features": ("age", "age")}, "features must have different names"),
         ({"features": 3, "mean": (1, 2)}, "mean has 2 numbers for 3 features"),
-        ({"features": 2, "std": (1, 0)}, "std must not hold a zero"),
+        ({"features": 2, "std": (1, 0)}, "std must be above zero"),
+        ({"features": 2, "std": (1, -1)}, "std must be above zero"),
         ({"features": 2, "shape": (3,)}, "shape follows from features"),
     ],
 )

@@ -68,8 +68,8 @@ class MeasuredInput(TensorInput, ABC):
         numbers = finite_numbers(name, given if isinstance(given, Sequence) else (given,))
         if self.shape is not None and len(numbers) not in (1, self.shape[0]):
             raise InputError(f"{name} has {len(numbers)} numbers for {self.shape[0]} channels")
-        if name == "std" and 0 in numbers:
-            raise InputError(f"std must not hold a zero, got {numbers}")
+        if name == "std" and min(numbers) <= 0:
+            raise InputError(f"std must be above zero, got {numbers}")
         object.__setattr__(self, name, numbers)
 
     @property

@@ -82,8 +82,8 @@ class ImageInput:
         for name, values in (("mean", mean), ("std", std)):
             if len(values) != channels:
                 raise InputError(f"{name} has {len(values)} numbers for {channels} channels")
-        if 0 in std:
-            raise InputError(f"std must not hold a zero, got {std}")
+        if min(std) <= 0:
+            raise InputError(f"std must be above zero, got {std}")
         for name, value in (("size", size), ("mean", mean), ("std", std), ("channels", channels)):
             object.__setattr__(self, name, value)
 

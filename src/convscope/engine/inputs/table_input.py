@@ -74,8 +74,8 @@ class TableInput(TensorInput):
         numbers = finite_numbers(name, given if isinstance(given, Sequence) else (given,))
         if len(numbers) not in (1, count):
             raise InputError(f"{name} has {len(numbers)} numbers for {count} features")
-        if name == "std" and 0 in numbers:
-            raise InputError(f"std must not hold a zero, got {numbers}")
+        if name == "std" and min(numbers) <= 0:
+            raise InputError(f"std must be above zero, got {numbers}")
         object.__setattr__(self, name, numbers)
 
     @property
