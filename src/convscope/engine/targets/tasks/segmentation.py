@@ -121,6 +121,8 @@ class ClassOverRegion(TaskScorer):
             chosen = maps[:, classes[0]]  # a view, where several classes are gathered
         else:
             chosen = maps[torch.arange(len(maps), device=maps.device), torch.tensor(classes, device=maps.device)]
+        if self.region.everywhere:
+            return chosen.flatten(1).mean(1)
         weights = references(self._weights, rows, maps.device).to(maps.dtype)
         return (chosen * weights).flatten(1).sum(1)
 
@@ -146,19 +148,18 @@ class ClassOverRegion(TaskScorer):
         if index < 0:
             index = self._class_within(predicted_classes(maps, self.model), weights, len(maps))
         check_class(index, maps[None])
-        if weights is None:
+        if weights is None and not self.region.everywhere:
             predicted = predicted_classes(maps, self.model)
             weights = (predicted == index).float()
             if not bool(weights.any()):
                 raise OutputError(self._never_predicted(index, predicted))
         self._classes[row] = index
-        self._weights[row] = weights / weights.sum()
+        if weights is not None:
+            self._weights[row] = weights / weights.sum()
 
     def _region_weights(self, like: Tensor, extent: torch.Size) -> Tensor | None:
-        """The weights of all positions, on the device of ``like``; None for those where the class is predicted."""
+        """The weights of all positions, on the device of ``like``; None where a class is predicted, and for all."""
         region = self.region
-        if region.everywhere:
-            return torch.ones_like(like, dtype=torch.float32)
         if region.mask is not None:
             mask = region.mask.to(like.device)
             if mask.ndim != len(extent):
