@@ -79,6 +79,17 @@ def test_a_photograph_and_a_row_are_chosen_and_explained(visit: Any) -> None:  #
     page.wait_for_url("**pinned=*")
 
 
+def test_maps_of_several_inputs_share_a_scale(visit: Any) -> None:  # noqa: F811
+    page = visit(f"/look?{urlencode({'model': SKIN, 'lens': 'integrated-gradients,occlusion'})}")
+    page.wait_for_function("() => document.querySelectorAll('.card.wide figure.value img').length === 2")
+    pictures = "[...document.querySelectorAll('.card figure.value img')].map(picture => picture.src)"
+    own = page.evaluate(pictures)
+    page.get_by_role("button", name="One scale").click()
+    page.wait_for_function(f"own => {pictures}.some((picture, index) => picture !== own[index])", arg=own)
+    page.get_by_role("button", name="One scale").click()
+    page.wait_for_function(f"own => {pictures}.every((picture, index) => picture === own[index])", arg=own)
+
+
 def test_a_text_is_typed_and_explained(visit: Any) -> None:  # noqa: F811
     page = visit("/look?model=bundled:sequence&lens=integrated-gradients")
     page.wait_for_selector(".card.wide figure.value img")

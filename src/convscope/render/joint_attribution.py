@@ -1,5 +1,7 @@
 """Drawing the attributions of several inputs below each other, with a bar for the sum over each of them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from convscope.render import captions, header_footer
@@ -9,7 +11,7 @@ from convscope.render.panel_rows import MIN_WIDTH, PANEL, draw_row, row_width
 from convscope.render.panels import further_panels, panels_of
 from convscope.render.rendered_picture import Picture
 from convscope.render.scale import Scale, legend_of, scale_of
-from convscope.values import JointAttribution
+from convscope.values import Attribution, JointAttribution
 from convscope.values.facts import Fact
 
 
@@ -48,6 +50,13 @@ def joint_limit(joint: JointAttribution) -> float | None:
     """The magnitude at the end of the one scale of all inputs; None where their numbers have several units or are 0."""
     limits = [scale_of([part]).limit for part in joint.parts.values() if part.values.ndim]
     return max(limits, default=0.0) or None if joint.one_scale else None
+
+
+def shared_limit(maps: Sequence[Attribution | JointAttribution]) -> float | None:
+    """The magnitude at the end of a scale of several maps; those of several inputs count if these have one unit."""
+    single = [value for value in maps if isinstance(value, Attribution)]
+    joint = [joint_limit(value) for value in maps if isinstance(value, JointAttribution)]
+    return max(scale_of(single).limit if single else 0.0, *(limit or 0.0 for limit in joint), 0.0) or None
 
 
 def _scales(joint: JointAttribution, limit: float | None) -> dict[str, Scale]:

@@ -52,6 +52,11 @@ class JointAttribution(Value):
         return list(self.parts.items())
 
     @property
+    def signed(self) -> bool:
+        """Whether a map has a sign, so that its scale is symmetric about zero."""
+        return any(part.signed for part in self.parts.values())
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """The addresses of the layers at which the maps were computed."""
         return tuple(dict.fromkeys(layer for part in self.parts.values() for layer in part.layers))

@@ -73,9 +73,12 @@ def map_figure(
     return f'<figure class="value"><img src="{data_uri(png)}" alt="{alt}"></figure>{slices}'
 
 
-def figure_with_layers(value: Attribution, context: PageContext, *, limit: float | None = None) -> str:
+def figure_with_layers(
+    value: Attribution | JointAttribution, context: PageContext, *, limit: float | None = None
+) -> str:
     """A map as HTML as by `map_figure`, and below it a slider through the maps of several layers."""
-    slider = slider_html(value, translate=context.tr) if value.has_film else ""
+    has_film = isinstance(value, Attribution) and value.has_film
+    slider = slider_html(value, translate=context.tr) if has_film else ""
     return map_figure(value, context, limit=limit) + slider
 
 

@@ -11,7 +11,7 @@ from convscope import render
 from convscope.errors import ConvScopeError
 from convscope.reporting.reproduce import recipe
 from convscope.spec import LensSpec
-from convscope.values import Attribution, Value
+from convscope.values import Attribution, JointAttribution, Value
 from convscope.web import panels
 from convscope.web.frame.page_context import PageContext
 from convscope.web.jobs.async_wait import progress_updates, run_in_thread
@@ -116,7 +116,7 @@ class Card:
             return
         self.progress.set_visibility(False)
         html, value, limit = None, self.value, self.limit
-        if isinstance(value, Attribution):
+        if isinstance(value, (Attribution, JointAttribution)):
             html = await run_in_thread(figure_with_layers, value, self.context, limit=limit)
         if self.box.is_deleted or value is not self.value or limit != self.limit:
             return  # the card was closed, or a later call shows another value or scale
@@ -190,7 +190,7 @@ class Card:
         self.asks.set_text(value.record.adapt_wording(tr(self.spec.asks)))
         with self.explanation:
             ui.label(tr(render.subject(value))).classes("small")
-            if isinstance(value, Attribution):
+            if isinstance(value, (Attribution, JointAttribution)):
                 show_explanation(value, self.context, limit=self.limit)
         with self.details:
             summary = f"{tr('How it was computed')} · {tr(value.record.cost.describe())}"

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from nicegui import background_tasks, ui
 
 from convscope.catalogue import find
-from convscope.render.scale import scale_of
+from convscope.render.joint_attribution import shared_limit
 from convscope.spec import LensSpec
 from convscope.values import Attribution, JointAttribution, Value
 from convscope.web.frame.page_context import PageContext
@@ -129,7 +129,7 @@ class CardGallery(CardHost):
         for signed in (True, False):
             group = [(card, value) for card in self.cards if (value := _map_of(card)) and value.signed == signed]
             shared = self.one_scale and group
-            limit = scale_of([value for _, value in group]).limit or None if shared else None
+            limit = shared_limit([value for _, value in group]) if shared else None
             for card, _ in group:
                 if card.limit != limit:
                     card.limit = limit
@@ -190,6 +190,9 @@ class CardGallery(CardHost):
             card.show_alternatives(lenses)
 
 
-def _map_of(card: Card) -> Attribution | None:
-    """The map of a card, if it shows one."""
-    return card.value if isinstance(card.value, Attribution) else None
+def _map_of(card: Card) -> Attribution | JointAttribution | None:
+    """The map of a card, or those of several inputs in one unit; None where it shows nothing that a scale fits."""
+    value = card.value
+    if isinstance(value, JointAttribution):
+        return value if value.one_scale else None
+    return value if isinstance(value, Attribution) else None

@@ -9,8 +9,7 @@ from nicegui import background_tasks, ui
 from convscope import render
 from convscope.catalogue import find
 from convscope.errors import UnknownName
-from convscope.render.joint_attribution import joint_limit
-from convscope.render.scale import scale_of
+from convscope.render.joint_attribution import shared_limit
 from convscope.values import Attribution, JointAttribution
 from convscope.web.frame.page_context import PageContext
 from convscope.web.jobs.async_wait import run_in_thread
@@ -119,14 +118,7 @@ class PinnedMaps:
         maps = {query: value for query, value in entries.items() if isinstance(value, Maps)}
         lenses = {value.record.lens for value in maps.values()}
         by_lens = {lens: [value for value in maps.values() if value.record.lens == lens] for lens in lenses}
-        limits = {lens: _limit_of(group) for lens, group in by_lens.items()}
+        limits = {lens: shared_limit(group) for lens, group in by_lens.items()}
         return {
             query: map_figure(value, self.context, limit=limits[value.record.lens]) for query, value in maps.items()
         }
-
-
-def _limit_of(maps: list[Maps]) -> float | None:
-    """The end of the scale of maps of one lens; those of several inputs count where these have one unit."""
-    single = [value for value in maps if isinstance(value, Attribution)]
-    joint = [joint_limit(value) for value in maps if isinstance(value, JointAttribution)]
-    return max(scale_of(single).limit if single else 0.0, *(limit or 0.0 for limit in joint), 0.0) or None
