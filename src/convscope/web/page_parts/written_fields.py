@@ -18,7 +18,7 @@ class WrittenFields:
 
     def __init__(self, context: PageContext, pick: Callable[[str], None]) -> None:
         self.context, self.library, self.pick = context, context.services.library, pick
-        self._box = ui.element("div").classes("main-part").style("gap: 8px")
+        self._box = ui.element("div").classes("main-part written").style("gap: 8px")
         self._spec: Any = None
         self._key = ""
 
