@@ -459,3 +459,8 @@ def test_the_classes_of_a_segmentation_have_the_colours_of_its_picture(tmp_path:
     colours = [answer.colour for answer in render.answers(cs.predict(model, "sample:scenes/1")) if answer.colour]
     assert len(colours) == 3
     assert re.findall(r'<span class="swatch" style="background: (#\w+)">', text) == colours
+
+
+def test_a_text_is_written_above_its_predictions(tmp_path: Path) -> None:
+    out = cs.report(cs.load("bundled:sequence"), "sample:sequence/1", lenses=["saliency"], out=tmp_path / "r.html")
+    assert '<p class="input-words">we a soon the road' in out.read_text("utf-8")

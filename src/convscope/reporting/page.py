@@ -19,6 +19,7 @@ from convscope.render import attention_viewer, layer_slider
 from convscope.render.input_preview import prepared_pixels
 from convscope.render.layer_images import picture_png
 from convscope.render.slice_viewer import embedded_library, viewer_script
+from convscope.render.token_panel import tokens_of
 from convscope.reporting.cards import COARSE, Card, card_of, data_uri
 from convscope.reporting.sections import Section, as_section
 from convscope.spec import FAMILIES
@@ -61,6 +62,7 @@ class Subject:
     explained: str
     caveats: Sequence[str]
     photo: Photo | None
+    words: str
     answers: Sequence[render.TopClass]
     answers_read: str
     families: Sequence[Family]
@@ -164,6 +166,7 @@ def _subject(section: Section, anchor: str, eyebrow: str) -> Subject:
         explained="" if targeted is None else _explained(targeted),
         caveats=record.caveats if record else (),
         photo=_photo([*maps, *([prediction] if prediction else [])], name),
+        words=" ".join(next(filter(None, map(tokens_of, section.values)), [])),
         answers=render.answers(prediction) if prediction else (),
         answers_read=_answers_read(prediction) if prediction else "",
         families=_by_family(cards),
