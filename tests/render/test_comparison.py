@@ -4,11 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from scipy.stats import spearmanr
 
 import convscope as cs
+from convscope.engine.statistics.map_similarity import difference
 from convscope.render.palette import opaque_colours
 from convscope.render.scale import scale_of
 from convscope.values import Comparison
+from tests import networks_of_several_inputs
 from tests.lens_calls import DrawnText
 from tests.render.example_values import attribution
 
@@ -59,3 +63,28 @@ def test_lenses_of_a_signal_go_below_each_other() -> None:
     two, four = (Comparison(rows=((signal,) * n,)).picture().pixels.shape for n in (2, 4))
     assert four[1] == two[1] < 1700
     assert four[0] > two[0] + 150
+
+
+def test_rows_of_tables_are_compared_by_their_numbers(drawn_texts: list[DrawnText]) -> None:
+    model = networks_of_several_inputs.rows()
+    compared = cs.compare(model, [[1, 2, 3, 4], [4, 3, 2, 1]], lenses=["saliency", "gradient-x-input"])
+    assert compared.rank_similarity is not None
+    assert compared.structural_similarity is not None
+    for shown, function in zip(compared.rows[0], (cs.saliency, cs.gradient_x_input), strict=True):
+        assert shown.channels is not None
+        assert torch.equal(shown.channels, function(model, [1, 2, 3, 4]).channels)
+    first, second = (spearmanr(*(cell.channels.tolist() for cell in row)).statistic for row in compared.rows)
+    assert float(compared.rank_similarity[0, 1]) == pytest.approx((first + second) / 2)
+    assert bool(compared.structural_similarity.isnan().all()), "the numbers of a row have no neighbours"
+    compared.picture()
+    assert any(words.startswith("Bars to the right speak for the target") for words in drawn_texts)
+    assert not any(words.startswith(("Agreement", "±")) for words in drawn_texts)
+
+
+def test_the_difference_of_two_rows_is_that_of_their_numbers() -> None:
+    model = networks_of_several_inputs.rows()
+    first, second = (cs.gradient_x_input(model, row) for row in ([1, 2, 3, 4], [4, 3, 2, 1]))
+    shown = difference(first, second)
+    assert shown.channels is not None
+    assert torch.allclose(shown.channels, first.channels - second.channels)
+    assert float(shown.values) == pytest.approx(float(shown.channels.sum()), abs=1e-6)

@@ -16,7 +16,7 @@ from tests.web.browsing import visit, workbench  # noqa: F401
 pytest.importorskip("nicegui")
 
 FILE = Path(dense_networks.__file__)
-SKIN = f"{Path(networks_of_several_inputs.__file__)}:skin"
+SKIN, ROWS = (f"{Path(networks_of_several_inputs.__file__)}:{name}" for name in ("skin", "rows"))
 SEGMENTER, DETECTOR = f"{FILE}:bright_segmenter", f"{FILE}:bright_detector"
 REGRESSOR = f"{FILE}:lightness"
 
@@ -24,7 +24,7 @@ REGRESSOR = f"{FILE}:lightness"
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Where a workbench with a segmenter and a detector listens."""
-    with workbench(models=[SEGMENTER, DETECTOR, REGRESSOR, SKIN, *MODELS]) as server:
+    with workbench(models=[SEGMENTER, DETECTOR, REGRESSOR, SKIN, ROWS, *MODELS]) as server:
         yield server.address
 
 
@@ -136,3 +136,24 @@ def test_a_signal_is_not_taken_with_the_camera(visit: Any) -> None:  # noqa: F81
     page = visit(link("/look", SEGMENTER, lens="saliency"))
     page.wait_for_selector(".card .heat")
     assert page.locator("[data-camera]:not(.hidden)").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "begins", "text"),
+    [
+        ("bundled:sequence", "Or type words", 3, "now left and wait"),
+        (ROWS, "Or type numbers with commas", 1, "1,2,3,4"),
+    ],
+    ids=["words", "rows"],
+)
+def test_what_is_typed_is_compared(visit: Any, model: str, field: str, begins: int, text: str) -> None:  # noqa: F811
+    page = visit(f"/compare?{urlencode({'model': model, 'lens': 'saliency'})}")
+    counted = "count => document.querySelectorAll('.gallery .card figure.value img').length === count"
+    page.wait_for_function(counted, arg=begins)
+    page.get_by_label(field).fill(text)
+    page.keyboard.press("Enter")
+    page.wait_for_function(counted, arg=begins + 1)
+    assert page.locator(".gallery h2").last.inner_text() == text
+    page.get_by_role("button", name=text, exact=True).click()
+    page.wait_for_function(counted, arg=begins)
+    page.get_by_role("button", name=text, exact=True).wait_for(state="detached")

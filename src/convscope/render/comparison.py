@@ -44,6 +44,7 @@ RELATIVE_SCALES = (
     "Different lenses have different units. The colours of each column end at its own limit, which is written below "
     "its name; the colour bar shows fractions of this limit. Compare places between columns, strengths only within one."
 )
+VECTORS = "Bars to the right speak for the target, bars to the left against it; each chart has a scale of its own."
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,9 @@ def draw_comparison(comparison: Comparison, *, theme: str = "light") -> Picture:
     widest = max(CELL, *(column.width for column in lenses))
     per_group = max(1, MAX_COLUMNS * CELL // widest)  # signals and sequences are wider than pictures
     column_groups = [[inputs, *lenses[i : i + per_group]] for i in range(0, len(lenses), per_group)]
-    if comparison.agreement:
+    are_vectors = not comparison.rows[0][0].values.ndim
+    shows_agreement = bool(comparison.agreement) and not are_vectors  # which their bars show
+    if shows_agreement:
         if per_group < MAX_COLUMNS and len(column_groups[-1]) > per_group:
             column_groups.append([])
         column_groups[-1].append(_agreement_column(comparison, slice_positions))
@@ -99,8 +102,11 @@ def draw_comparison(comparison: Comparison, *, theme: str = "light") -> Picture:
     canvas.y += 14
     for column_group in column_groups:
         _draw_column_group(canvas, column_group, comparison.rows, slice_positions)
-    _draw_scales(canvas, scales, shared=len(columns) > 1 and len(set(groups)) == 1)
-    if any(panel is not None for panel in column_groups[-1][-1].panels) and comparison.agreement:
+    if are_vectors:
+        canvas.paragraph(VECTORS, size=SMALL, colour=canvas.theme.faint)
+    else:
+        _draw_scales(canvas, scales, shared=len(columns) > 1 and len(set(groups)) == 1)
+    if any(panel is not None for panel in column_groups[-1][-1].panels) and shows_agreement:
         _draw_agreement_scale(canvas, len(columns))
     _draw_similarity(canvas, comparison, titles)
     _write_warnings(canvas, comparison)
@@ -140,7 +146,7 @@ def _lens_column(
 ) -> Column:
     panels = tuple(_map_panel(cell, scale, position) for cell, position in zip(cells, slice_positions, strict=True))
     ends = f"{'±' if scale.signed else '0 … '}{format_number(scale.limit)}" if scale.limit else "blank"
-    return Column(title, ends, panels)
+    return Column(title, ends if cells[0].values.ndim else "", panels)  # bars have numbers
 
 
 def _map_panel(cell: Attribution, scale: Scale, slice_position: float | None) -> Panel:

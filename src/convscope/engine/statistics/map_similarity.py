@@ -30,6 +30,8 @@ def rank_similarity(rows: Sequence[Sequence[Attribution]]) -> Tensor:
 def structural_similarity(rows: Sequence[Sequence[Attribution]]) -> Tensor:
     """The structural similarity (SSIM) between columns (K, K), averaged over rows; each map is divided by its peak.
 
+    It is NaN for vectors, whose numbers have no neighbours, and for maps of fewer than three positions along an axis.
+
     Source: Wang et al., Image quality assessment, 2004, as scikit-image computes it.
     """
     return _mean_matrix([_structure_matrix(row) for row in rows])
@@ -42,17 +44,23 @@ def agreement(row: Sequence[Attribution]) -> Tensor:
     """
     highlighted = []
     for attribution in row:
-        positive = attribution.values.detach().clamp_min(0).flatten()
+        positive = _numbers(attribution).clamp_min(0).flatten()
         count = max(1, round(TOP_FRACTION * len(positive)))
         threshold = positive.kthvalue(len(positive) - count + 1).values
         highlighted.append(((positive >= threshold) & (positive > 0)).float())
-    return torch.stack(highlighted).mean(0).view_as(row[0].values)
+    return torch.stack(highlighted).mean(0).view_as(_numbers(row[0]))
+
+
+def _numbers(attribution: Attribution) -> Tensor:
+    """The numbers of a map; of a vector, whose single value is their sum, those of its features."""
+    is_vector = attribution.values.ndim == 0 and attribution.channels is not None
+    return (attribution.channels if is_vector else attribution.values).detach()  # type: ignore[union-attr]
 
 
 def _rank_matrix(row: Sequence[Attribution]) -> FloatArray:
     from scipy.stats import rankdata
 
-    values_by_map = [np.asarray(attribution.values.detach(), np.float64).ravel() for attribution in row]
+    values_by_map = [np.asarray(_numbers(attribution), np.float64).ravel() for attribution in row]
     signed_ranks = _correlations([rankdata(values) for values in values_by_map])
     magnitudes = _correlations([rankdata(np.abs(values)) for values in values_by_map])
     same_sign_kind = np.array(
@@ -70,6 +78,8 @@ def _correlations(columns: Sequence[FloatArray]) -> FloatArray:
 def _structure_matrix(row: Sequence[Attribution]) -> FloatArray:
     from skimage.metrics import structural_similarity as ssim
 
+    if not row[0].values.ndim:
+        return np.full((len(row), len(row)), np.nan)
     maps = [_shrink(attribution.values.detach()) for attribution in row]
     window = min(7, *maps[0].shape)
     window -= 1 - window % 2
@@ -110,10 +120,12 @@ def difference(first: Attribution, second: Attribution) -> Attribution:
         True
     """
     values = first.values.detach() - to_extent_of(first, second).values.detach()
+    channels = None if values.ndim else _numbers(first) - _numbers(second)
     description = Fact("the first map minus the second, in raw numbers")
     reads = "Warm where the first map is higher, cool where the second is; where they agree, it is blank."
     record = replace(first.record, title="Difference", asks="Where do two maps differ?", reads=reads, caveats=())
-    return Attribution(values=values, photo=first.photo, signed=True, record=record, notes={"what it is": description})
+    notes = {"what it is": description}
+    return Attribution(values=values, channels=channels, photo=first.photo, signed=True, record=record, notes=notes)
 
 
 def to_extent_of(reference: Attribution, attribution: Attribution) -> Attribution:

@@ -13,6 +13,7 @@ from convscope.engine.inputs.raw_input import RawInput
 from convscope.render import short_name
 from convscope.render.input_preview import preview_pixels
 from convscope.web.requests.models_and_images import Library
+from convscope.web.requests.written_inputs import text_of
 
 CACHED_PREVIEWS = 512
 """Previews that are kept in memory."""
@@ -49,8 +50,8 @@ def thumbnail_box(library: Library, kind: str = "") -> ui.element:
 
 
 def image_title(library: Library, key: str) -> str:
-    """The name of the image for a key, shortened."""
-    return short_name(next((image.name for image in library.images() if image.key == key), key))
+    """The name of the image for a key, shortened; a typed text as it is."""
+    return text_of(key) or short_name(next((image.name for image in library.images() if image.key == key), key))
 
 
 def _encode(image: RawInput | Pillow.Image, side: int) -> str:

@@ -33,6 +33,7 @@ from convscope.web.requests import written_inputs
 from convscope.web.requests.uploads import Upload, receive
 
 if TYPE_CHECKING:
+    from convscope.engine.inputs.specs import InputSpec
     from convscope.engine.network.model import Model
     from convscope.spec.tasks import Task
 
@@ -140,10 +141,15 @@ class Library:
             with self._lock:
                 self._borrowed.remove(model)
 
+    def input_of(self, address: str = "") -> "InputSpec | None":
+        """What the model at an address takes; None if it is not loaded yet."""
+        models = self._models.get(address or self.addresses[0])
+        return models[0].input if models else None
+
     def kind_of(self, address: str = "") -> str:
         """The kind of input that the model at an address takes; empty if it is not loaded yet, or takes any."""
-        models = self._models.get(address or self.addresses[0])
-        return models[0].input.kind if models else ""
+        spec = self.input_of(address)
+        return spec.kind if spec is not None else ""
 
     def task_of(self, address: str = "") -> "Task | None":
         """What the model at an address does; None if it is not loaded, or if that shows only once it has run."""
@@ -152,8 +158,7 @@ class Library:
 
     def listed_kind(self, address: str = "") -> str:
         """The kind of the images that are listed for a model: of several inputs, that of the first that is no text."""
-        models = self._models.get(address or self.addresses[0])
-        specs = getattr(models[0].input, "specs", None) if models else None
+        specs = getattr(self.input_of(address), "specs", None)
         if not specs:
             return self.kind_of(address)
         return next((spec.kind for spec in specs.values() if not written_inputs.takes_text(spec)), "")
@@ -178,11 +183,9 @@ class Library:
 
         For a network of several inputs, one for each of them.
         """
-        models = self._models.get(address or self.addresses[0])
+        spec = self.input_of(address)
         preferred = preferred or self._own_sample(address or self.addresses[0])
-        return (
-            written_inputs.fitting_key(self, models[0].input, preferred) if models else self.key_of_kind("", preferred)
-        )
+        return self.key_of_kind("", preferred) if spec is None else written_inputs.fitting_key(self, spec, preferred)
 
     def _own_sample(self, address: str) -> str:
         """The first sample that a bundled network was made for; empty if it is not offered."""

@@ -27,12 +27,13 @@ from convscope.web.page_parts.outdated import mark_current, mark_outdated
 from convscope.web.page_parts.parameter_form import parameter_form
 from convscope.web.page_parts.suggestions import split_names, suggestion_field
 from convscope.web.page_parts.thumbnails import image_title, thumbnail_box, thumbnail_uri
+from convscope.web.page_parts.written_fields import WrittenFields
 from convscope.web.pages.compare.cell import Cell, overlay_html
 from convscope.web.pages.compare.difference import Difference
 from convscope.web.panels.attribution import display_controls, show_lens_notes
 from convscope.web.requests.export import file_bytes
 from convscope.web.requests.url_state import View
-from convscope.web.requests.written_inputs import TEXT, named_keys
+from convscope.web.requests.written_inputs import TEXT, named_keys, takes_text, text_of
 
 DEFAULT_IMAGES = 3
 """Images that are compared by default."""
@@ -106,7 +107,7 @@ class ComparePage:
         elif not view.beside and not names_image:
             first = keys.index(view.image) if view.image in keys else 0
             shown = keys[first : first + DEFAULT_IMAGES]
-            view = view.replace(image=view.image or (shown[0] if shown else ""), beside=tuple(shown[1:]))
+            view = view.replace(image=view.image or (shown[0] if shown else whole), beside=tuple(shown[1:]))
         return view.replace(lens=lens, model=model)
 
     def _default_lens(self, model: str) -> str:
@@ -151,10 +152,30 @@ class ComparePage:
                     self.toggles[address] = chip
             ui.label(tr("Images")).classes("label")
             background_tasks.create(self._load_thumbnails(thumbnail_box(self.library, self._kind)))
+            self._written_inputs()
         if spec.options:
             with ui.element("div").classes("box"), ui.element("details"):
                 ui.html(escape(tr("Parameters")), tag="summary", sanitize=False)
                 parameter_form(spec, self.view.parameters, self._on_parameter_changed, self.context.lang)
+
+    def _written_inputs(self) -> None:
+        """What was typed, each as a chip, and a field for more, where the first network takes a text or a row."""
+        spec = self.library.input_of(self.view.model)
+        if not takes_text(spec):
+            return
+        with ui.element("div").classes("chips"):
+            for key in (key for key in self.images if key.startswith(TEXT)):
+                self.toggles[key] = toggle(text_of(key), True, partial(self._remove_written, key))
+        WrittenFields(self.context, self._add_written).show(spec, "")
+
+    def _add_written(self, key: str) -> None:
+        if key not in self.images:
+            self._toggle(key)
+        self.form.refresh()
+
+    def _remove_written(self, key: str) -> None:
+        self._toggle(key)
+        self.form.refresh()
 
     def _text_field(self, kind: InputKind) -> None:
         value = self.view.input(kind.name)
