@@ -39,7 +39,8 @@ test-fast: $(VENV)/.dev  ## after each change: no browser, processes or peers, t
 coverage: $(VENV)/.dev  ## the whole suite; prints the least covered files and the total
 	$(BIN)/python scripts/browser.py
 	$(BIN)/python -m pytest $(WORKERS) -m 'not by_hand' --cov --cov-report=
-	$(BIN)/coverage report --skip-covered --sort=cover | sed -n '1,22p;$$p'
+	$(BIN)/coverage report --skip-covered --sort=cover | sed -n '1,22p'
+	@echo "in all: $$($(BIN)/coverage report --format=total)%"
 
 SEEDS ?= 2000
 

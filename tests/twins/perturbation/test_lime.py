@@ -8,6 +8,7 @@ from sklearn.linear_model import Ridge
 from torch import Tensor
 
 import convscope as cs
+from convscope.lens.perturbation.lime import _weighted_ridge
 from tests.twins.binding import twin_of
 from tests.twins.perturbation.shown_masks import mean_colour, variants_seen
 from tests.twins.perturbation.shown_parts import NETS, by_part, coalitions_of, shown, uneven
@@ -49,3 +50,16 @@ def test_parts_are_shown_half_of_the_time_and_independently() -> None:
     coalitions = _random_coalitions(4000, 6, seed=1)[1:].double()
     assert float((coalitions.mean(0) - 0.5).abs().max()) < 0.03
     assert float((torch.corrcoef(coalitions.T) - torch.eye(6)).abs().max()) < 0.05
+
+
+@pytest.mark.parametrize("samples", [50, 333, 1000])
+def test_equal_scores_have_coefficients_of_exactly_zero(samples: int) -> None:
+    """A weighted mean of equal numbers may differ from them by a rounding, in the order in which they are added."""
+    generator = torch.Generator().manual_seed(samples)
+    parts = (torch.rand(samples, 12, generator=generator) < 0.5).double()
+    for _ in range(20):
+        weights = torch.rand(samples, generator=generator, dtype=torch.float64)
+        coefficients, band, notes = _weighted_ridge(parts, torch.full((samples,), 2.7).double(), weights, 1.0)
+        assert not coefficients.any()
+        assert not band.any()
+        assert notes["R²"] == 0

@@ -139,6 +139,7 @@ def _weighted_ridge(z: Tensor, y: Tensor, weights: Tensor, penalty: float) -> tu
     its segments and the model is misspecified.
     """
     share = weights / weights.sum()
+    y = y - y[0]  # equal scores become zeros, whatever their weighted mean rounds to
     z, y = z - share @ z, y - share @ y
     gram = z.T @ (weights[:, None] * z)
     jitter = 1e-9 * gram.diagonal().mean().clamp_min(1.0)
