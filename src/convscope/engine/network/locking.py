@@ -5,7 +5,7 @@ the thread already holds need not be acquired again. Only held objects are store
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 
 from convscope.engine.network.attribute_snapshot import AttributeSnapshot
@@ -14,7 +14,7 @@ from convscope.errors import ModelFailed
 _CHANGED = threading.Condition()
 _HOLDERS: dict[int, int] = {}
 """The thread that holds an object, by the object's ``id``; the holder keeps the object alive."""
-_WAITING_FOR: dict[int, frozenset[int]] = {}
+_WAITING_FOR: dict[int, Set[int]] = {}
 """By waiting thread, the ids of the objects that it waits for."""
 
 
@@ -50,12 +50,12 @@ def exclusive_access(read: Callable[[], AttributeSnapshot]) -> Iterator[tuple[At
             _CHANGED.notify_all()
 
 
-def _other_holders(required: frozenset[int], thread: int) -> set[int]:
+def _other_holders(required: Set[int], thread: int) -> set[int]:
     """The other threads that hold any of the required objects."""
     return {_HOLDERS[key] for key in required & _HOLDERS.keys()} - {thread}
 
 
-def _refuse_deadlock(required: frozenset[int], thread: int) -> None:
+def _refuse_deadlock(required: Set[int], thread: int) -> None:
     """Refuse to wait for a thread that waits, directly or through others, for this one."""
     pending, checked = list(_other_holders(required, thread)), set()
     while pending:

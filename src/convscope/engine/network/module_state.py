@@ -78,11 +78,9 @@ class ModuleState:
 
     def refers_to_networks(self) -> bool:
         """Whether functions among the attributes or methods refer to networks now."""
-        found = itertools.chain(
-            itertools.chain.from_iterable(map(networks_of, self.functions)),
-            itertools.chain.from_iterable(networks_of_class(kind, _IGNORED_PACKAGES) for kind in self.classes),
-        )
-        return any(True for _ in found)
+        of_classes = (networks_of_class(kind, _IGNORED_PACKAGES) for kind in self.classes)
+        networks = itertools.chain(*map(networks_of, self.functions), *of_classes)
+        return any(True for _ in networks)
 
 
 def module_state(modules: Iterable[nn.Module]) -> ModuleState:

@@ -77,9 +77,10 @@ def figure_with_layers(
     value: Attribution | JointAttribution, context: PageContext, *, limit: float | None = None
 ) -> str:
     """A map as HTML as by `map_figure`, and below it a slider through the maps of several layers."""
-    has_film = isinstance(value, Attribution) and value.has_film
-    slider = slider_html(value, translate=context.tr) if has_film else ""
-    return map_figure(value, context, limit=limit) + slider
+    figure = map_figure(value, context, limit=limit)
+    if isinstance(value, Attribution) and value.has_film:
+        return figure + slider_html(value, translate=context.tr)
+    return figure
 
 
 def show_explanation(value: Value, context: PageContext, *, limit: float | None = None) -> None:
