@@ -53,8 +53,8 @@ def band_sums(attribution: Attribution, width: int) -> BandPanel | None:
 
 def feature_bars(attribution: Attribution, width: int) -> BandPanel:
     """The bars of an attribution to a vector: how much each of its numbers contributed."""
-    values = attribution.values if attribution.channels is None else attribution.channels
-    return _bars(np.nan_to_num(values.detach().float().cpu().numpy()).reshape(-1), attribution, "number", width)
+    numbers = attribution.numbers.detach().float().cpu().numpy()
+    return _bars(np.nan_to_num(numbers).reshape(-1), attribution, "number", width)
 
 
 def _bars(sums: Numbers, attribution: Attribution, noun: str, width: int) -> BandPanel:

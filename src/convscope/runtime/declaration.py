@@ -113,7 +113,8 @@ def attributions(
         otherwise: the reason to give where the gradient is not zero.
     """
     values = _detached(values)
-    peaks = values.detach().reshape(len(values), -1).abs().amax(1)
+    numbers = values if values.ndim > 1 or channels is None else channels  # of vectors those of their features
+    peaks = numbers.detach().reshape(len(values), -1).abs().amax(1)
     if not bool(torch.isfinite(peaks).all()):
         raise NotFinite("the map holds NaN or infinite numbers: nothing can be read from it")
     channels = None if channels is None else _detached(channels)

@@ -183,7 +183,7 @@ class _Sums:
         agreement = torch.where(means["values"] > 0, self.positive, self.negative) / self.count
         zero_share = 1 - (self.positive + self.negative) / self.count
         agreement = torch.where(means["values"] == 0, zero_share, agreement)
-        return replace(
+        averaged = replace(
             self.first,
             values=means["values"],
             channels=means.get("channels"),
@@ -191,8 +191,8 @@ class _Sums:
             uncertainty={"spread": spread, "sign agreement": agreement.float()},
             photo=images.photo(row),  # type: ignore[arg-type]
             matches={},  # those of the first copy
-            notes=_notes(means["values"], copies),
         )
+        return _with_notes(averaged, copies)
 
     def _variance(self, name: str) -> Tensor:
         deviation = self.sums[name] / self.count - self.offsets[name]
@@ -216,7 +216,7 @@ class _Sums:
             if squares
             else Fact("the variance over {copies}", copies=copies)
         )
-        return replace(
+        spread = replace(
             self.first,
             values=maps["values"],
             channels=maps.get("channels"),
@@ -225,11 +225,11 @@ class _Sums:
             signed=False,
             photo=images.photo(row),  # type: ignore[arg-type]
             matches={},  # those of the first copy
-            notes=_notes(maps["values"], statistic),
         )
+        return _with_notes(spread, statistic)
 
 
-def _notes(values: Tensor, statistic: Fact) -> Mapping[str, Any]:
-    why_blank = Fact("the map is zero for all of the {copies}", copies=statistic)
-    blank = {} if bool(values.any()) else {"blank": why_blank}
-    return {"averaged over": statistic, **blank}
+def _with_notes(attribution: Attribution, statistic: Fact) -> Attribution:
+    """The attribution with what it is, and why it is zero everywhere, if it is."""
+    blank = {"blank": Fact("the map is zero for all of the {copies}", copies=statistic)} if attribution.blank else {}
+    return replace(attribution, notes={"averaged over": statistic, **blank})

@@ -79,9 +79,14 @@ class Attribution(Value):
         return self.record.cost
 
     @property
+    def numbers(self) -> Tensor:
+        """The numbers of the map; of a table or a vector, whose single value is their sum, those of its features."""
+        return self.values if self.values.ndim or self.channels is None else self.channels
+
+    @property
     def blank(self) -> bool:
         """Whether the map is zero everywhere."""
-        return not bool(self.values.any())
+        return not bool(self.numbers.any())
 
     @property
     def has_film(self) -> bool:
@@ -93,7 +98,7 @@ class Attribution(Value):
         score = "" if self.score is None else f", score {self.score:.3g}"
         lines = [f"explains {self.target}{score}"] if self.target else []
         lines += [f"at layer {', '.join(self.layers)}"] if self.layers else []
-        return [*lines, f"values {float(self.values.min()):.3g} to {float(self.values.max()):.3g}"]
+        return [*lines, f"values {float(self.numbers.min()):.3g} to {float(self.numbers.max()):.3g}"]
 
     def _save_nifti(self, path: Path) -> None:
         from convscope.values.nifti import write_nifti

@@ -71,8 +71,7 @@ class JointAttribution(Value):
         score = "" if self.score is None else f", score {self.score:.3g}"
         lines = [f"explains {self.target}{score}"] if self.target else []
         for name, part in self.parts.items():
-            numbers = part.values if part.values.ndim or part.channels is None else part.channels
-            low, high = float(numbers.min()), float(numbers.max())
+            low, high = float(part.numbers.min()), float(part.numbers.max())
             lines.append(f"{name}: values {low:.3g} to {high:.3g}, sum {self.totals[name]:.3g}")
         return lines
 

@@ -67,3 +67,20 @@ def test_a_row_that_does_not_fit_is_refused(given: Any, message: str) -> None:
 def test_a_specification_that_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         cs.TableInput(**options)
+
+
+@pytest.mark.parametrize("options", [{}, {"smooth": 4}], ids=["plain", "averaged"])
+def test_features_that_cancel_are_no_blank_map(options: dict[str, Any]) -> None:
+    net = torch.nn.Linear(2, 2, bias=False)
+    net.weight.data = torch.tensor([[1.0, -1.0], [0.0, 0.0]])
+    model = cs.Model(net, input=cs.TableInput(features=("age", "pulse")))
+    row: Any = [1.0, 1.0]
+    attribution: Any = cs.saliency(model, row, target=0, **options)
+    assert float(attribution.values) == 0
+    assert attribution.numbers.tolist() == attribution.channels.tolist() == [1, -1]
+    assert not attribution.blank
+    assert "blank" not in attribution.notes
+    assert attribution.lines()[-1] == "values -1 to 1"
+    nothing: Any = cs.saliency(model, row, target=1, **options)
+    assert nothing.blank
+    assert "blank" in nothing.notes

@@ -44,23 +44,17 @@ def agreement(row: Sequence[Attribution]) -> Tensor:
     """
     highlighted = []
     for attribution in row:
-        positive = _numbers(attribution).clamp_min(0).flatten()
+        positive = attribution.numbers.detach().clamp_min(0).flatten()
         count = max(1, round(TOP_FRACTION * len(positive)))
         threshold = positive.kthvalue(len(positive) - count + 1).values
         highlighted.append(((positive >= threshold) & (positive > 0)).float())
-    return torch.stack(highlighted).mean(0).view_as(_numbers(row[0]))
-
-
-def _numbers(attribution: Attribution) -> Tensor:
-    """The numbers of a map; of a vector, whose single value is their sum, those of its features."""
-    is_vector = attribution.values.ndim == 0 and attribution.channels is not None
-    return (attribution.channels if is_vector else attribution.values).detach()  # type: ignore[union-attr]
+    return torch.stack(highlighted).mean(0).view_as(row[0].numbers)
 
 
 def _rank_matrix(row: Sequence[Attribution]) -> FloatArray:
     from scipy.stats import rankdata
 
-    values_by_map = [np.asarray(_numbers(attribution), np.float64).ravel() for attribution in row]
+    values_by_map = [np.asarray(attribution.numbers.detach(), np.float64).ravel() for attribution in row]
     signed_ranks = _correlations([rankdata(values) for values in values_by_map])
     magnitudes = _correlations([rankdata(np.abs(values)) for values in values_by_map])
     same_sign_kind = np.array(
@@ -120,7 +114,7 @@ def difference(first: Attribution, second: Attribution) -> Attribution:
         True
     """
     values = first.values.detach() - to_extent_of(first, second).values.detach()
-    channels = None if values.ndim else _numbers(first) - _numbers(second)
+    channels = None if values.ndim else first.numbers.detach() - second.numbers.detach()
     description = Fact("the first map minus the second, in raw numbers")
     reads = "Warm where the first map is higher, cool where the second is; where they agree, it is blank."
     record = replace(first.record, title="Difference", asks="Where do two maps differ?", reads=reads, caveats=())
